@@ -1,0 +1,56 @@
+# What people run; the comment after ## is the help. Everything that needs set-up does it.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
+SCENARIOS := loop bad-labels bad-canary
+SEEDS := 0 1 2
+.DEFAULT_GOAL := help
+.PHONY: help setup up demo test unit check lock acceptance bench clean
+
+help: ## these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+setup: ## both environments, Java, the broker's jars; only what is missing
+	@$(PYTHON) deploy/setup.py
+
+up: setup ## the embedded stack with live demo traffic and the console; Ctrl-C ends it
+	@$(BIN)/tidemill up
+
+demo: setup ## the loop closed once, headless: a summary, one JSON line, exit code 0 only if it closed
+	@$(BIN)/tidemill demo
+
+test: ## all set-up, then every test
+	@$(PYTHON) deploy/setup.py --browser
+	@$(BIN)/python -m pytest $(wildcard tests/unit tests/properties tests/integration tests/loop tests/browser)
+
+unit: setup ## unit and property tests only
+	@$(BIN)/python -m pytest $(wildcard tests/unit tests/properties)
+
+check: setup ## lint, format, types, import direction
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --explicit-package-bases tidemill producers streams consumers retrain serving dashboards tests deploy/setup.py
+	@$(BIN)/lint-imports
+
+lock: setup ## resolve the requirements anew
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+		--extra dev pyproject.toml -o requirements/all.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+		--overrides requirements/engine.overrides requirements/engine.in -o requirements/engine.txt
+
+acceptance: setup ## every scenario with three seeds, and one loop with kills; takes hours
+	@mkdir -p .cache; : > .cache/acceptance.jsonl; failed=0; \
+	for scenario in $(SCENARIOS); do for seed in $(SEEDS); do echo "== $$scenario, seed $$seed"; \
+		$(BIN)/tidemill demo --scenario $$scenario --seed $$seed --json >> .cache/acceptance.jsonl || failed=1; \
+	done; done; echo "== loop with kills"; \
+	$(BIN)/tidemill demo --kill gateway,meter,streams,sink,scorer,trainer,retrain,rollout --json \
+		>> .cache/acceptance.jsonl || failed=1; \
+	echo "results: .cache/acceptance.jsonl"; exit $$failed
+
+bench: setup ## every benchmark; they report, they do not judge
+	@$(BIN)/tidemill models
+	@for file in $(filter-out benchmarks/__init__.py,$(wildcard benchmarks/*.py)); do \
+		echo "== $$file"; nice -n 5 $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+
+clean: ## remove environments, jars, caches and the stack's data
+	rm -rf .venv .venv-engine .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
