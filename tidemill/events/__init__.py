@@ -1,0 +1,58 @@
+"""Event types, one per fact: what travels on the topics.
+
+``inference`` is the public contract any producer may write; ``monitoring`` is what the stream
+processors say; ``lifecycle`` is the log of jobs, rollouts and routes.
+"""
+
+from __future__ import annotations
+
+from tidemill.events.inference import Feedback, InferenceRequest, InferenceResponse, Message
+from tidemill.events.lifecycle import (
+    Arm,
+    GatewayStatus,
+    JobProgress,
+    JobState,
+    RolloutState,
+    Route,
+    Score,
+    Shadow,
+    StationTime,
+    Verdict,
+)
+from tidemill.events.monitoring import (
+    Cell,
+    Moments,
+    Partial,
+    PartitionProgress,
+    Progress,
+    ScorePoint,
+    ThresholdData,
+    ThresholdEvent,
+    Window,
+)
+
+__all__ = [
+    "Arm",
+    "Cell",
+    "Feedback",
+    "GatewayStatus",
+    "InferenceRequest",
+    "InferenceResponse",
+    "JobProgress",
+    "JobState",
+    "Message",
+    "Moments",
+    "Partial",
+    "PartitionProgress",
+    "Progress",
+    "RolloutState",
+    "Route",
+    "Score",
+    "ScorePoint",
+    "Shadow",
+    "StationTime",
+    "ThresholdData",
+    "ThresholdEvent",
+    "Verdict",
+    "Window",
+]

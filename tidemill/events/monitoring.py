@@ -1,0 +1,184 @@
+"""What the stream processors say: partials and progress (stage 1 to stage 2), windows, threshold events."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from tidemill.events.types import Count, Id, Micros, Ms, Name, Offset, SchemaVersion, Unit, Variant
+
+
+class Moments(Struct, frozen=True, kw_only=True):
+    """Count, sum and sum of squares: merges by adding."""
+
+    n: Count = 0
+    total: float = 0.0
+    total_sq: float = 0.0
+
+
+class Cell(Struct, frozen=True, kw_only=True):
+    """Mergeable figures of one second of event time, for one version, variant and role."""
+
+    second: Offset
+    """Epoch seconds."""
+    model_version: str = ""
+    variant: Variant = "champion"
+    role: Literal["client", "shadow"] = "client"
+    requests: Count = 0
+    answers: Count = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    """Answers by status (ok, error, timeout, cancelled, rejected)."""
+    input_tokens: Count = 0
+    cached_tokens: Count = 0
+    output_tokens: Count = 0
+    cost_micros: Micros = 0
+    priced: Count = 0
+    """Answers with a known cost; the others are unpriced, not free."""
+    moments: dict[str, Moments] = field(default_factory=dict)
+    """By metric name: durations (ttft_ms …), feature values (input_chars …), scores."""
+    histograms: dict[str, dict[int, int]] = field(default_factory=dict)
+    """By metric name: log-bucket counts (tidemill.sketch)."""
+    words: dict[int, int] = field(default_factory=dict)
+    """Hash-bucket counts of the users' words, from the sampled requests."""
+    sampled: Count = 0
+    """Requests whose text features were taken (a bounded, deterministic sample)."""
+
+
+class ScorePoint(Struct, frozen=True, kw_only=True):
+    """One score, so that quality detectors can update once per score, in event-time order."""
+
+    time_ms: Ms
+    call_time_ms: Ms
+    feedback_id: Id
+    metric: Name
+    score: Unit
+    model_version: str
+    variant: Variant
+    source: Name
+    label_source: str = ""
+
+
+class Partial(Struct, frozen=True, kw_only=True, tag="partial"):
+    """Everything one frozen source range holds for one pipeline. Replayed, it is byte-identical."""
+
+    schema: SchemaVersion = 1
+    topic: Name
+    partition: Count
+    lo: Offset
+    hi: Offset
+    """The range is lo..hi, both inclusive."""
+    pipeline: Name
+    cells: tuple[Cell, ...] = ()
+    scores: tuple[ScorePoint, ...] = ()
+    scores_dropped: Count = 0
+    """Scores past the cap of 256 per second: they count in the cells, not in the detectors."""
+
+
+class PartitionProgress(Struct, frozen=True, kw_only=True):
+    """How far a meter is on one source partition."""
+
+    topic: Name
+    partition: Count
+    position: Offset
+    """Next offset to be read; everything below has been produced as partials."""
+    end: Offset
+    """The partition's end offset, as last seen."""
+    max_event_ms: Ms | None = None
+
+
+class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
+    """Said every half second to every partition of the partials topic. Idle = position equals end."""
+
+    schema: SchemaVersion = 1
+    meter: Name
+    time_ms: Ms
+    source_partitions: Count
+    """How many source partitions there are in all: the watermark needs word of each."""
+    partitions: tuple[PartitionProgress, ...]
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """One metric of one event-time window of one series (pipeline × version × variant × role)."""
+
+    schema: SchemaVersion = 1
+    pipeline: Name
+    model_version: str = ""
+    """Empty for figures that belong to the pipeline as a whole (requests, input features)."""
+    variant: Variant = "champion"
+    role: Literal["client", "shadow"] = "client"
+    metric: Name
+    unit: str = ""
+    start_ms: Ms
+    end_ms: Ms
+    n: Count
+    total: float = 0.0
+    total_sq: float = 0.0
+    value: float | None = None
+    """The headline figure in ``unit``: mean, rate, share or sum; None where n says nothing."""
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    histogram: dict[int, int] | None = None
+    complete: bool = True
+    revision: Count = 0
+    time_ms: Ms
+    """When this revision was emitted."""
+
+
+class ThresholdData(Struct, frozen=True, kw_only=True):
+    """The body of a threshold event: what was breached, by how much, since when."""
+
+    state: Literal["firing", "resolved"]
+    rule: Name
+    kind: Literal["quality", "drift", "latency", "errors", "traffic", "cost", "system"]
+    severity: Literal["page", "ticket", "info"]
+    pipeline: Name
+    model_version: str = ""
+    variant: str = ""
+    metric: Name
+    value: float | None = None
+    threshold: float | None = None
+    reference: float | None = None
+    """What it was before the change, where that is known."""
+    window_start_ms: Ms
+    window_end_ms: Ms
+    change_time_ms: Ms | None = None
+    """Estimated time of change, in call time."""
+    detector: str = ""
+    alarm_id: Id
+    """The id of the firing event; the same on the resolved event."""
+    started_ms: Ms
+    summary: str = ""
+    reason: str = ""
+    evidence_url: str = ""
+
+
+class ThresholdEvent(Struct, frozen=True, kw_only=True):
+    """A CloudEvents 1.0 event in structured mode; ``id`` is derived from (rule, series, window start)."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: Id
+    source: Name
+    type: Literal["tidemill.threshold.breached", "tidemill.threshold.resolved"]
+    subject: str
+    """The series: ``pipeline/version/metric``."""
+    time: str
+    """RFC 3339, UTC."""
+    time_ms: Ms
+    datacontenttype: Literal["application/json"] = "application/json"
+    dataschema: str = "tidemill/monitoring.thresholds/1"
+    data: ThresholdData
+
+
+__all__ = [
+    "Cell",
+    "Moments",
+    "Partial",
+    "PartitionProgress",
+    "Progress",
+    "ScorePoint",
+    "ThresholdData",
+    "ThresholdEvent",
+    "Window",
+]

@@ -1,0 +1,161 @@
+"""ClickHouse over HTTP: queries, and inserts that are one request with one token."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pyarrow as pa
+import urllib3
+
+from tidemill.errors import Retry, Stop, TidemillError
+from tidemill.settings import Settings
+
+INSERT_TIMEOUT_S = 8.0
+QUERY_TIMEOUT_S = 30.0
+_MIGRATION = re.compile(r"^(\d{4})_[a-z_]+\.sql$")
+_PARSE_CODES = frozenset({6, 26, 27, 33, 38, 41, 53, 70, 72, 117, 349})
+"""Error codes that blame the data: parse errors, type mismatch, unknown or missing values."""
+
+
+class StoreError(TidemillError):
+    """ClickHouse refused a query. ``code`` is ClickHouse's error code (0 when it gave none)."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def blames_data(self) -> bool:
+        """Whether the rows themselves are at fault, so that trying again cannot help."""
+        return self.code in _PARSE_CODES
+
+
+class Store:
+    """One deployment's database. Safe to use from several threads; holds a small connection pool."""
+
+    def __init__(self, settings: Settings) -> None:
+        parts = urlsplit(settings.clickhouse_url)
+        self.database = settings.clickhouse.database
+        self._base = f"{parts.scheme}://{parts.hostname}:{parts.port or (8443 if parts.scheme == 'https' else 8123)}/"
+        self._headers = {"X-ClickHouse-User": parts.username or "default"}
+        if password := os.environ.get("TIDEMILL_CLICKHOUSE_PASSWORD"):
+            self._headers["X-ClickHouse-Key"] = password
+        self._pool = urllib3.PoolManager(maxsize=8, retries=False)
+
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None, *, database: str | None = None) -> str:
+        """Run one statement; give back its text. Raises Retry (store away) or StoreError."""
+        return self._post(sql.encode(), self._params(parameters, database)).decode()
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The rows of a query as dictionaries. Use ``{name:Type}`` in the SQL for parameters."""
+        found: list[dict[str, Any]] = self.arrow(sql, parameters).to_pylist()
+        return found
+
+    def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The result of a query as an Arrow table (strings as text)."""
+        params = self._params(parameters) | {"output_format_arrow_string_as_string": "1"}
+        body = self._post(f"{sql.rstrip().rstrip(';')}\nFORMAT ArrowStream".encode(), params)
+        if not body:
+            return pa.table({})
+        with pa.ipc.open_stream(body) as reader:
+            return reader.read_all()
+
+    def insert(self, table: str, block: pa.Table, token: str, *, timeout_s: float = INSERT_TIMEOUT_S) -> None:
+        """Insert one block under a deduplication token: one request, never resent by itself.
+
+        Raises Retry when it is unknown whether the rows arrived (time-out, connection cut, server trouble: repeat with
+        the same token and rows) or StoreError when the server refused.
+        """
+        columns = ", ".join(f"`{name}`" for name in block.column_names)
+        params = self._params(None) | {
+            "query": f"INSERT INTO {table} ({columns}) FORMAT ArrowStream",
+            "insert_deduplication_token": token,
+            "insert_deduplicate": "1",
+            "async_insert": "0",
+        }
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, block.schema) as writer:
+            writer.write_table(block)
+        self._post(sink.getvalue().to_pybytes(), params, timeout_s=timeout_s)
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Column types by name, in order."""
+        return {row["name"]: row["type"] for row in self.rows(f"DESCRIBE TABLE {table}")}
+
+    def migrate(self) -> list[str]:
+        """Create the database and run the migrations it has not seen; give back their names. Safe to repeat."""
+        self.command(f"CREATE DATABASE IF NOT EXISTS {self.database}", database="default")
+        self.command(
+            "CREATE TABLE IF NOT EXISTS schema_migrations (name String, applied DateTime DEFAULT now()) "
+            "ENGINE = MergeTree ORDER BY name"
+        )
+        seen = {row["name"] for row in self.rows("SELECT DISTINCT name FROM schema_migrations")}
+        applied = []
+        for name, sql in migrations():
+            if name in seen:
+                continue
+            for statement in statements(sql):
+                self.command(statement)
+            self.command("INSERT INTO schema_migrations (name) SELECT {name:String}", {"name": name})
+            applied.append(name)
+        return applied
+
+    def _params(self, parameters: Mapping[str, Any] | None, database: str | None = None) -> dict[str, str]:
+        params = {"database": database or self.database}
+        for name, value in (parameters or {}).items():
+            params[f"param_{name}"] = _literal(value)
+        return params
+
+    def _post(self, body: bytes, params: Mapping[str, str], *, timeout_s: float = QUERY_TIMEOUT_S) -> bytes:
+        try:
+            answer = self._pool.request(
+                "POST", f"{self._base}?{urlencode(params)}", body=body, headers=self._headers, timeout=timeout_s
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise Retry(f"the store at {self._base} does not answer: {error}") from error
+        if answer.status == 200:
+            return answer.data
+        code = int(answer.headers.get("X-ClickHouse-Exception-Code", "0"))
+        message = answer.data[:2000].decode(errors="replace").strip()
+        if code == 0 or answer.status in (502, 503, 504):
+            raise Retry(f"the store answered {answer.status}: {message}")
+        raise StoreError(code, message)
+
+
+def migrations() -> list[tuple[str, str]]:
+    """Name and SQL of every migration, in order. Raises Stop on a gap in the numbers."""
+    folder = resources.files("tidemill.sql") / "migrations"
+    found = sorted(
+        (item.name, item.read_text(encoding="utf-8")) for item in folder.iterdir() if item.name.endswith(".sql")
+    )
+    for number, (name, _) in enumerate(found, start=1):
+        match = _MIGRATION.match(name)
+        if match is None or int(match[1]) != number:
+            raise Stop(f"migration {name}: expected number {number:04d} and a name like {number:04d}_what_it_does.sql")
+    return found
+
+
+def statements(sql: str) -> Sequence[str]:
+    """The statements of a migration: separated by a semicolon at the end of a line; comment lines left out."""
+    kept = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
+    return [part.strip() for part in re.split(r";\s*(?:\n|$)", kept) if part.strip()]
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, list | tuple):
+        quoted = (f"'{_escape(v)}'" if isinstance(v, str) else _literal(v) for v in value)
+        return "[" + ",".join(quoted) + "]"
+    return _escape(str(value))
+
+
+def _escape(text: str) -> str:
+    for raw, safe in (("\\", "\\\\"), ("'", "\\'"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0")):
+        text = text.replace(raw, safe)
+    return text

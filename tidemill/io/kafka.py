@@ -1,0 +1,221 @@
+"""Kafka clients with the deployment's settings: the only place that knows librdkafka's option names."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tidemill.errors import Retry, Stop
+from tidemill.settings import Settings
+from tidemill.topics import MAX_DLQ_MESSAGE_BYTES, TOPICS, Topic
+
+log = logging.getLogger(__name__)
+TIMEOUT_S = 10.0
+
+
+def _common(settings: Settings, client: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap,
+        "client.id": client,
+        "socket.keepalive.enable": True,
+        "reconnect.backoff.max.ms": 2_000,
+        "log_level": 3,
+        **settings.kafka.options,
+    }
+
+
+def producer(settings: Settings, client: str, **options: Any) -> Producer:
+    """An idempotent producer. ``options`` are librdkafka's, with dots as underscores (``linger_ms=5``)."""
+    return Producer(
+        _common(settings, client)
+        | {
+            "enable.idempotence": True,
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            "message.max.bytes": MAX_DLQ_MESSAGE_BYTES,
+            "message.timeout.ms": 60_000,
+        }
+        | _dotted(options)
+    )
+
+
+def transactional_producer(settings: Settings, client: str, transactional_id: str) -> Producer:
+    """A producer whose writes are transactions; starting one fences the one before with the same id (blocks)."""
+    made = producer(settings, client, transactional_id=transactional_id, transaction_timeout_ms=60_000)
+    made.init_transactions(30)
+    return made
+
+
+def send_offsets(producer: Producer, offsets: list[TopicPartition], group: Any, within_s: float = TIMEOUT_S) -> None:
+    """Make consumed offsets part of the producer's open transaction. Raises KafkaException, or Retry when time is up.
+
+    The driver's own call may wait for ever for a coordinator that went away, whatever its timeout (librdkafka 5456).
+    After Retry the producer is of no use: drop it; ``init_transactions`` of the next one ends what it left open.
+    """
+    outcome: list[KafkaException | None] = []
+
+    def send() -> None:
+        try:
+            producer.send_offsets_to_transaction(offsets, group, within_s)
+            outcome.append(None)
+        except KafkaException as error:
+            outcome.append(error)
+
+    sender = threading.Thread(target=send, name="send offsets", daemon=True)
+    sender.start()
+    sender.join(within_s)
+    if not outcome:
+        raise Retry(f"Kafka did not take the offsets within {within_s:g} s")
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+def consumer(settings: Settings, client: str, group: str, **options: Any) -> Consumer:
+    """A group consumer (KIP-848) that commits nothing by itself and starts at the beginning of a topic."""
+    return Consumer(
+        _common(settings, client)
+        | {
+            "group.id": group,
+            "group.protocol": "consumer",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 500,
+            "max.poll.interval.ms": 300_000,
+        }
+        | _dotted(options)
+    )
+
+
+def follower(settings: Settings, client: str, topic: Topic, *, from_end: bool = False) -> Consumer:
+    """A consumer without a group, assigned to every partition of ``topic`` from its beginning (or its end)."""
+    made = Consumer(
+        _common(settings, client)
+        | {
+            "group.id": f"{client}-follower",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 500,
+        }
+    )
+    partitions = partition_count(made, topic.name)
+    start = OFFSET_BEGINNING if not from_end else None
+    assignment = []
+    for partition in range(partitions):
+        offset = start
+        if offset is None:
+            offset = made.get_watermark_offsets(TopicPartition(topic.name, partition), timeout=TIMEOUT_S)[1]
+        assignment.append(TopicPartition(topic.name, partition, offset))
+    made.assign(assignment)
+    return made
+
+
+def partition_count(client: Consumer, topic: str) -> int:
+    """How many partitions a topic has. Raises Retry when the broker or topic is not there."""
+    try:
+        found = client.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
+    except KafkaException as error:
+        raise Retry(f"Kafka does not answer: {error}") from error
+    if found.error is not None or not found.partitions:
+        raise Retry(f"topic {topic!r} is not there (yet): run `tidemill init`")
+    return len(found.partitions)
+
+
+def read_to_end(client: Consumer, *, timeout_s: float = 30.0) -> Iterator[Message]:
+    """Messages of a ``follower`` until each partition has reported its end once. Raises Retry on a broken broker."""
+    waiting = {(tp.topic, tp.partition) for tp in client.assignment()}
+    idle = 0.0
+    while waiting:
+        messages = client.consume(500, 0.1)
+        idle = 0.0 if messages else idle + 0.1
+        if idle > timeout_s:
+            raise Retry("Kafka sends neither messages nor the end of the topic")
+        for message in messages:
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                waiting.discard((message.topic() or "", message.partition() or 0))
+
+
+def ensure_topics(settings: Settings, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
+    """Create the missing topics and dead-letter topics; give back the names created. Safe to repeat."""
+    admin = AdminClient(_common(settings, "tidemill-init"))
+    try:
+        existing = admin.list_topics(timeout=TIMEOUT_S).topics
+    except KafkaException as error:
+        raise Retry(f"Kafka at {settings.kafka_bootstrap} does not answer: {error}") from error
+    wanted: list[NewTopic] = []
+    for topic in topics:
+        have = existing.get(topic.name)
+        if have is not None and len(have.partitions) < topic.partitions:
+            raise Stop(
+                f"topic {topic.name} has {len(have.partitions)} partitions and needs {topic.partitions}; "
+                "add partitions with Kafka's tools (this moves keys) or delete the topic"
+            )
+        replication = settings.kafka.replication
+        if have is None:
+            config = {
+                "retention.ms": str(topic.retention_ms),
+                "compression.type": "producer",
+                "message.timestamp.type": "LogAppendTime",  # arrival is the broker's word, not the producer's clock
+            }
+            if topic.compacted:
+                config = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}
+            wanted.append(NewTopic(topic.name, topic.partitions, replication, config=config))
+        if topic.dead_letters and topic.dlq not in existing:
+            dlq_config = {"max.message.bytes": str(MAX_DLQ_MESSAGE_BYTES), "retention.ms": str(30 * 86_400_000)}
+            wanted.append(NewTopic(topic.dlq, topic.partitions, replication, config=dlq_config))
+    created = []
+    for name, future in admin.create_topics(wanted, operation_timeout=TIMEOUT_S).items() if wanted else ():
+        try:
+            future.result()
+            created.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Stop(f"topic {name} cannot be created: {error}") from error
+    return created
+
+
+def topic_ids(settings: Settings, names: list[str]) -> dict[str, str]:
+    """Kafka's own id of each topic: it changes when a topic is deleted and made again."""
+    from confluent_kafka import TopicCollection
+
+    admin = AdminClient(_common(settings, "tidemill-topic-ids"))
+    futures = admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S)
+    try:
+        return {name: str(future.result().topic_id) for name, future in futures.items()}
+    except KafkaException as error:
+        raise Retry(f"topics cannot be described: {error}") from error
+
+
+def cluster_id(settings: Settings) -> str:
+    """The broker's cluster id."""
+    admin = AdminClient(_common(settings, "tidemill-cluster-id"))
+    try:
+        return str(admin.list_topics(timeout=TIMEOUT_S).cluster_id)
+    except KafkaException as error:
+        raise Retry(f"Kafka at {settings.kafka_bootstrap} does not answer: {error}") from error
+
+
+def delivered(failures: list[str]) -> Callable[[KafkaError | None, Message], None]:
+    """A delivery callback that notes failures; look at the list after ``flush``."""
+
+    def note(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            failures.append(f"{message.topic()}: {error}")
+
+    return note
+
+
+def _dotted(options: dict[str, Any]) -> dict[str, Any]:
+    return {name if name.endswith("_cb") else name.replace("_", "."): value for name, value in options.items()}

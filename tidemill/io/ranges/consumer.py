@@ -1,0 +1,286 @@
+"""The range consumer: Kafka in, frozen ranges out; intents are committed before the effect, offsets past it after."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from tidemill.errors import Retry, Stop
+from tidemill.io import kafka
+from tidemill.io.ranges.assignment import place
+from tidemill.io.ranges.partition import Limits, PartitionState
+from tidemill.io.ranges.range import Intent, Position, Range
+from tidemill.settings import Settings
+
+log = logging.getLogger(__name__)
+CONSUME = 10_000
+CONSUME_S = 0.05
+IDLE_COMMIT_S = 0.3
+SESSION_S = 8.0
+"""Older acknowledgments of an intent are renewed before the effect: below the broker's session time-out (10 s in the
+embedded broker, 45 s by Kafka's default), so that a member the group gave up on learns it there."""
+CHECK_S = 1.0
+
+State = PartitionState[Message]
+
+
+class RangeConsumer:
+    """Consumes ``topics`` as a member of ``group`` and hands out frozen ranges. For one thread.
+
+    1. ``poll()`` gives ranges whose intent is committed.
+    2. For each: ``while consumer.holds(range)``: do the effect; on trouble ``hold(seconds)`` and try again.
+    3. ``done(range)``: the next commit moves the offset past it.
+    A range that is no longer held belongs to someone else, who replays the very same lo..hi: drop it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: str,
+        group: str,
+        topics: Sequence[str],
+        max_messages: int,
+        max_wait_s: float,
+        *,
+        epoch: int = 0,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._settings = settings
+        self._client, self._group, self._topics = client, group, list(topics)
+        self._limits = Limits(max_messages, max_wait_s)
+        self._epoch = epoch
+        self._stopping = stopping
+        self._consumer: Consumer | None = None
+        self._cluster = ""
+        self._states: dict[tuple[str, int], State] = {}
+        self._open: dict[Range, State] = {}
+        self._trouble: str | None = None
+        self._checked_s = 0.0
+        self._broken: BaseException | None = None
+
+    def poll(self) -> list[Range]:
+        """Ranges ready for their effect; empty after about 0.05 s when there are none.
+
+        Raises Retry while the broker or the topics are away (call again after a while), Stop when the client cannot
+        go on.
+        """
+        if self._consumer is None:
+            self._consumer = self._connect()
+        self._take_in(CONSUME, CONSUME_S, holding=False)
+        now = time.monotonic()
+        for state in self._states.values():
+            if state.ready(self._limits, now):
+                state.freeze(self._limits)
+        ranges = self._commit(now)
+        if not ranges and self._trouble is not None and not self._recovered():
+            raise Retry(self._trouble, after_s=0.2)
+        return ranges
+
+    def holds(self, span: Range) -> bool:
+        """Whether the range's effect is still ours to produce; renews an old acknowledgment. Raises Retry."""
+        state = self._open.get(span)
+        if state is None or self._states.get((span.topic, span.partition)) is not state:
+            self._open.pop(span, None)
+            return False
+        now = time.monotonic()
+        if now - state.acknowledged_s > SESSION_S:
+            if not self._commit_offsets([(state, Intent(span.hi, span.topic_id, span.epoch))]):
+                raise Retry(self._trouble or "the intent could not be renewed", after_s=0.5)
+            state.acknowledged_s = now
+        return True
+
+    def hold(self, seconds: float) -> None:
+        """Stay a member for ``seconds`` without taking in more than arrives by itself. Blocks."""
+        end = time.monotonic() + seconds
+        while not self._stopping() and (left := end - time.monotonic()) > 0:
+            self._take_in(100, min(left, CONSUME_S), holding=True)
+
+    def done(self, span: Range) -> None:
+        """The range's effect has happened. Without effect when the range is no longer held."""
+        state = self._open.pop(span, None)
+        if state is not None and self._states.get((span.topic, span.partition)) is state:
+            state.finish(time.monotonic())
+
+    def positions(self) -> list[Position]:
+        """How far each assigned partition is; partitions whose end is not known yet are left out."""
+        found = []
+        for (topic, partition), state in self._states.items():
+            assert self._consumer is not None
+            try:
+                high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1]
+            except KafkaException:
+                continue
+            end = max(high, state.seen)
+            if high >= 0:
+                found.append(Position(topic, partition, state.pos, end))
+        return sorted(found)
+
+    def oldest_open_s(self) -> float:
+        """Age of the oldest range handed out and not done, in seconds; 0.0 when there is none."""
+        now = time.monotonic()
+        return max((now - state.acknowledged_s for state in list(self._open.values())), default=0.0)
+
+    def close(self) -> None:
+        """Leave the group. Open ranges stay noted and are replayed by the next owner."""
+        if self._consumer is not None:
+            self._consumer.close()
+        self._states.clear()
+
+    def _connect(self) -> Consumer:
+        self._cluster = kafka.cluster_id(self._settings)
+        kafka.topic_ids(self._settings, self._topics)
+        made = kafka.consumer(
+            self._settings, self._client, self._group, queued_max_messages_kbytes=32_768, error_cb=self._on_error
+        )
+        made.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        return made
+
+    def _take_in(self, count: int, timeout_s: float, *, holding: bool) -> None:
+        assert self._consumer is not None
+        self._throttle(holding)
+        try:
+            messages = self._consumer.consume(count, timeout_s)
+        except KafkaException as error:
+            self._note(error.args[0])
+            messages = []
+        if self._broken is not None:
+            raise Stop(f"taking over partitions failed: {self._broken}; restart the role") from self._broken
+        now = time.monotonic()
+        for message in messages:
+            state = self._states.get((message.topic(), message.partition()))
+            trouble = message.error()
+            if trouble is None:
+                if state is not None:
+                    state.add(message.offset(), len(message), message, now)
+                    self._trouble = None
+            elif trouble.code() == KafkaError._PARTITION_EOF:
+                if state is not None:
+                    state.reached_end(message.offset(), now)
+            else:
+                self._note(trouble)
+
+    def _throttle(self, holding: bool) -> None:
+        """Pause what must not be fetched and resume the rest; recomputed each time, so no resume is ever forgotten."""
+        assert self._consumer is not None
+        for (topic, partition), state in list(self._states.items()):
+            want = holding or state.full(self._limits)
+            if want != state.paused:
+                change = self._consumer.pause if want else self._consumer.resume
+                try:
+                    change([TopicPartition(topic, partition)])
+                    state.paused = want
+                except KafkaException as error:
+                    log.debug("pause or resume of %s/%d: %s", topic, partition, error)
+
+    def _commit(self, now: float) -> list[Range]:
+        wanted: list[tuple[State, Intent]] = []
+        for state in self._states.values():
+            if state.hi is not None and not state.open and state.complete:
+                wanted.append((state, Intent(state.hi, state.topic_id, state.range_epoch)))
+            elif state.wants_idle_commit(now, IDLE_COMMIT_S):
+                wanted.append((state, Intent(None, state.topic_id, state.epoch)))
+        ranges = []
+        for state, intent in self._commit_offsets(wanted):
+            if intent.h is None:
+                state.committed = state.pos
+                continue
+            messages = state.take(time.monotonic())
+            span = Range(
+                self._cluster,
+                state.topic,
+                state.topic_id,
+                state.range_epoch,
+                state.partition,
+                state.pos,
+                intent.h,
+                messages,
+                state.replayed,
+            )
+            self._open[span] = state
+            ranges.append(span)
+        return ranges
+
+    def _commit_offsets(self, wanted: list[tuple[State, Intent]]) -> list[tuple[State, Intent]]:
+        """Commit and give back what was acknowledged. A refusal is noted and nothing is decided on it."""
+        if not wanted:
+            return []
+        assert self._consumer is not None
+        offsets = [TopicPartition(s.topic, s.partition, s.pos, intent.encode()) for s, intent in wanted]
+        try:
+            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            self._note(error.args[0])
+            return []
+        refused = {(a.topic, a.partition): a.error for a in answers if a.error is not None}
+        for refusal in refused.values():
+            self._note(refusal)
+        return [
+            (state, intent)
+            for state, intent in wanted
+            if (state.topic, state.partition) not in refused
+            and self._states.get((state.topic, state.partition)) is state
+        ]
+
+    def _recovered(self) -> bool:
+        assert self._consumer is not None
+        now = time.monotonic()
+        if now - self._checked_s < CHECK_S:
+            return False
+        self._checked_s = now
+        try:
+            self._consumer.list_topics(self._topics[0], timeout=1.0)
+        except KafkaException:
+            return False
+        self._trouble = None
+        return True
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._FATAL:
+            raise Stop(f"the Kafka client cannot go on: {error}; restart the role")
+        if self._trouble is None:
+            log.warning("Kafka: %s", error)
+        self._trouble = f"Kafka: {error}"
+
+    def _on_error(self, error: KafkaError) -> None:
+        # Raising inside a callback would kill the process from C.
+        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._AUTHENTICATION):
+            if self._trouble is None:
+                log.warning("Kafka: %s", error)
+            self._trouble = f"Kafka: {error}"
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            states = place(self._settings, consumer, partitions, self._epoch, self._stopping)
+            if states is None:
+                return
+            consumer.incremental_assign([TopicPartition(s.topic, s.partition, s.pos) for s in states])
+            self._states.update({(s.topic, s.partition): s for s in states})
+            log.info("assigned %s", ", ".join(f"{s.topic}/{s.partition}@{s.pos}" for s in states) or "nothing")
+        except BaseException as error:
+            self._broken = error
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            dropped = self._drop(partitions)
+            idle = [s for s in dropped if s.hi is None and s.committed != s.pos]
+            offsets = [
+                TopicPartition(s.topic, s.partition, s.pos, Intent(None, s.topic_id, s.epoch).encode()) for s in idle
+            ]
+            if offsets:
+                consumer.commit(offsets=offsets, asynchronous=False)
+        except BaseException as error:
+            log.info("courtesy commit at revoke: %s", error)
+
+    def _on_lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            self._drop(partitions)
+        except BaseException as error:
+            self._broken = error
+
+    def _drop(self, partitions: list[TopicPartition]) -> list[State]:
+        found = [self._states.pop((tp.topic, tp.partition), None) for tp in partitions]
+        log.info("gave up %s", ", ".join(f"{tp.topic}/{tp.partition}" for tp in partitions))
+        return [state for state in found if state is not None]

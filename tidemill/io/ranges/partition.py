@@ -1,0 +1,153 @@
+"""One partition's way from messages to frozen ranges: pure bookkeeping, no Kafka.
+
+collecting (messages gather) → frozen (hi is fixed; it stays fixed whatever a commit answers) → open (the commit with
+the intent was acknowledged, the caller works on the range) → done (``pos`` moves past hi) → collecting.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a range is frozen: at so many messages, so many bytes, or when its first message has waited so long."""
+
+    max_messages: int
+    max_wait_s: float
+    max_bytes: int = 8_388_608
+
+
+class PartitionState(Generic[M]):
+    """State of one assigned partition. A new assignment is a new object: its identity is the ownership."""
+
+    def __init__(self, topic: str, partition: int, topic_id: str, pos: int, *, epoch: int = 0) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.topic_id = topic_id
+        self.epoch = epoch
+        self.range_epoch = epoch
+        """Epoch of the frozen range: one taken over keeps its own, since its token must not change."""
+        self.pos = pos
+        """Offset of the next range's lo: what is committed, or will be with the next commit."""
+        self.committed: int | None = None
+        """The offset last acknowledged as committed by this owner, without an intent left over."""
+        self.seen = pos
+        """Everything below was delivered or does not exist."""
+        self.hi: int | None = None
+        self.replayed = False
+        self.open = False
+        self.acknowledged_s = 0.0
+        self.since_s: float | None = None
+        """When the oldest buffered message came (monotonic seconds)."""
+        self.last_s = 0.0
+        """When the last message came or the last range was done."""
+        self.paused = False
+        self._offsets: list[int] = []
+        self._messages: list[M] = []
+        self._sizes: list[int] = []
+        self.bytes = 0
+
+    def replay(self, hi: int, epoch: int) -> None:
+        """Take over a range that an earlier owner froze."""
+        self.hi = hi
+        self.range_epoch = epoch
+        self.replayed = True
+
+    def add(self, offset: int, size: int, message: M, now_s: float) -> None:
+        """Note a delivered message.
+
+        A step back means that Kafka delivers again from there: what was buffered from that offset on is forgotten.
+        """
+        if offset < self.seen:
+            self._forget_from(offset)
+        self.seen = offset + 1
+        if offset < self.pos or (self.open and self.hi is not None and offset <= self.hi):
+            return
+        if not self._offsets:
+            self.since_s = now_s
+        self.last_s = now_s
+        self._offsets.append(offset)
+        self._messages.append(message)
+        self._sizes.append(size)
+        self.bytes += size
+
+    def reached_end(self, offset: int, now_s: float) -> None:
+        """Note that the partition ends at ``offset`` for now: moves ``pos`` past trailing markers when idle."""
+        self.seen = max(self.seen, offset)
+        if self.hi is None and not self._offsets and self.seen > self.pos:
+            self.pos = self.seen
+            self.last_s = now_s
+
+    @property
+    def buffered(self) -> int:
+        """Messages that wait."""
+        return len(self._offsets)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a frozen range has all its messages here."""
+        return self.hi is not None and self.seen > self.hi
+
+    def ready(self, limits: Limits, now_s: float) -> bool:
+        """Whether a range can be frozen now."""
+        if self.hi is not None or not self._offsets:
+            return False
+        waited = now_s - (self.since_s if self.since_s is not None else now_s)
+        return (
+            len(self._offsets) >= limits.max_messages or self.bytes >= limits.max_bytes or waited >= limits.max_wait_s
+        )
+
+    def full(self, limits: Limits) -> bool:
+        """Whether no more should be fetched until something was done; never while a frozen range is incomplete."""
+        if self.hi is not None and not self.complete:
+            return False
+        return len(self._offsets) >= 2 * limits.max_messages or self.bytes >= 2 * limits.max_bytes
+
+    def freeze(self, limits: Limits) -> None:
+        """Fix hi: the last buffered message within the limits. Call before the first commit attempt."""
+        count = size = 0
+        for size_here in self._sizes[: limits.max_messages]:
+            size += size_here
+            if count and size > limits.max_bytes:
+                break
+            count += 1
+        self.hi = self._offsets[count - 1]
+        self.range_epoch = self.epoch
+        self.replayed = False
+
+    def take(self, now_s: float) -> list[M]:
+        """Open the frozen range, whose intent was just acknowledged; give back its messages."""
+        assert self.hi is not None and not self.open
+        cut = bisect_right(self._offsets, self.hi)
+        taken = self._messages[:cut]
+        self.bytes -= sum(self._sizes[:cut])
+        del self._offsets[:cut], self._messages[:cut], self._sizes[:cut]
+        self.since_s = now_s if self._offsets else None
+        self.open = True
+        self.acknowledged_s = now_s
+        self.committed = None
+        return taken
+
+    def finish(self, now_s: float) -> None:
+        """The open range's effect has happened: its offsets are behind us."""
+        assert self.hi is not None and self.open
+        self.pos = self.hi + 1 if self._offsets else max(self.hi + 1, self.seen)
+        self.hi = None
+        self.open = False
+        self.replayed = False
+        self.last_s = now_s
+
+    def wants_idle_commit(self, now_s: float, idle_s: float) -> bool:
+        """Whether ``pos`` should be committed without an intent, so that the lag shows zero."""
+        idle = self.hi is None and not self._offsets
+        return idle and self.committed != self.pos and now_s - self.last_s >= idle_s
+
+    def _forget_from(self, offset: int) -> None:
+        keep = bisect_right(self._offsets, offset - 1)
+        self.bytes -= sum(self._sizes[keep:])
+        del self._offsets[keep:], self._messages[keep:], self._sizes[keep:]

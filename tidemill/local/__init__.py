@@ -1,0 +1,1 @@
+"""The embedded stack: everything tidemill needs, on one machine, on loopback."""

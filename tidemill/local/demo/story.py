@@ -1,0 +1,140 @@
+"""The whole demo: set up, start everything, tell the turns, count, sum up."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from producers.language import TextSource
+from producers.traffic.habits import Habits
+from producers.traffic.story import demo_habits
+from tidemill.clock import Clock
+from tidemill.io.clickhouse import Store
+from tidemill.local.demo import books
+from tidemill.local.demo.goals import judge
+from tidemill.local.demo.kills import Killer
+from tidemill.local.demo.measure import call_figures, jobs_begun, turn_figures, wait_for_scores, webhooks_received
+from tidemill.local.demo.observer import Observer
+from tidemill.local.demo.overrides import with_overrides, write_settings
+from tidemill.local.demo.place import place_models
+from tidemill.local.demo.report import machine
+from tidemill.local.demo.scenario import Scenario
+from tidemill.local.demo.turn import Say, tell
+from tidemill.local.demo.users import Users
+from tidemill.local.stack import Stack
+from tidemill.settings import Settings
+
+
+@dataclass(frozen=True)
+class Play:
+    """What to play, and how."""
+
+    scenario: Scenario
+    seed: int = 0
+    texts: TextSource | None = None
+    kills: tuple[str, ...] = ()
+    turns: int | None = None
+    """Only so many of the scenario's turns; None: all."""
+
+
+def play(settings: Settings, play_: Play, clock: Clock, say: Say, progress: Callable[..., None]) -> dict[str, Any]:
+    """Play a scenario; give back what ``tidemill demo --json`` prints. Blocks for minutes; leaves nothing running."""
+    started_ms = clock.now_ms()
+    scenario = play_.scenario
+    folder = settings.data_dir / "demo"
+    settings = write_settings(with_overrides(settings, scenario.settings), folder / "tidemill.yaml")
+    trained: list[str] = []
+
+    def models_progress(name: str, facts: Mapping[str, Any]) -> None:
+        if facts.get("done") and not facts.get("cached"):
+            trained.append(name)
+        progress(name, facts)
+
+    place_models(settings, models_progress, play_.texts)
+    pause = threading.Event()
+    with Stack(settings, settings_file=folder / "tidemill.yaml", receiver=True) as stack:
+        stack.start(progress)
+        setup_s = (clock.now_ms() - started_ms) / 1000
+        say(f"everything is ready after {setup_s:.0f} s")
+        store = Store(settings)
+        with Observer(settings) as observer, Users(settings, _habits(play_), seed=play_.seed, clock=clock) as users:
+            killer = Killer(play_.kills, stack.kill, clock.now_ms)
+            quiet_ms = clock.now_ms()
+            say(f"a quiet time of {scenario.quiet_s:g} s")
+            pause.wait(scenario.quiet_s)
+            told: list[dict[str, Any]] = []
+            since_ms = quiet_ms
+            for turn in scenario.turns[: play_.turns]:
+                outcome = tell(turn, users, observer, clock, say, killer)
+                if outcome.ending == "champion":
+                    say(f"measuring {turn.pipeline}'s quality now")
+                    wait_for_scores(store, settings, outcome, clock.now_ms, pause.wait)
+                held_back = play_.texts.held_back if play_.texts is not None else ()
+                told.append(turn_figures(store, settings, outcome, since_ms, clock.now_ms(), held_back))
+                since_ms = outcome.ended_ms
+                if not outcome.as_told:
+                    break
+            users.stop()
+            say("counting the rows")
+            rows = books.settled_rows(store, users.tally.answered_ids, pause.wait)
+            figures = {
+                "scenario": scenario.name,
+                "seed": play_.seed,
+                "setup_s": round(setup_s, 1),
+                "models": "trained" if trained else "kept",
+                "turns": told,
+                "jobs": jobs_begun(observer),
+                "calls": call_figures(users.tally, killer.done),
+                "rows": asdict(rows),
+                "webhooks": webhooks_received(settings),
+                "kills": [asdict(kill) for kill in killer.done],
+                "restarts": {state.name: state.restarts for state in stack.states() if state.restarts},
+                "peak_rss_mb": stack.peak_rss_mb(),
+                "drift_notices": sum(e.data.kind == "drift" and e.data.state == "firing" for e in observer.alarms),
+                "latency_alarms": sum(e.data.kind == "latency" and e.data.state == "firing" for e in observer.alarms),
+            }
+    figures |= _headline(figures, scenario, play_.turns)
+    return {"bench": "demo", "machine": machine(), "figures": figures, "peers": {}, "goals": judge(figures, scenario)}
+
+
+def _habits(play_: Play) -> list[Habits]:
+    texts = play_.texts
+    if texts is None:
+        return demo_habits()
+    return [
+        replace(each, speak=texts.utterance, label_share=1.0) if each.pipeline == "support" else each
+        for each in demo_habits()
+    ]
+
+
+def _headline(figures: Mapping[str, Any], scenario: Scenario, turns: int | None) -> dict[str, Any]:
+    """The figures that the goals are about: those of the first turn, and whether every turn ended as told."""
+    told = figures["turns"]
+    wanted = scenario.turns[:turns]
+    complete = len(told) == len(wanted) and all(turn["as_told"] for turn in told)
+    turning = Counter(turn.pipeline for turn in wanted)
+    needless = sum(max(0, count - turning[pipeline]) for pipeline, count in figures["jobs"].items())
+    first = told[0] if told else {}
+    held_back, known = first.get("held_back"), first.get("known")
+    headline = {
+        "loop_closed": int(complete),
+        "change_to_alarm_s": first.get("change_to_alarm_s"),
+        "change_to_champion_s": first.get("change_to_end_s"),
+        "quality_before": first.get("quality_before"),
+        "quality_changed": held_back["changed"]["quality"] if held_back else first.get("quality_changed"),
+        "quality_after": held_back["after"]["quality"] if held_back else first.get("quality_after"),
+        "healthy_retrains": needless,
+        "lost_rows": figures["rows"]["lost"],
+        "duplicate_rows": figures["rows"]["duplicates"],
+        "failed_calls": figures["calls"]["failed"] - figures["calls"]["failed_while_gateway_down"],
+    }
+    if known:
+        headline["known_loss"] = _loss(known["changed"]["quality"], known["after"]["quality"])
+    return headline
+
+
+def _loss(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else before - after

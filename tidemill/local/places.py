@@ -1,0 +1,30 @@
+"""Where the embedded stack finds what set-up put beside the code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import tidemill
+
+JARS_VARIABLE = "TIDEMILL_JARS"
+ENGINE_PYTHON_VARIABLE = "TIDEMILL_ENGINE_PYTHON"
+
+
+def project_root() -> Path:
+    """The checkout this package runs from, or the user's cache folder where there is none."""
+    root = Path(tidemill.__file__).resolve().parents[1]
+    if (root / "pyproject.toml").is_file():
+        return root
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tidemill"
+
+
+def jars_root(environ: Mapping[str, str] = os.environ) -> Path:
+    """Folder of the broker's jars: $TIDEMILL_JARS, else ``.jars`` in the project."""
+    return Path(environ.get(JARS_VARIABLE) or project_root() / ".jars")
+
+
+def engine_python(environ: Mapping[str, str] = os.environ) -> Path:
+    """Python of the engine's environment: $TIDEMILL_ENGINE_PYTHON, else ``.venv-engine`` in the project."""
+    return Path(environ.get(ENGINE_PYTHON_VARIABLE) or project_root() / ".venv-engine" / "bin" / "python")

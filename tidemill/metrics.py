@@ -1,0 +1,94 @@
+"""Typed metric names: what tidemill measures of the traffic, and what its roles say of themselves.
+
+``WindowMetric`` is the vocabulary of monitoring.windows; a rule or a dashboard that names another one is refused.
+``ROLE_METRICS`` lists the roles' Prometheus names, each with its meaning; a test compares.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+WindowMetric = Literal[
+    "requests",  # calls that arrived, per window
+    "answers",  # answers that ended, per window
+    "error_rate",  # share of answers that ended in error, timeout or rejection
+    "cancel_rate",  # share of answers the client gave up on
+    "input_tokens",  # tokens read, per window
+    "cached_tokens",  # tokens read from the engine's prefix cache, per window
+    "output_tokens",  # tokens written, per window
+    "cost",  # money spent on priced answers, per window, in units of the currency
+    "unpriced",  # answers without a known price, per window
+    "queue_ms",  # time before the upstream was asked
+    "ttft_ms",  # time to first token
+    "tpot_ms",  # time per output token after the first
+    "e2e_ms",  # time from arrival to the last byte
+    "quality",  # mean of the pipeline's quality metric over scored answers
+    "thumb",  # mean of users' thumbs (1 up, 0 down)
+    "input_chars",  # length of the users' text, characters
+    "input_words",  # length of the users' text, words
+    "input_digit_share",  # share of digits in the users' text
+    "input_mean_word_length",  # characters per word in the users' text
+    "input_unseen_share",  # share of words in hash buckets the reference never saw
+    "input_word_distance",  # Jensen-Shannon distance of word buckets to the reference, in [0, 1]
+    "output_chars",  # length of the answer, characters
+    "output_words",  # length of the answer, words
+]
+WINDOW_METRICS: tuple[str, ...] = get_args(WindowMetric)
+
+UNITS: dict[str, str] = {
+    "requests": "calls",
+    "answers": "answers",
+    "error_rate": "share",
+    "cancel_rate": "share",
+    "input_tokens": "tokens",
+    "cached_tokens": "tokens",
+    "output_tokens": "tokens",
+    "cost": "currency",
+    "unpriced": "answers",
+    "queue_ms": "ms",
+    "ttft_ms": "ms",
+    "tpot_ms": "ms",
+    "e2e_ms": "ms",
+    "quality": "score",
+    "thumb": "score",
+    "input_chars": "characters",
+    "input_words": "words",
+    "input_digit_share": "share",
+    "input_mean_word_length": "characters",
+    "input_unseen_share": "share",
+    "input_word_distance": "distance",
+    "output_chars": "characters",
+    "output_words": "words",
+}
+
+RoleMetric = Literal[
+    "tidemill_gateway_calls_total",  # finished calls by pipeline, version, variant, status
+    "tidemill_gateway_ttft_seconds",  # histogram of time to first token by pipeline, version, variant
+    "tidemill_gateway_e2e_seconds",  # histogram of end-to-end time by pipeline, version, variant
+    "tidemill_gateway_output_tokens_total",  # tokens written by pipeline, version, variant
+    "tidemill_gateway_in_flight",  # calls being answered by pipeline
+    "tidemill_gateway_shadows_dropped_total",  # shadow answers not asked for because something waited
+    "tidemill_gateway_set_aside_total",  # pieces of the local file that could not go to Kafka, kept in quarantine
+    "tidemill_gateway_spool_pending",  # events in the local file not yet acknowledged by Kafka
+    "tidemill_meter_events_total",  # source events folded by topic
+    "tidemill_meter_ranges_total",  # frozen ranges produced
+    "tidemill_meter_rejected_total",  # messages that were no valid event, by topic
+    "tidemill_streams_partials_total",  # partials by outcome (applied, repeated)
+    "tidemill_streams_misplaced_total",  # requests and answers outside their window: late (left out), ahead (moved)
+    "tidemill_streams_folded_events",  # events counted under the version `other`: too many versions in their window
+    "tidemill_streams_windows_total",  # window rows emitted
+    "tidemill_streams_watermark_age_seconds",  # how far the watermark is behind the clock
+    "tidemill_streams_threshold_events_total",  # threshold events by kind and state
+    "tidemill_sink_rows_total",  # rows acknowledged by table
+    "tidemill_sink_dead_letters_total",  # messages sent to dead-letter topics by topic
+    "tidemill_sink_insert_retries_total",  # insert attempts that had to be repeated
+    "tidemill_sink_pending_seconds",  # age of the oldest range not yet acknowledged
+    "tidemill_scorer_scores_total",  # scores written by pipeline
+    "tidemill_scorer_given_up_total",  # labels whose answer never came, by pipeline
+    "tidemill_scorer_waiting",  # labels that wait for an answer or a late shadow answer
+    "tidemill_alerts_deliveries_total",  # webhook deliveries by receiver and outcome
+    "tidemill_evidence_reports_total",  # evidence reports by outcome
+    "tidemill_retrain_jobs_total",  # jobs by phase reached
+    "tidemill_rollout_steps_total",  # rollout transitions by phase
+]
+ROLE_METRICS: tuple[str, ...] = get_args(RoleMetric)

@@ -1,0 +1,56 @@
+"""How an answer is judged against a label: one pure function per metric, each with a version.
+
+The scorer and the gate both judge through ``score``, so that a figure means the same live and before release. Change
+what a metric does only together with its version: scores of another version are other scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+METRIC_VERSIONS: dict[str, str] = {"exact_match": "1", "json_equal": "1"}
+"""The metrics that compare an answer with a label, and the version of each. ``thumb`` is none: people give it."""
+
+
+def score(metric: str, answer: str | None, label: str | None) -> float | None:
+    """The score in [0, 1]; None where there is nothing to compare.
+
+    None: the metric takes no labels (``thumb``, unknown names), the answer or the label was not captured, or the
+    label itself is no value of the metric's kind (json_equal with a label that is not JSON).
+    """
+    compare = _COMPARE.get(metric)
+    if compare is None or answer is None or label is None:
+        return None
+    return compare(answer, label)
+
+
+def _exact_match(answer: str, label: str) -> float | None:
+    """1.0 when both are the same text; runs of blanks count as one, blanks at the ends as none."""
+    return float(answer.split() == label.split())
+
+
+def _json_equal(answer: str, label: str) -> float | None:
+    """1.0 when both are the same JSON value: order of keys and blanks do not count, 1 equals 1.0, true is not 1."""
+    try:
+        wanted = _canonical(msgspec.json.decode(label))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    try:
+        return float(_canonical(msgspec.json.decode(answer)) == wanted)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return 0.0
+
+
+def _canonical(value: Any) -> Any:
+    """The value with its kind beside it, so that Python's ``True == 1`` does not count as equal."""
+    if isinstance(value, dict):
+        return {key: _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_canonical(inner) for inner in value]
+    return ("bool", value) if isinstance(value, bool) else value
+
+
+_COMPARE: dict[str, Callable[[str, str], float | None]] = {"exact_match": _exact_match, "json_equal": _json_equal}

@@ -1,0 +1,275 @@
+"""The deployment's settings: addresses, engines, pipelines, windows, alerts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tidemill.settings.pipeline import PipelineSettings, Strict, choice, wrong
+
+
+class LocalSettings(Strict):
+    """The embedded stack: everything on one machine, on loopback."""
+
+    port_base: int = Field(default=18000, ge=1024, le=60000)
+    """Every local port is this plus an offset; move them all with one setting."""
+    kafka_heap_mb: int = Field(default=512, ge=128)
+    """Java heap of the embedded broker, MB."""
+    engine_kv_cache_gb: int = Field(default=1, ge=1)
+    """Key-value cache of the embedded engine, GB."""
+    engine_threads: int = Field(default=1, ge=1)
+    """Compute threads of the embedded engine."""
+
+    def port(self, offset: int) -> int:
+        """The port at an offset (see tidemill.settings.model.PORTS)."""
+        return self.port_base + offset
+
+
+PORTS: dict[str, int] = {
+    "engine": 0,
+    "gateway": 80,
+    "console": 90,
+    "kafka": 92,
+    "kafka-controller": 93,
+    "receiver": 99,
+    "store": 123,
+    "mlflow": 150,
+    "meter": 201,
+    "streams": 202,
+    "sink": 203,
+    "scorer": 204,
+    "alerts": 205,
+    "evidence": 206,
+    "retrain": 207,
+    "rollout": 208,
+    "gateway-health": 209,
+    "console-health": 210,
+}
+"""Offsets from ``local.port_base`` by service; roles listen there for health and metrics."""
+
+
+class KafkaSettings(Strict):
+    """The broker, and what all clients need to reach it."""
+
+    bootstrap: str = ""
+    """``host:port`` list; empty: the embedded broker."""
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Extra librdkafka settings (security.protocol, sasl.* …) for every client."""
+    replication: int = Field(default=1, ge=1)
+    """Replicas of each topic that `tidemill init` makes."""
+
+
+class ClickHouseSettings(Strict):
+    """The store of raw rows and figures."""
+
+    url: str = ""
+    """``http(s)://user@host:port``; empty: the embedded store. The password comes from TIDEMILL_CLICKHOUSE_PASSWORD."""
+    database: str = Field(default="tidemill", pattern="^[A-Za-z_][A-Za-z0-9_]*$")
+    """Database that holds tidemill's tables."""
+
+
+class MlflowSettings(Strict):
+    """The registry of versions and training runs."""
+
+    url: str = ""
+    """Tracking server; empty: the embedded one."""
+    experiment: str = "tidemill"
+    """MLflow experiment of the training runs."""
+
+
+class EngineSettings(Strict):
+    """One upstream that answers: our own vLLM, or a provider with the same interface."""
+
+    url: str = ""
+    """Base URL up to ``/v1``; empty: the embedded engine."""
+    kind: Literal["vllm", "provider"] = "vllm"
+    """``vllm``: adapters are loaded and unloaded here; ``provider``: models are what they are."""
+    provider: str = "vllm"
+    """Name in ``gen_ai_provider_name``."""
+    base_model: str = "base"
+    """Name under which the engine serves the base itself."""
+    base_dir: str = ""
+    """Folder of the base model (training starts from it); its digest binds adapters to it."""
+    api_key_env: str = ""
+    """Environment variable that holds the upstream's key; empty: none is sent."""
+    input_usd_per_million: float | None = Field(default=None, ge=0)
+    """Price of input tokens; None: unpriced, cost stays unknown."""
+    cached_usd_per_million: float | None = Field(default=None, ge=0)
+    """Price of input tokens read from the prefix cache; None: as input tokens."""
+    output_usd_per_million: float | None = Field(default=None, ge=0)
+    """Price of output tokens; None: unpriced."""
+    max_shadow_in_flight: int = Field(default=2, ge=0)
+    """Shadow answers are dropped when this many run, or when clients' calls fill the engine."""
+    client_slots: int = Field(default=16, ge=1)
+    """Calls the engine answers at once before others wait; shadows need a free slot."""
+
+
+class GatewaySettings(Strict):
+    """Where clients connect, and what they may send."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int | None = None
+    """None: local.port_base + 80."""
+    auth: Literal["keys", "none"] = "keys"
+    """``none`` is accepted on loopback only."""
+    max_body_bytes: int = Field(default=800_000, ge=1024, le=16_777_216)
+    """Largest request body, at most 16 MiB; larger ones are refused with 413."""
+    spool_bytes: int = Field(default=1_073_741_824, ge=1_048_576)
+    """Size of the local event file at which calls are refused (Kafka away too long)."""
+    ttft_timeout_s: float = Field(default=30, gt=0)
+    """Longest wait for the first token, seconds."""
+
+    @model_validator(mode="after")
+    def _check(self) -> GatewaySettings:
+        if self.auth == "none" and self.host not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError(
+                f"auth: 'none' with host {self.host!r} would open the gateway to the network; use auth: keys"
+            )
+        return self
+
+
+class ConsoleSettings(Strict):
+    """The live page."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int | None = None
+    """None: local.port_base + 90."""
+    public_url: str = Field(default="", pattern="^(https?://.+)?$")
+    """Where people open the page, for links in alerts; empty: made of host and port."""
+    refresh_s: float = Field(default=2.0, ge=0.2)
+    """Seconds between two looks of an open page at the data."""
+
+
+class WindowSettings(Strict):
+    """Event-time windows."""
+
+    size_s: int = Field(default=10, ge=1, le=3600)
+    """Length of a tumbling event-time window."""
+    lateness_s: int = Field(default=60, ge=0)
+    """Events later than this after their window's end are counted as too late and change nothing."""
+    max_clock_skew_s: int = Field(default=5, ge=0)
+    """An event may be this much ahead of its arrival; the watermark never follows it further."""
+    silent_source_s: int = Field(default=60, ge=1)
+    """How long a silent meter holds the watermark before windows go out incomplete."""
+
+
+class WebhookSettings(Strict):
+    """One receiver of alerts, in Alertmanager's webhook format."""
+
+    name: str = Field(min_length=1, max_length=64)
+    """Name of the receiver; its deliveries are counted under it."""
+    url: str = Field(default="", pattern="^(https?://.+)?$")
+    """Where alerts are posted; empty: the embedded stack's receiver."""
+    secret_env: str = ""
+    """Environment variable with a Standard Webhooks secret; set: deliveries are signed."""
+    send_resolved: bool = True
+    """Whether the receiver is told of the end of an alarm too."""
+
+
+class AlertSettings(Strict):
+    """Delivery of alarms."""
+
+    webhooks: tuple[WebhookSettings, ...] = ()
+    timeout_s: float = Field(default=10, gt=0)
+    """Longest wait for a receiver's answer, seconds."""
+    retry_for_s: float = Field(default=86_400, gt=0)
+    """How long a dead receiver is retried."""
+
+
+class Settings(Strict):
+    """Everything one deployment needs to know."""
+
+    deployment: str = Field(default="local", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
+    """Name of the deployment: part of tokens and ids."""
+    data_dir: Path = Path(".tidemill")
+    """Local state: spool files, logs, models, the embedded stack's data."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level of the roles' JSON logs."""
+    health_host: str = "127.0.0.1"
+    """Address of the roles' health and metrics pages; in a container 0.0.0.0, so that Prometheus reaches them."""
+    local: LocalSettings = LocalSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    mlflow: MlflowSettings = MlflowSettings()
+    engines: dict[str, EngineSettings] = Field(default_factory=dict)
+    gateway: GatewaySettings = GatewaySettings()
+    console: ConsoleSettings = ConsoleSettings()
+    windows: WindowSettings = WindowSettings()
+    alerts: AlertSettings = AlertSettings()
+    pipelines: dict[str, PipelineSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        for name, pipeline in self.pipelines.items():
+            if pipeline.engine not in self.engines:
+                message = f"{pipeline.engine!r} is not in engines; {choice(pipeline.engine, self.engines)}"
+                raise wrong(("pipelines", name, "engine"), message)
+            if not re.fullmatch(re.escape(name) + r"-v\d+", pipeline.champion):
+                message = f"{pipeline.champion!r} is not <pipeline>-v<N>; for example {name + '-v1'!r}"
+                raise wrong(("pipelines", name, "champion"), message)
+        return self
+
+    @property
+    def kafka_bootstrap(self) -> str:
+        """Where the broker is."""
+        return self.kafka.bootstrap or f"127.0.0.1:{self.port('kafka')}"
+
+    @property
+    def clickhouse_url(self) -> str:
+        """Where the store is."""
+        return self.clickhouse.url or f"http://127.0.0.1:{self.port('store')}"
+
+    @property
+    def mlflow_url(self) -> str:
+        """Where the registry is."""
+        return self.mlflow.url or f"http://127.0.0.1:{self.port('mlflow')}"
+
+    @property
+    def gateway_port(self) -> int:
+        """Where clients connect."""
+        return self.gateway.port if self.gateway.port is not None else self.port("gateway")
+
+    @property
+    def console_port(self) -> int:
+        """Where the console listens."""
+        return self.console.port if self.console.port is not None else self.port("console")
+
+    @property
+    def console_url(self) -> str:
+        """Where people open the console, without a slash at the end."""
+        if self.console.public_url:
+            return self.console.public_url.rstrip("/")
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(self.console.host, self.console.host)
+        return f"http://{host}:{self.console_port}"
+
+    def resolve(self, path: str) -> Path:
+        """A folder or file named in the settings, absolute.
+
+        ``.tidemill/…`` (the default data_dir) always means the data_dir in force; other relative paths start from the
+        folder that holds data_dir.
+        """
+        named = Path(path)
+        if named.is_absolute():
+            return named
+        data_dir = self.data_dir.absolute()
+        default = Settings.model_fields["data_dir"].default
+        if named.parts[:1] == default.parts:
+            return data_dir.joinpath(*named.parts[1:])
+        return data_dir.parent / named
+
+    def engine_url(self, name: str) -> str:
+        """Base URL of an engine, up to and with ``/v1``."""
+        return self.engines[name].url or f"http://127.0.0.1:{self.port('engine')}/v1"
+
+    def webhook_url(self, webhook: WebhookSettings) -> str:
+        """Where a webhook's alerts are posted."""
+        return webhook.url or f"http://127.0.0.1:{self.port('receiver')}/webhook"
+
+    def port(self, service: str) -> int:
+        """Local port of a service or of a role's health page."""
+        return self.local.port(PORTS[service])

@@ -1,0 +1,225 @@
+"""What a pipeline is: its engine, prompt, quality metric, service levels, drift, retraining, gate and rollout."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from tidemill.metrics import WINDOW_METRICS
+
+
+class Strict(BaseModel):
+    """Base of all settings: unknown names and wrong types are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def wrong(path: tuple[str, ...], message: str) -> PydanticCustomError:
+    """An error of the setting at ``path`` below the group that is being checked, so that its own line is named."""
+    return PydanticCustomError("setting", "{message}", {"message": message, "path": path})
+
+
+def choice(value: str, known: Collection[str]) -> str:
+    """What ``value`` may have meant, else what there is."""
+    close = difflib.get_close_matches(value, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(known) or 'none'}"
+
+
+class QualitySettings(Strict):
+    """How an answer is judged against a label, and whose labels can be trusted."""
+
+    metric: Literal["exact_match", "json_equal", "thumb"] = "exact_match"
+    """The score that counts as this pipeline's quality."""
+    trusted_sources: tuple[str, ...] = ("audit",)
+    """Feedback sources whose labels the gate believes; the gateway takes these with an audit key only."""
+    detector: Literal["adwin"] = "adwin"
+    """Change detector on the scores, one update per score."""
+    delta: float = Field(default=0.002, gt=0, lt=1)
+    """ADWIN's confidence: smaller raises fewer false alarms and waits longer."""
+    min_drop: float = Field(default=0.1, gt=0, le=1)
+    """A detected fall smaller than this is not an alarm."""
+    recover_scores: int = Field(default=60, ge=10)
+    """The alarm resolves when the mean of this many last scores is back within min_drop of the reference."""
+
+
+class RuleSettings(Strict):
+    """A service-level rule on one window metric, with hysteresis."""
+
+    name: str = Field(min_length=1, max_length=64)
+    """Name of the rule; the alarm carries it."""
+    metric: str
+    """A window metric (docs/reference/windows.md)."""
+    statistic: Literal["value", "p50", "p95", "p99"] = "value"
+    """Which figure of the window is judged."""
+    above: float | None = None
+    """Fires when the statistic is above this …"""
+    below: float | None = None
+    """… or below this."""
+    leave: float | None = None
+    """Resolves only when back past this; default: the threshold itself."""
+    for_windows: int = Field(default=2, ge=1)
+    """Complete windows in a row that must breach before the alarm fires, or hold before it resolves."""
+    min_count: int = Field(default=10, ge=1)
+    """Windows with fewer observations say nothing."""
+    severity: Literal["page", "ticket", "info"] = "page"
+    """How loud the alarm is."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RuleSettings:
+        if self.metric not in WINDOW_METRICS:
+            raise wrong(("metric",), f"{self.metric!r} is no window metric; {choice(self.metric, WINDOW_METRICS)}")
+        if (self.above is None) == (self.below is None):
+            raise ValueError(f"rule {self.name!r}: set exactly one of 'above' and 'below'")
+        if self.leave is not None:
+            if self.above is not None and self.leave > self.above:
+                raise ValueError(f"rule {self.name!r}: leave ({self.leave}) must be at most above ({self.above})")
+            if self.below is not None and self.leave < self.below:
+                raise ValueError(f"rule {self.name!r}: leave ({self.leave}) must be at least below ({self.below})")
+        return self
+
+
+class DriftSettings(Strict):
+    """Watching the text that comes in. Drift notices inform; alone they start no retraining."""
+
+    enabled: bool = True
+    """Whether the text of this pipeline is watched."""
+    metrics: tuple[str, ...] = ("input_chars", "input_unseen_share", "input_word_distance")
+    """Window metrics that are watched."""
+    delta: float = Field(default=0.002, gt=0, lt=1)
+    """Confidence of the detector on each metric."""
+    reference_calls: int = Field(default=200, ge=20)
+    """Calls after start (or after a new champion) that make the reference."""
+    samples_per_second: int = Field(default=20, ge=1, le=1000)
+    """Bound on the calls whose text is looked at, per second; chosen by hash of the call id."""
+
+
+class RetrainSettings(Strict):
+    """When and how a pipeline is retrained."""
+
+    enabled: bool = True
+    """Whether alarms may start a retraining."""
+    min_fresh_labels: int = Field(default=300, ge=10)
+    """Labels since the estimated change that start the training (from a measured learning curve)."""
+    collect_deadline_s: float = Field(default=600, gt=0)
+    """The longest wait for them; then it trains with what there is, if at least ``floor_labels``."""
+    floor_labels: int = Field(default=100, ge=10)
+    """Fewer labels than this at the deadline: no training, and the job says so."""
+    cooldown_s: float = Field(default=3600, ge=0)
+    """Least time between the end of one job or rollout and the start of the next."""
+    replay_share: float = Field(default=0.5, ge=0, lt=1)
+    """Share of older data mixed into the training set, against forgetting."""
+    holdout_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of sessions kept out of training for the gate."""
+    max_drift_loss: float = Field(default=0.1, gt=0, le=1)
+    """With a drift alarm only: estimated loss of quality that justifies a retraining."""
+    steps: int = Field(default=150, ge=1)
+    """Optimizer steps of a training."""
+    batch: int = Field(default=16, ge=1)
+    """Rows per step."""
+    rank: int = Field(default=16, ge=1, le=256)
+    """Rank of the LoRA adapter."""
+    alpha: int = Field(default=32, ge=1)
+    """Scale of the adapter: alpha / rank."""
+    learning_rate: float = Field(default=5e-3, gt=0, lt=1)
+    """Peak learning rate; LoRA takes about ten times that of full tuning."""
+    threads: int = Field(default=1, ge=1)
+    """Compute threads of the trainer."""
+    nice: int = Field(default=19, ge=0, le=19)
+    """How far the trainer stands back for everybody else (19: most)."""
+    timeout_s: float = Field(default=900, gt=0)
+    """Longest training, seconds; a longer one is stopped and counts as failed."""
+
+
+class GateSettings(Strict):
+    """What a candidate must show on trusted data before it may see traffic."""
+
+    min_quality: float = Field(default=0.6, ge=0, le=1)
+    """Least mean score on the verified fresh labels."""
+    min_gain: float = Field(default=0.05, ge=0, le=1)
+    """Least gain over the champion, re-scored now on the same data."""
+    max_golden_loss: float = Field(default=0.1, ge=0, le=1)
+    """Most that may be lost on the frozen golden set against the champion."""
+    min_verified: int = Field(default=20, ge=1)
+    """Fewer verified fresh labels than this: inconclusive, and the candidate does not pass."""
+    parity_samples: int = Field(default=24, ge=1)
+    """Answers compared between training and the engine."""
+    min_parity: float = Field(default=0.9, ge=0, le=1)
+    """Least share of equal answers of training and engine."""
+    golden_set: str = ""
+    """JSON Lines file of frozen prompt/completion pairs; empty: no golden check."""
+
+
+class RolloutSettings(Strict):
+    """How a candidate takes over, step by step."""
+
+    steps: tuple[int, ...] = (1, 5, 25, 50, 100)
+    """Candidate's share of traffic at each step, percent."""
+    shadow_percent: int = Field(default=50, ge=0, le=100)
+    """Share of calls the candidate answers unseen before it gets traffic; 0 leaves the shadow out."""
+    min_scored: int = Field(default=50, ge=1)
+    """Scored answers of the candidate needed at each step, and in the shadow."""
+    max_step_s: float = Field(default=3600, gt=0)
+    """A step longer than this ends by ``on_inconclusive``."""
+    on_inconclusive: Literal["hold", "rollback", "advance"] = "rollback"
+    """What a step that took too long leads to."""
+    margin: float = Field(default=0.05, ge=0, le=1)
+    """A candidate worse than the champion by more than this is harmful."""
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """Chance of calling a harmless candidate harmful, over all looks."""
+    max_error_rate: float = Field(default=0.1, ge=0, le=1)
+    """Candidate's share of failed answers that rolls back at once (from 20 answers on)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RolloutSettings:
+        if not self.steps or self.steps[-1] != 100 or any(s < 1 or s > 100 for s in self.steps):
+            raise ValueError(f"rollout steps {list(self.steps)}: give percentages from 1 to 100, ending with 100")
+        if sorted(set(self.steps)) != list(self.steps):
+            raise ValueError(f"rollout steps {list(self.steps)}: each step must be larger than the one before")
+        return self
+
+
+class PipelineSettings(Strict):
+    """A named purpose with its own model versions, levels and rollout plan."""
+
+    description: str = ""
+    """What it is for, for people."""
+    engine: str
+    """Name of the engine (see ``engines``) that serves it."""
+    champion: str
+    """First champion's version, ``<pipeline>-v<N>``, used until the routes topic says otherwise."""
+    champion_adapter: str = ""
+    """Folder of the first champion's adapter; empty when the base itself serves."""
+    system_prompt: str = ""
+    """Put before the conversation when the caller gives no system message."""
+    prompt_version: str = "1"
+    """Version of the prompt template, recorded with each call."""
+    max_tokens: int = Field(default=256, ge=1)
+    """Most tokens of an answer when the caller does not say."""
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    """Sampling temperature when the caller does not say."""
+    timeout_s: float = Field(default=30, gt=0)
+    """Longest time of a whole call, seconds."""
+    capture: Literal["full", "redacted", "off"] = "full"
+    """Which text is kept: all; with e-mail addresses, numbers and the like blacked out; none."""
+    quality: QualitySettings = QualitySettings()
+    rules: tuple[RuleSettings, ...] = ()
+    drift: DriftSettings = DriftSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    gate: GateSettings = GateSettings()
+    rollout: RolloutSettings = RolloutSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> PipelineSettings:
+        if self.capture == "off" and self.retrain.enabled:
+            raise ValueError(
+                "capture: 'off' keeps no text, so nothing can be scored or retrained from labels; "
+                "set capture: full or redacted, or retrain.enabled: false"
+            )
+        names = [rule.name for rule in self.rules]
+        if len(names) != len(set(names)):
+            raise ValueError(f"rules: names must be unique within a pipeline, got {names}")
+        return self

@@ -1,0 +1,34 @@
+"""Content-free features of text: taken before redaction, safe to keep when content is not captured."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable
+
+WORD_BUCKETS = 1024
+"""Words are counted by hash bucket, so that no word can be read back."""
+FEATURES = ("chars", "words", "digit_share", "mean_word_length")
+
+_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+
+
+def features(text: str) -> dict[str, float]:
+    """Scalar features by name: see FEATURES. Lengths are in characters and words; shares are in [0, 1]."""
+    found = _WORD.findall(text)
+    return {
+        "chars": float(len(text)),
+        "words": float(len(found)),
+        "digit_share": sum(c.isdigit() for c in text) / len(text) if text else 0.0,
+        "mean_word_length": sum(map(len, found)) / len(found) if found else 0.0,
+    }
+
+
+def word_buckets(texts: Iterable[str]) -> dict[int, int]:
+    """Counts of lower-cased words by hash bucket, sorted by bucket."""
+    counts: dict[int, int] = {}
+    for text in texts:
+        for word in _WORD.findall(text.lower()):
+            index = zlib.crc32(word.encode()) % WORD_BUCKETS
+            counts[index] = counts.get(index, 0) + 1
+    return dict(sorted(counts.items()))

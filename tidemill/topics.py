@@ -1,0 +1,111 @@
+"""THE table of topics: name, event, key, partitions, retention, where it lands, its dead-letter topic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tidemill import events
+from tidemill.codec import Decoder
+
+DLQ_SUFFIX = ".dlq"
+DAY_MS = 86_400_000
+MAX_MESSAGE_BYTES = 1_048_576
+"""What a topic holds, per message (Kafka's default); the SDK refuses more with a clear error."""
+MAX_DLQ_MESSAGE_BYTES = 16 * MAX_MESSAGE_BYTES
+"""What producers send and dead-letter topics hold, per message: well above the other topics' limit, which is on
+compressed batches, while a producer's is on the message as it is."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One row of the table."""
+
+    name: str
+    event: Any
+    key: str
+    """What the message key holds."""
+    partitions: int
+    written_by: str
+    read_by: str
+    table: str | None = None
+    """ClickHouse table its events land in."""
+    retention_ms: int = 7 * DAY_MS
+    compacted: bool = False
+    dead_letters: bool = True
+
+    @property
+    def dlq(self) -> str:
+        """Name of the topic that takes this one's rejected messages."""
+        return self.name + DLQ_SUFFIX
+
+    def decoder(self) -> Decoder[Any]:
+        """A strict decoder of this topic's messages."""
+        return Decoder(self.event)
+
+
+REQUESTS = Topic(
+    "inference.requests", events.InferenceRequest, "call id", 2, "gateway, any producer", "meter, sink", "requests"
+)
+RESPONSES = Topic(
+    "inference.responses", events.InferenceResponse, "call id", 2, "gateway, any producer", "meter, sink", "responses"
+)
+FEEDBACK = Topic(
+    "inference.feedback", events.Feedback, "call id", 2, "gateway, scorer, any producer", "meter, sink", "feedback"
+)
+PARTIALS = Topic(
+    "monitoring.partials",
+    events.Partial | events.Progress,
+    "pipeline; none on progress messages",
+    2,
+    "meter",
+    "streams",
+    retention_ms=DAY_MS,
+)
+WINDOWS = Topic("monitoring.windows", events.Window, "pipeline", 2, "streams", "sink", "windows")
+THRESHOLDS = Topic(
+    "monitoring.thresholds",
+    events.ThresholdEvent,
+    "pipeline",
+    1,
+    "streams",
+    "sink, alerts, evidence, retrain",
+    "events",
+)
+JOBS = Topic("retrain.jobs", events.JobState, "job id", 1, "retrain", "sink, rollout, retrain", "jobs", compacted=True)
+PROGRESS = Topic(
+    "retrain.progress", events.JobProgress, "job id", 1, "retrain", "sink", "progress", retention_ms=DAY_MS
+)
+ROLLOUTS = Topic(
+    "rollout.states",
+    events.RolloutState,
+    "rollout id",
+    1,
+    "rollout",
+    "sink, retrain, rollout",
+    "rollouts",
+    compacted=True,
+)
+ROUTES = Topic(
+    "serving.routes", events.Route, "pipeline", 1, "rollout", "gateway, rollout, sink", "routes", compacted=True
+)
+GATEWAYS = Topic(
+    "serving.gateways", events.GatewayStatus, "gateway id", 1, "gateway", "rollout", retention_ms=3_600_000
+)
+
+TOPICS: tuple[Topic, ...] = (
+    REQUESTS,
+    RESPONSES,
+    FEEDBACK,
+    PARTIALS,
+    WINDOWS,
+    THRESHOLDS,
+    JOBS,
+    PROGRESS,
+    ROLLOUTS,
+    ROUTES,
+    GATEWAYS,
+)
+BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
+LANDING: tuple[Topic, ...] = tuple(topic for topic in TOPICS if topic.table is not None)
+"""Topics whose events the sink carries to ClickHouse."""
