@@ -1,0 +1,8 @@
+"""The demo's language: seeded texts with their truth, pure apart from reading a CSV file."""
+
+from producers.language.noise import corrupt
+from producers.language.speech import WAYS, generate, leaked, utterance
+from producers.language.texts import TextSource, read_csv
+from producers.language.utterance import Utterance
+
+__all__ = ["WAYS", "TextSource", "Utterance", "corrupt", "generate", "leaked", "read_csv", "utterance"]
