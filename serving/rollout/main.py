@@ -1,0 +1,51 @@
+"""The rollout controller process. It also loads the champions and writes each pipeline's first route."""
+
+from __future__ import annotations
+
+import logging
+
+from serving.rollout.controller import Controller, describe
+from serving.rollout.log import RolloutLog
+from serving.rollout.registry import Registry
+from tidemill.errors import Retry
+from tidemill.io.clickhouse import Store
+from tidemill.io.service import Service
+from tidemill.settings import Settings
+
+log = logging.getLogger(__name__)
+TICK_S = 0.5
+
+
+def run(settings: Settings) -> None:
+    """Steer rollouts until SIGTERM. Blocks. One per deployment: a second one takes over and ends the first."""
+    with Service(settings, "rollout") as service:
+        store, registry = Store(settings), Registry(settings.mlflow_url)
+        while not service.stopping:
+            written = RolloutLog(settings, service.clock)
+            try:
+                written.open()
+                _steer(service, Controller(settings, written, store, registry, service.clock))
+            except Retry as error:
+                log.warning("starting over from the log: %s", error)
+                service.waiting(str(error))
+                service.stop_event.wait(error.after_s)
+            finally:
+                written.close()
+        registry.close()
+
+
+def _steer(service: Service, controller: Controller) -> None:
+    said = ""
+    while not service.stopping:
+        controller.round()
+        trouble = describe(controller.troubles.items())
+        if trouble != said and trouble:
+            log.warning("held up: %s", trouble)
+        said = trouble
+        if trouble:
+            service.waiting(trouble)
+        elif controller.settled:
+            service.ready()
+        else:
+            service.waiting("adapters are being loaded")
+        service.stop_event.wait(TICK_S)
