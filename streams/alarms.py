@@ -1,0 +1,30 @@
+"""An alarm and its two ends: what detectors and rules hand on when they begin to fire, or stop."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+
+
+class Alarm(Struct, frozen=True, omit_defaults=True):
+    """What is known of an alarm from its first moment; kept in the state while it fires."""
+
+    alarm_id: str
+    started_ms: int
+    value: float
+    threshold: float
+    reference: float | None = None
+    change_time_ms: int | None = None
+
+
+class Transition(NamedTuple):
+    """An alarm begins (``firing``) or ends (``resolved``) at ``start_ms`` (a window, or the time of a score)."""
+
+    state: Literal["firing", "resolved"]
+    alarm: Alarm
+    start_ms: int
+    end_ms: int
+    value: float | None
+    """The figure now."""
+    reason: str = ""

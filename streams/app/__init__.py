@@ -1,0 +1,1 @@
+"""Stage 2 as a process: the Faust app around the pure folds."""

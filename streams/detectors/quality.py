@@ -1,0 +1,146 @@
+"""Falls of quality, one update per score.
+
+ADWIN says that the mean of the scores changed; the least-squares split of the recent scores, in call time, says
+where and by how much. A fall of at least ``min_drop`` is an alarm; a rise never is; smaller falls are remembered, so
+that a slow decay adds up. The alarm resolves when the last ``recover_scores`` scores are back within ``min_drop`` of
+the reference; the detector then starts anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from itertools import pairwise
+
+from msgspec import Struct
+
+from streams.alarms import Alarm, Transition
+from streams.detectors.adwin import Adwin, AdwinState
+from streams.detectors.change import split
+from tidemill.events import ScorePoint
+from tidemill.ids import derived_id
+from tidemill.settings import QualitySettings
+
+RULE = "quality"
+RECENT = 1000
+"""Scores kept to find the change among; a change further back is reported at the oldest of them."""
+
+SURE = 2.0
+"""Standard errors by which the new level must be low enough: a split looks for extremes, and finds them in noise."""
+LEAST = 30
+"""Scores after a small fall before it is looked at again."""
+
+
+class QualityState(Struct, frozen=True, omit_defaults=True):
+    """The detector as plain data: at most RECENT points and a few kilobytes of ADWIN."""
+
+    adwin: AdwinState | None = None
+    times: tuple[int, ...] = ()
+    """Call times of the recent scores in order of arrival, each as the difference to the one before."""
+    scores: tuple[float, ...] = ()
+    held: float | None = None
+    """The level before falls that were too small for an alarm."""
+    alarm: Alarm | None = None
+
+
+class QualityDetector:
+    """Watches one pipeline's scores. Feed it each score once, in event-time order."""
+
+    def __init__(self, pipeline: str, settings: QualitySettings, state: QualityState | None = None) -> None:
+        state = state or QualityState()
+        self._pipeline = pipeline
+        self._settings = settings
+        self._adwin = Adwin(settings.delta, state.adwin)
+        self._points: deque[tuple[int, float]] = deque(maxlen=RECENT)
+        time_ms = 0
+        for difference, score in zip(state.times, state.scores, strict=True):
+            time_ms += difference
+            self._points.append((time_ms, score))
+        self._held = state.held
+        self._alarm = state.alarm
+
+    @property
+    def alarm(self) -> Alarm | None:
+        """The alarm that fires now."""
+        return self._alarm
+
+    def snapshot(self) -> QualityState:
+        """The exact state: a detector made from it goes on as this one would."""
+        times = [0, *(time_ms for time_ms, _ in self._points)]
+        differences = tuple(now - before for before, now in pairwise(times))
+        scores = tuple(score for _, score in self._points)
+        return QualityState(self._adwin.snapshot(), differences, scores, self._held, self._alarm)
+
+    def update(self, point: ScorePoint) -> Transition | None:
+        """Take one score; tell when the alarm begins or ends."""
+        self._points.append((point.call_time_ms, point.score))
+        if self._alarm is not None:
+            return self._recovered(self._alarm, point)
+        if self._adwin.update(point.score):
+            return self._changed(point)
+        return self._sunk(point)
+
+    def _changed(self, point: ScorePoint) -> Transition | None:
+        ordered = sorted(self._points, key=lambda p: p[0])
+        found = split([score for _, score in ordered])
+        self._adwin = Adwin(self._settings.delta)
+        if found is None:
+            return None
+        self._keep(ordered[found.start :])
+        if found.after >= found.before:
+            self._held = None
+            return None
+        reference = max(found.before, self._held or 0.0)
+        if self._surely_below(reference, found.after, len(ordered) - found.start):
+            return self._fire(point, reference, found.after, ordered[found.start][0])
+        self._held = reference
+        return None
+
+    def _sunk(self, point: ScorePoint) -> Transition | None:
+        """Below a remembered level since then: falls too small, too slow or too unsure for an alarm at once."""
+        n = len(self._points)
+        if self._held is None or n < LEAST:
+            return None
+        mean = sum(score for _, score in self._points) / n
+        if not self._surely_below(self._held, mean, n):
+            return None
+        return self._fire(point, self._held, mean, min(time_ms for time_ms, _ in self._points))
+
+    def _surely_below(self, reference: float, mean: float, n: int) -> bool:
+        """Whether the level behind ``mean`` is at least ``min_drop`` under the reference, by SURE standard errors."""
+        likely = (mean * n + 1) / (n + 2)  # a few equal scores do not make certain
+        error = math.sqrt(likely * (1 - likely) / n)  # no scores in [0, 1] vary more than that
+        return mean + SURE * error <= reference - self._settings.min_drop
+
+    def _fire(self, point: ScorePoint, reference: float, value: float, change_ms: int) -> Transition:
+        self._alarm = Alarm(
+            alarm_id=derived_id(RULE, f"{self._pipeline}//quality", point.time_ms),
+            started_ms=point.time_ms,
+            value=value,
+            threshold=reference - self._settings.min_drop,
+            reference=reference,
+            change_time_ms=change_ms,
+        )
+        self._points.clear()
+        return Transition("firing", self._alarm, point.time_ms, point.time_ms, value)
+
+    def _recovered(self, alarm: Alarm, point: ScorePoint) -> Transition | None:
+        if len(self._points) < self._settings.recover_scores:
+            return None
+        mean = self._last_mean()
+        if mean < alarm.threshold:
+            return None
+        self._alarm = None
+        self._held = None
+        self._points.clear()
+        self._adwin = Adwin(self._settings.delta)
+        return Transition("resolved", alarm, point.time_ms, point.time_ms, mean)
+
+    def _last_mean(self) -> float:
+        count = self._settings.recover_scores
+        last = list(self._points)[-count:]
+        return sum(score for _, score in last) / len(last)
+
+    def _keep(self, points: list[tuple[int, float]]) -> None:
+        self._points.clear()
+        self._points.extend(points)

@@ -1,0 +1,109 @@
+"""Threshold events: CloudEvents with an id derived from their cause and a sentence a person on call understands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from streams.alarms import Transition
+from tidemill.events import ThresholdData, ThresholdEvent
+from tidemill.ids import derived_id
+
+Kind = Literal["quality", "drift", "latency", "errors", "traffic", "cost", "system"]
+KINDS: dict[str, Kind] = {
+    "requests": "traffic",
+    "answers": "traffic",
+    "error_rate": "errors",
+    "cancel_rate": "errors",
+    "input_tokens": "cost",
+    "cached_tokens": "cost",
+    "output_tokens": "cost",
+    "cost": "cost",
+    "unpriced": "cost",
+    "queue_ms": "latency",
+    "ttft_ms": "latency",
+    "tpot_ms": "latency",
+    "e2e_ms": "latency",
+    "quality": "quality",
+    "thumb": "quality",
+}
+"""What a rule on a metric is about; metrics of the text are about drift."""
+
+
+class Cause(NamedTuple):
+    """What stands behind a transition: the rule and how to speak of its figure."""
+
+    rule: str
+    kind: Kind
+    severity: Literal["page", "ticket", "info"]
+    metric: str
+    shown: str
+    """How the figure is called in a sentence: ``quality (exact_match)``, ``e2e_ms p95``."""
+    detector: str
+    above: bool | None = None
+    """For a level that was set: whether it must not be passed upwards. None for changes that were detected."""
+
+
+def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, time_ms: int) -> ThresholdEvent:
+    """The event for one transition; equal inputs give an equal event, so it may be sent twice."""
+    alarm = transition.alarm
+    series = f"{pipeline}//{cause.metric}"
+    firing = transition.state == "firing"
+    return ThresholdEvent(
+        id=alarm.alarm_id if firing else derived_id(cause.rule, series, transition.start_ms, "resolved"),
+        source=f"tidemill/{deployment}/streams",
+        type="tidemill.threshold.breached" if firing else "tidemill.threshold.resolved",
+        subject=series,
+        time=_rfc3339(time_ms),
+        time_ms=time_ms,
+        data=ThresholdData(
+            state=transition.state,
+            rule=cause.rule,
+            kind=cause.kind,
+            severity=cause.severity,
+            pipeline=pipeline,
+            metric=cause.metric,
+            value=transition.value,
+            threshold=alarm.threshold,
+            reference=alarm.reference,
+            window_start_ms=transition.start_ms,
+            window_end_ms=transition.end_ms,
+            change_time_ms=alarm.change_time_ms,
+            detector=cause.detector,
+            alarm_id=alarm.alarm_id,
+            started_ms=alarm.started_ms,
+            summary=_summary(pipeline, cause, transition),
+            reason=transition.reason,
+        ),
+    )
+
+
+def _summary(pipeline: str, cause: Cause, transition: Transition) -> str:
+    alarm = transition.alarm
+    subject = f"{pipeline}: {cause.shown}"
+    since = "" if alarm.change_time_ms is None else f" since {_clock(alarm.change_time_ms)}"
+    now = _figure(transition.value)
+    if transition.state == "resolved":
+        if transition.value is None:
+            return f"{subject}: notice closed, {transition.reason}"
+        return f"{subject} is back at {now} (alarm since {_clock(alarm.started_ms)})"
+    if cause.above is not None:
+        side = "above" if cause.above else "below"
+        before = "" if alarm.reference is None else f" (before: {_figure(alarm.reference)})"
+        return f"{subject} is {now}, {side} {_figure(alarm.threshold)}{since}{before}"
+    verb = "fell" if alarm.reference is not None and alarm.value < alarm.reference else "rose"
+    return f"{subject} {verb} from {_figure(alarm.reference)} to {now}{since}"
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _clock(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S UTC")
+
+
+def _rfc3339(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""Event-time windows of one pipeline: merge, watermark, close, revise. Pure."""

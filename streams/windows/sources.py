@@ -1,0 +1,95 @@
+"""How far each source partition has been read, and the watermark that follows from it.
+
+Progress is said by the meters, not guessed from silence: a source whose position equals its end is idle, and its
+contribution to the watermark follows the meter's clock. The watermark is the minimum over all source partitions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from tidemill.events import PartitionProgress, Progress
+
+DELAY_MS = 500
+"""What an event may take from its time stamp to its topic without being late."""
+
+
+class Source(Struct, frozen=True, array_like=True):
+    """The last word on one source partition."""
+
+    position: int
+    end: int
+    max_event_ms: int | None
+    heard_ms: int
+    """The meter's clock when it said so."""
+
+
+class Watermark(NamedTuple):
+    """No event before ``ms`` is expected any more; ``complete`` unless a source was left out as silent."""
+
+    ms: int
+    complete: bool
+
+
+class Sources(Struct, frozen=True, omit_defaults=True):
+    """All source partitions as last heard of. A value: ``heard`` gives back a new one."""
+
+    expected: int = 0
+    clock_ms: int = 0
+    """The latest meter clock heard; deterministic under replay, unlike our own clock."""
+    first_ms: int = 0
+    """The first one."""
+    by_name: dict[str, Source] = {}
+
+    def heard(self, progress: Progress) -> Sources:
+        """These sources after one progress message: this very value where the message says nothing new."""
+        by_name = dict(self.by_name)
+        for said in progress.partitions:
+            name = f"{said.topic}/{said.partition}"
+            known = by_name.get(name)
+            if known is None or progress.time_ms >= known.heard_ms:
+                by_name[name] = _source(said, progress.time_ms)
+        newest = progress.time_ms >= self.clock_ms
+        after = Sources(
+            expected=progress.source_partitions if newest else self.expected,
+            clock_ms=max(self.clock_ms, progress.time_ms),
+            first_ms=self.first_ms or progress.time_ms,
+            by_name=by_name,
+        )
+        return self if after == self else after
+
+    def watermark(self, silent_ms: int) -> Watermark | None:
+        """The watermark, or None while it cannot be known: a source is unheard of, or behind with nothing read.
+
+        A source that has been silent for ``silent_ms`` (by the meters' clock) is left out; so is one never heard of
+        that long after the first word of any. What is left out makes the watermark incomplete, unless all expected
+        sources are heard (then the silent one is no source any more).
+        """
+        if not self.by_name:
+            return None
+        spoken = [source for source in self.by_name.values() if self.clock_ms - source.heard_ms < silent_ms]
+        missing = self.expected - len(spoken)
+        unheard = self.expected - len(self.by_name)
+        if unheard > 0 and self.clock_ms - self.first_ms < silent_ms:
+            return None
+        lowest: int | None = None
+        for source in spoken:
+            reached = _reached(source)
+            if reached is None:
+                return None
+            lowest = reached if lowest is None else min(lowest, reached)
+        return None if lowest is None else Watermark(lowest, complete=missing <= 0)
+
+
+def _source(said: PartitionProgress, heard_ms: int) -> Source:
+    # An event stamped by a clock that runs ahead must not push the watermark past the meter's own clock.
+    newest = None if said.max_event_ms is None else min(said.max_event_ms, heard_ms)
+    return Source(said.position, said.end, newest, heard_ms)
+
+
+def _reached(source: Source) -> int | None:
+    if source.position >= source.end:
+        return source.heard_ms - DELAY_MS
+    return None if source.max_event_ms is None else source.max_event_ms - DELAY_MS

@@ -1,0 +1,111 @@
+"""What one series did in one window: cells merged by adding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeVar, cast
+
+from msgspec import Struct, field
+
+from tidemill.events import Cell
+from tidemill.events.types import Variant
+
+Role = Literal["client", "shadow"]
+CLIENT: Role = "client"
+OTHER = "other"
+"""The version of all answers whose own version came after the window had as many series as it takes."""
+K = TypeVar("K", int, str)
+_PIPELINE_WIDE_VARIANT: Variant = "champion"
+
+
+class Sums(Struct, array_like=True):
+    """Count, sum and sum of squares."""
+
+    n: int = 0
+    total: float = 0.0
+    total_sq: float = 0.0
+
+    def add(self, n: int, total: float, total_sq: float) -> None:
+        self.n += n
+        self.total += total
+        self.total_sq += total_sq
+
+    @property
+    def mean(self) -> float | None:
+        """None when nothing was counted."""
+        return self.total / self.n if self.n else None
+
+
+class Tally(Struct, omit_defaults=True):
+    """The merged figures; merging is associative and commutative (floats to rounding)."""
+
+    requests: int = 0
+    answers: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    cost_micros: int = 0
+    priced: int = 0
+    moments: dict[str, Sums] = field(default_factory=dict)
+    histograms: dict[str, dict[int, int]] = field(default_factory=dict)
+    words: dict[int, int] = field(default_factory=dict)
+    sampled: int = 0
+
+    def add(self, other: Cell | Tally) -> None:
+        """Merge a cell, or another tally, into this one."""
+        self.requests += other.requests
+        self.answers += other.answers
+        add_counts(self.outcomes, other.outcomes)
+        self.input_tokens += other.input_tokens
+        self.cached_tokens += other.cached_tokens
+        self.output_tokens += other.output_tokens
+        self.cost_micros += other.cost_micros
+        self.priced += other.priced
+        for name, moments in other.moments.items():
+            self.moments.setdefault(name, Sums()).add(moments.n, moments.total, moments.total_sq)
+        for name, histogram in other.histograms.items():
+            add_counts(self.histograms.setdefault(name, {}), histogram)
+        add_counts(self.words, other.words)
+        self.sampled += other.sampled
+
+    @property
+    def events(self) -> int:
+        """Requests and answers in it: what is lost when it comes too late."""
+        return self.requests + self.answers
+
+
+def add_counts(into: dict[K, int], more: Mapping[K, int]) -> None:
+    """Add ``more`` to ``into`` key by key."""
+    for key, count in more.items():
+        into[key] = into.get(key, 0) + count
+
+
+class Series(Struct, frozen=True):
+    """Whose figures they are. The pipeline as a whole has no version."""
+
+    model_version: str = ""
+    variant: Variant = _PIPELINE_WIDE_VARIANT
+    role: Role = CLIENT
+
+    @property
+    def key(self) -> str:
+        """One string for it; ``of_key`` reads it back. The version comes last, so that it may hold blanks."""
+        return f"{self.role} {self.variant} {self.model_version}"
+
+    @staticmethod
+    def of_key(key: str) -> Series:
+        role, variant, version = key.split(" ", 2)
+        return Series(version, cast(Variant, variant), cast(Role, role))
+
+    @staticmethod
+    def of_cell(cell: Cell) -> Series:
+        return Series(cell.model_version, cell.variant, cell.role)
+
+
+def merged(tallies: Iterable[Tally]) -> Tally:
+    """A new tally of all of them together."""
+    total = Tally()
+    for tally in tallies:
+        total.add(tally)
+    return total
