@@ -1,0 +1,50 @@
+"""When a delivery is tried again: pure. An answer and an attempt in, a decision out; nobody sleeps here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+FIRST_S = 1.0
+LONGEST_S = 300.0
+_MOST_DIGITS = 9
+"""Of a Retry-After; it is bounded further on anyhow."""
+_PASSING = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows from one attempt. ``after_s`` counts for ``retry``."""
+
+    outcome: Literal["delivered", "retry", "refused"]
+    after_s: float = 0.0
+
+
+def judge(status: int | None, attempt: int, *, retry_after: str = "", now_ms: int = 0, jitter: float = 0.5) -> Verdict:
+    """What follows from the ``attempt``-th try (from 1). ``status`` None: no answer came.
+
+    2xx is done; 408, 425, 429, 5xx and silence are tried again, waiting twice as long each time (Retry-After is obeyed
+    where it asks for longer); everything else, redirects too, is a refusal. ``jitter`` in [0, 1] spreads the waits.
+    """
+    if status is not None and 200 <= status < 300:
+        return Verdict("delivered")
+    if status is not None and status not in _PASSING and status < 500:
+        return Verdict("refused")
+    wait = min(FIRST_S * 2.0 ** min(attempt - 1, 20), LONGEST_S) * (0.75 + 0.5 * jitter)
+    return Verdict("retry", max(wait, min(_asked_s(retry_after, now_ms), 3600.0)))
+
+
+def _asked_s(retry_after: str, now_ms: int) -> float:
+    """Seconds that a Retry-After header asks for (seconds or a date); 0 when it says nothing."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:_MOST_DIGITS])
+    try:
+        until = parsedate_to_datetime(text)
+        if until.tzinfo is None:
+            until = until.replace(tzinfo=UTC)
+        return max(0.0, (until - datetime.fromtimestamp(now_ms / 1000, UTC)).total_seconds())
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return 0.0

@@ -1,0 +1,1 @@
+"""Evidence: for each alarm a report that sets the calls before the change beside those after it."""

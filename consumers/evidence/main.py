@@ -1,0 +1,175 @@
+"""The evidence process: one report at a time, in the background of everything else.
+
+1. take the next firing alarm; 2. wait until calls after the change have landed; 3. ask the store for both sides;
+4. build the report in a niced process; 5. commit the alarm's offset. A report that is there already is not made again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaException, Message
+from prometheus_client import Counter
+
+from consumers.evidence import calls
+from consumers.evidence.report import TOO_FEW
+from tidemill.errors import Quarantine, Retry
+from tidemill.events import ThresholdEvent
+from tidemill.io.clickhouse import Store, StoreError
+from tidemill.io.kafka import consumer, partition_count
+from tidemill.io.service import Service
+from tidemill.settings import Settings
+from tidemill.topics import THRESHOLDS
+
+log = logging.getLogger(__name__)
+GROUP = "tidemill-evidence"
+WAIT_MS = 25_000
+"""From the alarm to the report: so that there are calls after the change."""
+ATTEMPTS = 3
+AGAIN_S = 20.0
+BUILD_TIMEOUT_S = 600.0
+OLD_MS = 24 * 3_600_000
+"""Alarms older than this at start-up get no report any more."""
+
+REPORTS = Counter("tidemill_evidence_reports_total", "evidence reports by outcome", ["outcome"])
+
+
+def run(settings: Settings) -> None:
+    """Build reports until SIGTERM. Blocks."""
+    with Service(settings, "evidence") as service:
+        while not service.stopping:
+            try:
+                Evidence(settings, service).run()
+            except (Retry, KafkaException) as error:
+                service.waiting(str(error))
+                service.stop_event.wait(getattr(error, "after_s", 1.0))
+
+
+def report_path(settings: Settings, alarm_id: str, ending: str) -> Path:
+    """Where an alarm's report lies: ``html`` for people, ``json`` for programs."""
+    return settings.data_dir / "evidence" / f"{Path(alarm_id).name}.{ending}"
+
+
+class Evidence:
+    """Takes alarms in order."""
+
+    def __init__(self, settings: Settings, service: Service) -> None:
+        self._settings = settings
+        self._service = service
+        self._store = Store(settings)
+        self._held: deque[Message] = deque()
+
+    def run(self) -> None:
+        """Until the service stops. Raises Retry when Kafka is not there yet."""
+        reader = consumer(self._settings, "tidemill-evidence", GROUP)
+        try:
+            partition_count(reader, THRESHOLDS.name)
+            reader.subscribe([THRESHOLDS.name], on_revoke=self._lost, on_lost=self._lost)
+            self._service.ready()
+            while not self._service.stopping:
+                self._held.extend(m for m in reader.consume(20, 0.2) if m.error() is None)
+                while self._held and not self._service.stopping:
+                    message = self._held[0]
+                    settled = self._settle(reader, message)
+                    if not settled or not self._held or self._held[0] is not message:
+                        break
+                    self._held.popleft()
+                    reader.commit(message=message, asynchronous=False)
+        finally:
+            reader.close()
+
+    def _lost(self, *_: object) -> None:
+        self._held.clear()
+
+    def _settle(self, reader: Consumer, message: Message) -> bool:
+        """Make the report of one alarm, or find that none is to be made; False when the process ends first."""
+        try:
+            event: ThresholdEvent = THRESHOLDS.decoder()(message.value())
+        except Quarantine:
+            return True
+        html = report_path(self._settings, event.data.alarm_id, "html")
+        age_ms = self._service.clock.now_ms() - event.time_ms
+        if event.data.state != "firing" or html.exists() or age_ms > OLD_MS:
+            return True
+        if not self._wait(reader, max(0.0, (WAIT_MS - age_ms) / 1000)):
+            return False
+        for attempt in range(1, ATTEMPTS + 1):
+            outcome = self._attempt(reader, event, html.with_suffix(""))
+            if outcome == "interrupted":
+                return False
+            REPORTS.labels(outcome).inc()
+            log.info("evidence of %s: %s", event.data.alarm_id, outcome, extra={"attempt": attempt})
+            if outcome == "built" or attempt == ATTEMPTS:
+                return True
+            if not self._wait(reader, AGAIN_S):
+                return False
+        return True
+
+    def _attempt(self, reader: Consumer, event: ThresholdEvent, out: Path) -> str:
+        data = event.data
+        change_ms = data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
+        while not self._service.stopping:
+            try:
+                reference = calls.before(self._store, data.pipeline, change_ms)
+                current = calls.after(self._store, data.pipeline, change_ms, self._service.clock.now_ms())
+                break
+            except (Retry, StoreError) as error:
+                self._service.waiting(f"evidence waits for the store: {error}")
+                self._wait(reader, 2.0)
+        else:
+            return "interrupted"
+        self._service.ready()
+        title = f"{data.pipeline}: {data.rule} - {data.summary or data.metric}"
+        job = {"title": title, "out": str(out.absolute()), "reference": reference, "current": current}
+        return self._build(reader, job, out)
+
+    def _build(self, reader: Consumer, job: Mapping[str, object], out: Path) -> str:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        file = out.with_name(f"{out.name}.job")
+        file.write_text(json.dumps(job), encoding="utf-8")
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "consumers.evidence.report", "--job", str(file)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            end = self._service.clock.monotonic_s() + BUILD_TIMEOUT_S
+            while process.poll() is None:
+                if self._service.stopping:
+                    return "interrupted"
+                if self._service.clock.monotonic_s() > end:
+                    return "too_slow"
+                self._wait(reader, 0.5)
+            if process.returncode == 0:
+                return "built"
+            said = process.stderr.read().decode(errors="replace")[-500:] if process.stderr else ""
+            log.warning("no report: code %s: %s", process.returncode, said.strip())
+            return "too_few_calls" if process.returncode == TOO_FEW else "failed"
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            file.unlink(missing_ok=True)
+
+    def _wait(self, reader: Consumer, seconds: float) -> bool:
+        """Wait as a member in good standing (polled, nothing fetched); False when the process ends meanwhile."""
+        end = self._service.clock.monotonic_s() + seconds
+        reader.pause(reader.assignment())
+        try:
+            while self._service.clock.monotonic_s() < end and not self._service.stopping:
+                stray = reader.poll(0.2)
+                if stray is not None and stray.error() is None:
+                    self._held.append(stray)
+        finally:
+            reader.resume(reader.assignment())
+        return not self._service.stopping

@@ -1,0 +1,116 @@
+"""Builds one report, in a process of its own (evidently takes long to import and much memory; niced):
+
+    python -m consumers.evidence.report --job FILE
+
+The job is JSON: title, out (path without ending), reference and current (lists of flat calls). Ends with code 3 when
+one side has too few calls to compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+FEW_ROWS = 10
+TOO_FEW = 3
+NICE = 15
+TEXTS = ("input_text", "output_text")
+_MOST_TEXTS_SHARE_MISSING = 0.5
+
+
+def usable(reference: list[dict[str, Any]], current: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """Numeric and text columns that both sides know for at least half of their calls: pure."""
+    names = sorted({name for row in (*reference, *current) for name in row})
+
+    def known(name: str) -> bool:
+        return all(
+            sum(row.get(name) is not None for row in side) >= max(FEW_ROWS, len(side) * _MOST_TEXTS_SHARE_MISSING)
+            for side in (reference, current)
+        )
+
+    kept = [name for name in names if known(name)]
+    return [name for name in kept if name not in TEXTS], [name for name in kept if name in TEXTS]
+
+
+def build(job: dict[str, Any]) -> int:
+    """Write ``out``.html and ``out``.json, whole or not at all; give back the exit code."""
+    reference, current = job["reference"], job["current"]
+    if min(len(reference), len(current)) < FEW_ROWS:
+        print(f"too few calls: {len(reference)} before, {len(current)} after the change", file=sys.stderr)
+        return TOO_FEW
+    made = _compared(reference, current)
+    out = Path(job["out"])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for save, ending in ((made.save_json, ".json"), (made.save_html, ".html")):
+        unfinished = out.with_name(f"{out.name}{ending}.unfinished")
+        save(str(unfinished))
+        if ending == ".html":
+            _titled(unfinished, job["title"])
+        os.replace(unfinished, out.with_name(out.name + ending))
+    return 0
+
+
+def _compared(reference: list[dict[str, Any]], current: list[dict[str, Any]]) -> Any:
+    """The report, with the texts where evidently can compare them (texts without a telling word it cannot)."""
+    import pandas
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset, DataSummaryPreset
+
+    numbers, texts = usable(reference, current)
+    for kept in dict.fromkeys((tuple(texts), tuple(texts[:1]), ())):
+        definition = DataDefinition(numerical_columns=numbers, text_columns=list(kept))
+        sides = [
+            Dataset.from_pandas(_frame(pandas, rows, numbers, list(kept)), data_definition=definition)
+            for rows in (current, reference)
+        ]
+        try:
+            return Report([DataDriftPreset(), DataSummaryPreset()]).run(current_data=sides[0], reference_data=sides[1])
+        except ValueError as error:
+            if not kept:
+                raise
+            print(f"without {', '.join(kept)}: {error}", file=sys.stderr)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _frame(pandas: Any, rows: list[dict[str, Any]], numbers: list[str], texts: list[str]) -> Any:
+    frame = pandas.DataFrame([{name: row.get(name) for name in (*numbers, *texts)} for row in rows])
+    for name in numbers:
+        frame[name] = frame[name].astype(float)
+    for name in texts:
+        frame[name] = frame[name].fillna("").astype(str)
+    return frame
+
+
+def _titled(page: Path, title: str) -> None:
+    """The alarm's name on the page; the page stays self-contained."""
+    from html import escape
+
+    text = page.read_text(encoding="utf-8")
+    heading = f"<body><h2 style='font-family:sans-serif;margin:1rem 2rem'>{escape(title)}</h2>"
+    page.write_text(text.replace("<body>", heading, 1), encoding="utf-8")
+
+
+def _stand_back() -> None:
+    """Leave the processor to the others; where the kernel schedules sessions as groups, for the whole group too."""
+    os.nice(NICE)
+    try:
+        Path("/proc/self/autogroup").write_text(str(NICE))
+    except OSError:
+        pass  # no such groups here
+
+
+def main() -> None:
+    """Entry point of the subprocess."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--job", type=Path, required=True)
+    _stand_back()
+    job = json.loads(parser.parse_args().job.read_text(encoding="utf-8"))
+    raise SystemExit(build(job))
+
+
+if __name__ == "__main__":
+    main()

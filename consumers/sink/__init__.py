@@ -1,0 +1,1 @@
+"""Carries every landing topic to its ClickHouse table: each row once, each refused message to the dead letters."""

@@ -1,0 +1,159 @@
+"""The sink process: Kafka's landing topics into ClickHouse's tables.
+
+For each frozen range (its intent is committed):
+1. decode strictly and build rows; what fits no row is set aside;
+2. insert each block under the range's token, again and again until the store has it;
+3. send what was set aside to the dead letters;
+4. done: the next commit moves the offset.
+A crash anywhere replays the very same range: the store knows its tokens, and a dead letter may come twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from prometheus_client import Counter, Gauge
+
+from consumers.deadletters import DeadLetters, Rejected
+from consumers.sink.batch import prepare
+from consumers.sink.insert import Abandoned, Inserter, Landed
+from consumers.sink.landing import LANDINGS, check
+from tidemill.codec import Decoder
+from tidemill.errors import Retry
+from tidemill.io.clickhouse import Store, StoreError
+from tidemill.io.ranges import Range, RangeConsumer
+from tidemill.io.service import Service
+from tidemill.settings import Settings
+
+log = logging.getLogger(__name__)
+GROUP = "tidemill-sink"
+MAX_ROWS = 20_000
+MAX_WAIT_S = 0.8
+_UNKNOWN_TABLE, _UNKNOWN_DATABASE = 60, 81
+
+ROWS = Counter("tidemill_sink_rows_total", "rows acknowledged by table", ["table"])
+DEAD = Counter("tidemill_sink_dead_letters_total", "messages sent to dead-letter topics by topic", ["topic"])
+RETRIES = Counter("tidemill_sink_insert_retries_total", "insert attempts that had to be repeated")
+PENDING = Gauge("tidemill_sink_pending_seconds", "age of the oldest range not yet acknowledged")
+
+
+def run(settings: Settings) -> None:
+    """Carry rows until SIGTERM. Blocks. Raises Stop when a table does not fit the events."""
+    with Service(settings, "sink") as service:
+        store = Store(settings)
+        while not service.stopping:
+            try:
+                check_tables(store)
+                break
+            except Retry as error:
+                service.waiting(str(error))
+                service.stop_event.wait(error.after_s)
+        sink = Sink(settings, service, store)
+        try:
+            sink.loop()
+        finally:
+            sink.close()
+
+
+def check_tables(store: Store) -> None:
+    """Compare every table with what its events need. Raises Stop on a difference, Retry while a table is not there."""
+    for landing in LANDINGS.values():
+        try:
+            found = store.rows(f"DESCRIBE TABLE {landing.table}")
+        except StoreError as error:
+            if error.code in (_UNKNOWN_TABLE, _UNKNOWN_DATABASE):
+                raise Retry(f"table {landing.table} is not there (yet): run `tidemill init`") from error
+            raise Retry(f"table {landing.table} cannot be described: {error}") from error
+        check(landing, found)
+
+
+class Sink:
+    """One member of the sink's group."""
+
+    def __init__(self, settings: Settings, service: Service, store: Store) -> None:
+        self._service = service
+        self._decoders: dict[str, Decoder[Any]] = {name: found.topic.decoder() for name, found in LANDINGS.items()}
+        self._ranges = RangeConsumer(
+            settings, "sink", GROUP, list(LANDINGS), MAX_ROWS, MAX_WAIT_S, stopping=lambda: service.stopping
+        )
+        self._letters = DeadLetters(settings, "sink-deadletters")
+        self._inserter = Inserter(store, self._wait)
+        self._working: Range | None = None
+        PENDING.set_function(self._ranges.oldest_open_s)
+
+    def loop(self) -> None:
+        """Until told to end."""
+        while not self._service.stopping:
+            try:
+                ranges = self._ranges.poll()
+            except Retry as error:
+                self._service.waiting(str(error))
+                self._service.stop_event.wait(error.after_s)
+                continue
+            self._service.ready()
+            for span in ranges:
+                self._working = span
+                try:
+                    self._land(span)
+                except Abandoned:
+                    log.info("left %s to its next owner", span.token)
+
+    def close(self) -> None:
+        """Leave the group; what is under way stays noted for the next owner."""
+        self._ranges.close()
+
+    def _land(self, span: Range) -> None:
+        self._still_ours()
+        blocks, rejected = prepare(span, LANDINGS[span.topic], self._decoders[span.topic])
+        for block in blocks:
+            self._still_ours()
+            landed = self._inserter.insert(block)
+            self._settle(span, landed)
+            rejected += landed.rejected
+            ROWS.labels(block.table).inc(landed.rows)
+        if rejected:
+            self._bury(span, rejected)
+        self._ranges.done(span)
+
+    def _settle(self, span: Range, landed: Landed) -> None:
+        """Where a result that is not certain is to be made certain (healing by count)."""
+        if not landed.certain or span.replayed:
+            log.info("uncertain insert of %s: %d rows", span.token, landed.rows)
+
+    def _bury(self, span: Range, rejected: list[Rejected]) -> None:
+        log.warning("%d messages of %s to the dead letters, first: %s", len(rejected), span.token, rejected[0].reason)
+        count = len(rejected)
+        while rejected:
+            rejected = self._letters.send(rejected, waiting=self._patient)
+            if rejected:
+                self._wait(f"{len(rejected)} dead letters were not taken by Kafka", 1.0)
+        DEAD.labels(span.topic).inc(count)
+
+    def _patient(self) -> bool:
+        self._ranges.hold(0.05)
+        return not self._service.stopping
+
+    def _wait(self, reason: str, seconds: float) -> None:
+        """Between two attempts: visible, and still a member of the group."""
+        RETRIES.inc()
+        log.warning("waiting: %s", reason)
+        self._service.waiting(reason)
+        self._ranges.hold(seconds)
+        if self._service.stopping:
+            raise Abandoned
+        self._still_ours()
+
+    def _still_ours(self) -> None:
+        """Raises Abandoned when the range in hand went to another member."""
+        assert self._working is not None
+        while True:
+            try:
+                if self._ranges.holds(self._working):
+                    return
+                raise Abandoned
+            except Retry as error:
+                if self._service.stopping:
+                    raise Abandoned from error
+                self._service.waiting(str(error))
+                self._ranges.hold(error.after_s)
