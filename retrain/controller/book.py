@@ -1,0 +1,87 @@
+"""What the controller knows: the fold of its own log and of the topics it follows. Pure; grows only by ``note_*``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from retrain.policy import RETRAINING_KINDS, job_id_of
+from tidemill.events import JobState, RolloutState, Route, ThresholdEvent
+from tidemill.ids import derived_id
+
+OPEN_PHASES = frozenset({"collecting", "snapshot", "training", "gating"})
+ENDED_JOBS = frozenset({"rejected", "failed"})
+ENDED_ROLLOUTS = frozenset({"champion", "rolled_back", "failed"})
+
+
+@dataclass
+class Book:
+    """Jobs, alarms, rollouts and champions as last heard of. A record older than the known one changes nothing."""
+
+    jobs: dict[str, JobState] = field(default_factory=dict)
+    alarms: dict[str, ThresholdEvent] = field(default_factory=dict)
+    """Firing events of alarms about the model, by alarm id."""
+    resolved: set[str] = field(default_factory=set)
+    rollouts: dict[str, RolloutState] = field(default_factory=dict)
+    champions: dict[str, str] = field(default_factory=dict)
+    """Serving version by pipeline, as the routes say."""
+
+    def note_job(self, state: JobState) -> None:
+        known = self.jobs.get(state.job_id)
+        if known is None or state.seq >= known.seq:
+            self.jobs[state.job_id] = state
+
+    def note_threshold(self, event: ThresholdEvent) -> None:
+        if event.data.kind not in RETRAINING_KINDS:
+            return
+        if event.data.state == "resolved":
+            self.resolved.add(event.data.alarm_id)
+        else:
+            self.alarms.setdefault(event.data.alarm_id, event)
+
+    def note_rollout(self, state: RolloutState) -> None:
+        known = self.rollouts.get(state.rollout_id)
+        if known is None or state.seq >= known.seq:
+            self.rollouts[state.rollout_id] = state
+
+    def note_route(self, route: Route) -> None:
+        serving = [arm.model_version for arm in route.arms if arm.variant == "champion"]
+        if serving:
+            self.champions[route.pipeline] = serving[0]
+
+    def open_jobs(self) -> list[JobState]:
+        """Jobs that go on, oldest first."""
+        return sorted(
+            (job for job in self.jobs.values() if job.phase in OPEN_PHASES), key=lambda j: (j.created_ms, j.job_id)
+        )
+
+    def undecided(self, now_ms: int) -> Iterator[ThresholdEvent]:
+        """Alarms no job is known of, and those declined until now (``deadline_ms`` of a declined job), oldest first."""
+        for alarm_id, event in sorted(self.alarms.items(), key=lambda item: (item[1].time_ms, item[0])):
+            job = self.jobs.get(job_id_of(alarm_id))
+            if job is None or (job.phase == "declined" and job.deadline_ms is not None and job.deadline_ms <= now_ms):
+                yield event
+
+    def busy(self, pipeline: str) -> str:
+        """The job or rollout under way, in words; empty when there is none."""
+        for job in self.jobs.values():
+            if job.pipeline != pipeline:
+                continue
+            if job.phase in OPEN_PHASES:
+                return f"job {job.job_id[:8]} ({job.phase})"
+            if job.phase == "registered" and derived_id("rollout", job.job_id) not in self.rollouts:
+                return f"the rollout of {job.candidate_version}"
+        for rollout in self.rollouts.values():
+            if rollout.pipeline == pipeline and rollout.phase not in ENDED_ROLLOUTS:
+                return f"the rollout of {rollout.candidate_version}"
+        return ""
+
+    def last_end_ms(self, pipeline: str) -> int | None:
+        """When the pipeline's last job or rollout ended; None: never."""
+        ends = [job.time_ms for job in self.jobs.values() if job.pipeline == pipeline and job.phase in ENDED_JOBS]
+        ends += [
+            rollout.time_ms
+            for rollout in self.rollouts.values()
+            if rollout.pipeline == pipeline and rollout.phase in ENDED_ROLLOUTS
+        ]
+        return max(ends, default=None)

@@ -1,0 +1,200 @@
+"""Does what the pure parts decide: looks at the work, records the next states, then starts or stops work."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from prometheus_client import Counter
+
+from retrain import orders, places
+from retrain.controller import states, works
+from retrain.controller.advance import WORKS, Seen, Step, advance, work_of
+from retrain.controller.book import Book
+from retrain.controller.labels import LabelCounter
+from retrain.controller.ledger import Ledger
+from retrain.launcher import Launcher, WorkSeen
+from retrain.policy import Decision, Known, job_id_of, on_alarm, on_order
+from retrain.work import SETTINGS_FILE, save_settings
+from tidemill.clock import Clock
+from tidemill.events import JobProgress, JobState, ThresholdEvent
+from tidemill.io.modes import let_engines_through
+from tidemill.settings import Settings
+
+log = logging.getLogger(__name__)
+JOBS_TOTAL = Counter("tidemill_retrain_jobs", "Jobs by phase reached", ["pipeline", "phase"])
+DAY_MS = 86_400_000
+PROGRESS_MS = 1_000
+
+
+class Driver:
+    """One controller at work. ``tick`` may be called as often as wanted; it never waits for store or work.
+
+    Raises Retry or Stop from the ledger: then this driver is done with, and a new one reads the log again.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        book: Book,
+        ledger: Ledger,
+        launcher: Launcher,
+        counter: LabelCounter,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._book = book
+        self._ledger = ledger
+        self._launcher = launcher
+        self._counter = counter
+        self._told: dict[str, int] = {}
+        self._ignored: set[str] = set()
+        self.waiting_for = ""
+        """What the jobs under way are waiting for (store, engine, registry); empty when for nothing unusual."""
+
+    def tick(self) -> None:
+        """Take orders, decide on alarms, move every open job one step."""
+        self.waiting_for = ""
+        self._orders()
+        for event in list(self._book.undecided(self._clock.now_ms())):
+            self._alarm(event)
+        for job in self._book.open_jobs():
+            if job.pipeline in self._settings.pipelines:
+                self._job(job)
+
+    def _orders(self) -> None:
+        for file, order in orders.waiting(self._settings):
+            pipeline = self._settings.pipelines.get(order.pipeline) if order else None
+            if order is None or pipeline is None:
+                log.warning("order left out: it names no pipeline of the settings", extra={"file": file.name})
+            elif job_id_of(order.order_id) not in self._book.jobs:
+                now = self._clock.now_ms()
+                since = self._book.last_end_ms(order.pipeline) or max(0, now - DAY_MS)
+                decision = on_order(pipeline, self._known(order.pipeline, now))
+                champion = self._champion(order.pipeline)
+                self._record(states.from_order(order.order_id, order.pipeline, decision, now, champion, since))
+            file.unlink(missing_ok=True)
+
+    def _alarm(self, event: ThresholdEvent) -> None:
+        name = event.data.pipeline
+        pipeline = self._settings.pipelines.get(name)
+        if pipeline is None or event.data.alarm_id in self._ignored:
+            return
+        now, before = self._clock.now_ms(), self._book.jobs.get(job_id_of(event.data.alarm_id))
+        champion = self._champion(name)
+        decision = self._decide(event, now)
+        if before is not None and before.champion_version != champion:
+            reason = f"the alarm was about {before.champion_version}; {champion} serves now"
+            decision = Decision(act="decline", reason=reason)
+        if decision.act == "ignore":
+            self._ignored.add(event.data.alarm_id)
+        if decision.act in ("ignore", "wait") or (before is not None and decision.again_ms is not None):
+            return
+        self._record(states.from_alarm(event, decision, now, champion, before))
+
+    def _decide(self, event: ThresholdEvent, now: int) -> Decision:
+        name, data = event.data.pipeline, event.data
+        known = self._known(name, now, data.alarm_id in self._book.resolved)
+        if data.kind == "drift" and not known.resolved:
+            since = data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
+            if (counted := self._counter.counted(name, since)) is not None:
+                known = self._known(name, now, known.resolved, counted.fresh, counted.estimated_loss)
+        return on_alarm(event, self._settings.pipelines[name], known)
+
+    def _known(
+        self, name: str, now: int, resolved: bool = False, fresh: int | None = None, loss: float | None = None
+    ) -> Known:
+        engine = self._settings.engines[self._settings.pipelines[name].engine]
+        return Known(
+            now_ms=now,
+            busy=self._book.busy(name),
+            last_end_ms=self._book.last_end_ms(name),
+            resolved=resolved,
+            trains_here=engine.kind == "vllm",
+            fresh_labels=fresh,
+            estimated_loss=loss,
+        )
+
+    def _champion(self, name: str) -> str:
+        return self._book.champions.get(name) or self._settings.pipelines[name].champion
+
+    def _job(self, job: JobState) -> None:
+        pipeline, now = self._settings.pipelines[job.pipeline], self._clock.now_ms()
+        if job.phase == "collecting":
+            counted = self._counter.counted(job.pipeline, int(job.figures.get(states.SINCE) or 0))
+            resolved = job.alarm_id in self._book.resolved
+            fresh, verified = (counted.fresh, counted.verified) if counted else (None, None)
+            seen = Seen(now_ms=now, resolved=resolved, fresh=fresh, verified=verified)
+            note = f"{verified} of {pipeline.gate.min_verified} verified held-out labels" if counted else ""
+            self._tell(job, {"step": fresh or 0, "of": job.needed_labels, "note": note})
+            if counted is None and self._counter.problem:
+                self.waiting_for = f"the store, to count labels: {self._counter.problem}"
+            step = advance(job, pipeline, seen)
+        else:
+            name = work_of(job)
+            work = self._look(job, name)
+            self._tell(job, work.progress if work.state == "running" else {"note": f"starting: {name}"})
+            if work.state == "running" and (waiting := work.progress.get("waiting")):
+                self.waiting_for = f"{name}: {waiting}"
+            step = advance(job, pipeline, Seen(now_ms=now, works={name: work}))
+        self._do(job, step)
+
+    def _do(self, job: JobState, step: Step) -> None:
+        """1. record the state; 2. stop; 3. start. A crash in between is made good by the next tick."""
+        if step.state is not None:
+            self._record(step.state)
+            job = step.state
+        if step.stop is not None:
+            self._launcher.stop(works.folder_of(self._settings, job.job_id, step.stop))
+        if step.start is not None:
+            self._start(job, step.start)
+
+    def _start(self, job: JobState, name: str) -> None:
+        folder = places.job_dir(self._settings, job.job_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        let_engines_through(folder.parent, folder)  # to the adapter in it
+        if not (folder / SETTINGS_FILE).exists():
+            save_settings(self._settings, folder)
+        samples: list[dict[str, str]] = []
+        if name == "parity":
+            samples = list(self._look(job, "evaluate").result["samples"])
+        self._launcher.start(works.work(self._settings, job, name, samples), self._clock.now_ms())
+
+    def _look(self, job: JobState, name: str) -> WorkSeen:
+        assert name in WORKS
+        folder = works.folder_of(self._settings, job.job_id, name)
+        return self._launcher.look(folder, works.result_of(self._settings, job.job_id, name))
+
+    def _record(self, state: JobState) -> None:
+        self._ledger.record([state])
+        self._book.note_job(state)
+        JOBS_TOTAL.labels(state.pipeline, state.phase).inc()
+        log.info(
+            "job %s of %s: %s: %s",
+            state.job_id[:8],
+            state.pipeline,
+            state.phase,
+            state.reason,
+            extra={"job_id": state.job_id, "seq": state.seq, "phase": state.phase},
+        )
+
+    def _tell(self, job: JobState, fact: dict[str, Any]) -> None:
+        now = self._clock.now_ms()
+        if now - self._told.get(job.job_id, 0) < PROGRESS_MS:
+            return
+        self._told[job.job_id] = now
+        loss = fact.get("loss")
+        note = fact.get("note") or fact.get("stage") or fact.get("waiting") or ""
+        self._ledger.tell(
+            JobProgress(
+                job_id=job.job_id,
+                time_ms=now,
+                pipeline=job.pipeline,
+                phase=job.phase,
+                done=int(fact.get("step", 0)),
+                of=int(fact.get("of", 0)),
+                loss=float(loss) if loss is not None else None,
+                note=str(note),
+            )
+        )

@@ -1,0 +1,88 @@
+"""Counts fresh labels in the store, in a thread of its own: the controller's loop never waits for the store."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from retrain.dataset import count, rules_of
+from tidemill import sql
+from tidemill.clock import Clock
+from tidemill.errors import TidemillError
+from tidemill.io.clickhouse import Store
+from tidemill.settings import PipelineSettings, Settings
+
+log = logging.getLogger(__name__)
+EVERY_MS = 1_500
+STALE_MS = 20_000
+BEFORE_MS = 3_600_000
+"""How far before the change quality is taken from."""
+MOST = 50_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What the store says of the labels since a moment."""
+
+    fresh: int
+    verified: int
+    estimated_loss: float | None
+    """Mean quality before minus since; None without scores on either side."""
+
+
+def ask(store: Store, name: str, pipeline: PipelineSettings, since_ms: int) -> Counted:
+    """Count now. Blocks; raises Retry or StoreError."""
+    rows = store.rows(sql.query("fresh_labels"), {"pipeline": name, "since": since_ms, "most": MOST})
+    fresh, verified = count(((r["session"], r["source"], r["prompt"]) for r in rows), rules_of(pipeline))
+    start = max(0, since_ms - BEFORE_MS)
+    metric = pipeline.quality.metric
+    found = store.rows(
+        sql.query("quality_loss"), {"pipeline": name, "since": since_ms, "start": start, "metric": metric}
+    )
+    before, since = (found[0]["mean_before"], found[0]["mean_since"]) if found else (None, None)
+    loss = None if before is None or since is None else before - since
+    return Counted(fresh=fresh, verified=verified, estimated_loss=loss)
+
+
+class LabelCounter:
+    """Answers from memory, at most ``STALE_MS`` old, and asks again in the background every ``EVERY_MS``."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._store = Store(settings)
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="labels")
+        self._asked: dict[tuple[str, int], int] = {}
+        self._known: dict[tuple[str, int], tuple[int, Counted]] = {}
+        self._running: tuple[tuple[str, int], Future[Counted]] | None = None
+        self.problem = ""
+        """Why the store does not answer; empty when it does."""
+
+    def counted(self, pipeline: str, since_ms: int) -> Counted | None:
+        """The latest count; None when there is none fresh enough. Never blocks; asks for a new one by itself."""
+        now, key = self._clock.now_ms(), (pipeline, since_ms)
+        self._collect(now)
+        if self._running is None and now - self._asked.get(key, 0) >= EVERY_MS:
+            self._asked[key] = now
+            job = self._pool.submit(ask, self._store, pipeline, self._settings.pipelines[pipeline], since_ms)
+            self._running = (key, job)
+        known = self._known.get(key)
+        return known[1] if known is not None and now - known[0] <= STALE_MS else None
+
+    def close(self) -> None:
+        """Stop asking."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _collect(self, now: int) -> None:
+        if self._running is None or not self._running[1].done():
+            return
+        key, job = self._running
+        self._running = None
+        try:
+            self._known[key] = (now, job.result())
+            self.problem = ""
+        except TidemillError as error:
+            if not self.problem:
+                log.warning("labels cannot be counted: %s", error)
+            self.problem = str(error)[:300]

@@ -1,0 +1,144 @@
+"""The spec of each piece of a job's work, from its state and the settings alone: the same job gives the same spec."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from retrain import adapter, places
+from retrain.controller.states import SINCE, UNTIL
+from retrain.dataset import most_held_out
+from retrain.gate import passes, refusal
+from retrain.launcher import Work, progress_lines
+from retrain.work import SETTINGS_FILE
+from tidemill.events import JobState
+from tidemill.settings import RetrainSettings, Settings
+
+NICE = 5
+"""Of work that only moves data; training and scoring take retrain.nice."""
+LOADING_SHARE = 0.8
+"""Share of the time limit that training steps may take; the rest is for imports and loading."""
+
+
+def folder_of(settings: Settings, job_id: str, name: str) -> Path:
+    """Where a piece of work lives."""
+    return places.job_dir(settings, job_id) / name
+
+
+def result_of(settings: Settings, job_id: str, name: str) -> Path:
+    """The file whose being there means the work is done."""
+    if name == "train":
+        return places.candidate_dir(settings, job_id) / adapter.RESULT
+    return folder_of(settings, job_id, name) / "result.json"
+
+
+def work(settings: Settings, job: JobState, name: str, samples: list[dict[str, str]]) -> Work:
+    """One piece of work, ready to be started. ``samples`` are the scoring's, for the comparison with the engine."""
+    policy = settings.pipelines[job.pipeline].retrain
+    heavy = name in ("train", "evaluate")
+    spec = {"train": _train, "snapshot": _snapshot, "evaluate": _evaluate, "register": _register}
+    return Work(
+        name=name,
+        folder=folder_of(settings, job.job_id, name),
+        module="retrain.train.lora" if name == "train" else f"retrain.{name}",
+        spec=_parity(settings, job, samples) if name == "parity" else spec[name](settings, job),
+        result=result_of(settings, job.job_id, name),
+        nice=policy.nice if heavy else NICE,
+        threads=policy.threads if heavy else 1,
+    )
+
+
+def _common(settings: Settings, job: JobState) -> dict[str, Any]:
+    frozen = places.job_dir(settings, job.job_id) / SETTINGS_FILE
+    return {"settings": str(frozen), "job_id": job.job_id, "pipeline": job.pipeline}
+
+
+def _snapshot(settings: Settings, job: JobState) -> dict[str, Any]:
+    since, until = job.figures[SINCE], job.figures[UNTIL]
+    return _common(settings, job) | {"change_ms": int(since or 0), "until_ms": int(until or 0)}
+
+
+def _train(settings: Settings, job: JobState) -> dict[str, Any]:
+    policy = settings.pipelines[job.pipeline].retrain
+    return {
+        "base": str(places.base_dir(settings, job.pipeline)),
+        "dataset": str(places.data_dir(settings, job.job_id) / places.TRAIN_FILE),
+        "out": str(places.candidate_dir(settings, job.job_id)),
+        "steps": policy.steps,
+        "rank": policy.rank,
+        "alpha": policy.alpha,
+        "lr": policy.learning_rate,
+        "batch": policy.batch,
+        "seed": int(job.data_digest[:8], 16),
+        "threads": policy.threads,
+        "max_seconds": policy.timeout_s * LOADING_SHARE,
+        "min_rows": _least_rows(policy, job.data_counts.get("train", 0)),
+    }
+
+
+def _least_rows(policy: RetrainSettings, given: int) -> int:
+    """What the floor of labels leaves to train on when as much as allowed is held out; never more than there are."""
+    least = math.floor(policy.floor_labels * (1 - most_held_out(policy.holdout_share)))
+    return max(1, min(least, given))
+
+
+def _evaluate(settings: Settings, job: JobState) -> dict[str, Any]:
+    pipeline = settings.pipelines[job.pipeline]
+    champion = places.champion_dir(settings, job.pipeline, job.champion_version)
+    sets = {"verified": str(places.data_dir(settings, job.job_id) / places.VERIFIED_FILE)}
+    if pipeline.gate.golden_set:
+        sets["golden"] = str(settings.resolve(pipeline.gate.golden_set))
+    return {
+        "base": str(places.base_dir(settings, job.pipeline)),
+        "base_digest": job.base_digest,
+        "champion": str(champion) if champion else "",
+        "candidate": str(places.candidate_dir(settings, job.job_id)),
+        "candidate_digest": job.adapter_digest,
+        "rank": pipeline.retrain.rank,
+        "sets": sets,
+        "metric": pipeline.quality.metric,
+        "max_tokens": pipeline.max_tokens,
+        "parity_samples": pipeline.gate.parity_samples,
+        "threads": pipeline.retrain.threads,
+    }
+
+
+def _parity(settings: Settings, job: JobState, samples: list[dict[str, str]]) -> dict[str, Any]:
+    return _common(settings, job) | {
+        "adapter_dir": str(places.candidate_dir(settings, job.job_id)),
+        "adapter_digest": job.adapter_digest,
+        "samples": samples,
+    }
+
+
+def _register(settings: Settings, job: JobState) -> dict[str, Any]:
+    policy = settings.pipelines[job.pipeline].retrain
+    accepted = passes(job.verdicts)
+    curve = progress_lines(folder_of(settings, job.job_id, "train"))
+    tags = {
+        "tidemill.pipeline": job.pipeline,
+        "tidemill.alarm_id": job.alarm_id,
+        "tidemill.data_digest": job.data_digest,
+        "tidemill.base_digest": job.base_digest,
+        "tidemill.adapter_digest": job.adapter_digest,
+        "tidemill.champion": job.champion_version,
+        "tidemill.verdict": "accepted" if accepted else "rejected",
+        "tidemill.reason": "every check passed" if accepted else refusal(job.verdicts),
+    }
+    tags |= {f"tidemill.score.{name}": f"{s.mean:.4f}" for name, s in job.scores.items() if s.mean is not None}
+    counted = {f"data.{name}": str(count) for name, count in job.data_counts.items()}
+    metrics = {name.replace("/", "_"): score.mean for name, score in job.scores.items() if score.mean is not None}
+    figures = {name: job.figures.get(name) for name in _FIGURES}
+    return _common(settings, job) | {
+        "accepted": accepted,
+        "adapter_dir": str(places.candidate_dir(settings, job.job_id)),
+        "tags": tags,
+        "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS},
+        "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
+        "losses": [(line["step"], line["loss"]) for line in curve if "step" in line and "loss" in line],
+    }
+
+
+_FIGURES = ("train_loss", "train_seconds", "train_steps", "too_long_left_out")
+_PARAMETERS = ("steps", "batch", "rank", "alpha", "learning_rate", "replay_share", "holdout_share")

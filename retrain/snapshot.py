@@ -1,0 +1,128 @@
+"""Takes the data set of one job out of the store and freezes it: rows, counts, digest, how it was asked for.
+
+python -m retrain.snapshot --spec SPEC.json
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from retrain import adapter, places
+from retrain.dataset import DataSet, LabelledCall, Row, TooSmall, build, rules_of
+from retrain.work import Refused, load_settings, run_work, say, write_json
+from tidemill import sql
+from tidemill.events import Message
+from tidemill.io.clickhouse import Store
+from tidemill.settings import Settings
+
+MOST_FRESH = 50_000
+MOST_OLDER = 50_000
+OLDER_MS = 30 * 86_400_000
+"""How far back labels are replayed from."""
+_END_MS = 4_102_444_800_000
+_messages = msgspec.json.Decoder(tuple[Message, ...])
+
+
+class SnapshotSpec(Struct, frozen=True, kw_only=True):
+    """One snapshot. ``change_ms`` parts fresh from older labels; ``until_ms`` freezes the end."""
+
+    settings: str
+    job_id: str
+    pipeline: str
+    change_ms: int
+    until_ms: int
+
+
+def take(spec: SnapshotSpec) -> dict[str, Any]:
+    """Make the data set's folder; the same rows give the same digest. Raises Retry (store away) or Refused."""
+    settings = load_settings(spec.settings)
+    pipeline = settings.pipelines[spec.pipeline]
+    store = Store(settings)
+    say(note="reading labelled calls")
+    fresh, fresh_left = labelled(store, spec.pipeline, spec.change_ms, spec.until_ms, MOST_FRESH)
+    replaying = pipeline.retrain.replay_share > 0
+    since = max(0, spec.change_ms - OLDER_MS)
+    older, older_left = labelled(store, spec.pipeline, since, spec.change_ms, MOST_OLDER) if replaying else ([], 0)
+    rules = rules_of(pipeline)
+    try:
+        made = build(fresh, older, (row.prompt for row in golden(settings, spec.pipeline)), rules)
+        base = adapter.base_digest(places.base_dir(settings, spec.pipeline))
+    except (TooSmall, FileNotFoundError) as error:
+        raise Refused(str(error)) from error
+    counts = made.counts | {"several_turns_left_out": fresh_left + older_left}
+    folder = places.data_dir(settings, spec.job_id)
+    manifest = {
+        "digest": made.digest,
+        "counts": counts,
+        "change_ms": spec.change_ms,
+        "until_ms": spec.until_ms,
+        "pipeline": spec.pipeline,
+        "base_digest": base,
+        "rules": rules,
+        "query": sql.query("labelled_calls"),
+    }
+    write_folder(folder, made, manifest)
+    return {"digest": made.digest, "counts": counts, "base_digest": base, "folder": str(folder)}
+
+
+def labelled(store: Store, pipeline: str, since: int, until: int, most: int) -> tuple[list[LabelledCall], int]:
+    """Labelled single-turn calls made in [since, until), and how many of several turns were left out."""
+    parameters = {"pipeline": pipeline, "since": since, "until": min(until, _END_MS), "most": most}
+    found, left_out = [], 0
+    for row in store.rows(sql.query("labelled_calls"), parameters):
+        prompt = question(row.pop("messages"))
+        if prompt is None:
+            left_out += 1
+        else:
+            found.append(LabelledCall(prompt=prompt, **row))
+    return found, left_out
+
+
+def question(messages: str) -> str | None:
+    """What the user asked, without the system prompt; None for a conversation of several turns."""
+    turns = [message for message in _messages.decode(messages) if message.role != "system"]
+    return turns[0].content if len(turns) == 1 and turns[0].role == "user" else None
+
+
+def golden(settings: Settings, pipeline: str) -> list[Row]:
+    """The frozen golden set; empty when none is configured. Raises Refused when it cannot be read."""
+    named = settings.pipelines[pipeline].gate.golden_set
+    return read_rows(settings.resolve(named)) if named else []
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Rows of a JSON Lines file. Raises Refused naming the file, the line and what is wrong."""
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise Refused(f"{file.name} cannot be read ({error.strerror}); see gate.golden_set") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                rows.append(msgspec.json.decode(line, type=Row))
+            except msgspec.DecodeError as error:
+                raise Refused(f"{file.name}, line {number}: {error}; a row needs prompt and completion") from error
+    return rows
+
+
+def write_folder(folder: Path, made: DataSet, manifest: dict[str, Any]) -> None:
+    """The data set's files, whole or not at all; replaces an unfinished or older try."""
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for name, rows in ((places.TRAIN_FILE, made.train), (places.VERIFIED_FILE, made.verified)):
+        (unfinished / name).write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    write_json(unfinished / places.MANIFEST_FILE, manifest)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+
+
+if __name__ == "__main__":
+    run_work("snapshot", SnapshotSpec, take, time.sleep)

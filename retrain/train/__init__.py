@@ -1,0 +1,1 @@
+"""Adapter training, in a process of its own."""

@@ -1,0 +1,163 @@
+"""TRL's SFTTrainer with what a tiny model on few cores needs: batches of like length, a time limit, quiet progress.
+
+Imports torch, TRL and PEFT at the top: import it only inside the training process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Sampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import SFTConfig, SFTTrainer
+
+from retrain.model.batches import batches
+from retrain.model.examples import IGNORED
+from retrain.model.progress import Progress
+from retrain.train.spec import LoraSpec
+
+WARMUP_SHARE = 0.1
+
+
+def adapted(model: Any, spec: LoraSpec) -> Any:
+    """The base with a fresh LoRA on all its linear layers, or with the adapter `spec.init` to go on from."""
+    if spec.init is not None:
+        return PeftModel.from_pretrained(model, spec.init, is_trainable=True)
+    config = LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def arguments(spec: LoraSpec, out: Path) -> SFTConfig:
+    """TRL's arguments: no evaluation, no reports, no checkpoints; `spec` decides the rest."""
+    return SFTConfig(
+        output_dir=str(out),
+        max_steps=spec.steps,
+        per_device_train_batch_size=spec.batch,
+        learning_rate=spec.lr,
+        lr_scheduler_type="constant",
+        warmup_steps=0,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        logging_strategy="no",
+        save_strategy="no",
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=spec.seed,
+        data_seed=spec.seed,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=False,
+        fp16=False,
+        gradient_checkpointing=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+
+
+def rate_share(done: float) -> float:
+    """Share of the top learning rate when `done` of the training (0 to 1) is done: short rise, then a straight fall."""
+    if done < WARMUP_SHARE:
+        return 0.1 + 0.9 * done / WARMUP_SHARE
+    return max(0.02, (1.0 - done) / (1.0 - WARMUP_SHARE))
+
+
+class LoraTrainer(SFTTrainer):
+    """SFTTrainer over batches of like length. `losses` and `tokens` count what was trained."""
+
+    def __init__(self, *, spec: LoraSpec, lengths: list[int], progress: Progress, **rest: Any) -> None:
+        self._spec = spec
+        self._lengths = lengths
+        self._pace = _Pace(spec, progress, self)
+        self.losses: list[float] = []
+        self.tokens = 0
+        super().__init__(callbacks=[self._pace], **rest)
+
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
+        """Batches from `retrain.model.batches`, seeded; replaces the trainer's random ones."""
+        return torch.utils.data.DataLoader(
+            self.train_dataset,
+            batch_sampler=_LikeLengths(self._lengths, self._spec),
+            collate_fn=self.data_collator,
+        )
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Mean cross-entropy over the answers, as SFTTrainer's. Only answer positions reach the vocabulary layer,
+        which took half of a step. ValueError with `return_outputs`: there are none.
+        """
+        if return_outputs:
+            raise ValueError("this trainer has no outputs to return; score adapters with retrain.model.answers")
+        llama = model.get_base_model()
+        labels = inputs["labels"][:, 1:]
+        counted = labels != IGNORED
+        ids, filled = inputs["input_ids"], inputs["attention_mask"]
+        hidden = llama.model(input_ids=ids, attention_mask=filled, use_cache=False).last_hidden_state[:, :-1]
+        return cross_entropy(llama.lm_head(hidden[counted]), labels[counted])
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """One step at the rate the pace allows; notes loss and tokens."""
+        self._pace.set_rate()
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self.losses.append(loss.item())
+        self.tokens += int(inputs["attention_mask"].sum())
+        return loss
+
+
+class _LikeLengths(Sampler[list[int]]):
+    def __init__(self, lengths: list[int], spec: LoraSpec) -> None:
+        self._lengths = lengths
+        self._spec = spec
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return batches(self._lengths, self._spec.batch, self._spec.steps, Random(self._spec.seed))
+
+    def __len__(self) -> int:
+        return self._spec.steps
+
+
+class _Pace(TrainerCallback):
+    """Learning rate, progress lines and the end by time."""
+
+    def __init__(self, spec: LoraSpec, progress: Progress, trainer: LoraTrainer) -> None:
+        self._spec = spec
+        self._progress = progress
+        self._trainer = trainer
+        self._started = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
+    ) -> None:
+        self._started = time.monotonic()
+
+    def set_rate(self) -> None:
+        """Along the steps, so that the same spec gives the same adapter, unless time runs out first."""
+        rate = self._spec.lr * rate_share(max(self._trainer.state.global_step / self._spec.steps, self._late()))
+        for group in self._trainer.optimizer.param_groups:
+            group["lr"] = rate
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
+        self._progress.step(state.global_step, self._trainer.losses[-1])
+        if time.monotonic() - self._started >= self._spec.max_seconds:
+            control.should_training_stop = True
+
+    def _late(self) -> float:
+        """Share of the time used, once more than half of it is used and steps fall behind; else 0."""
+        used = (time.monotonic() - self._started) / self._spec.max_seconds
+        done = self._trainer.state.global_step / self._spec.steps
+        return used if used > 0.5 and used > done else 0.0
