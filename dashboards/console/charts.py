@@ -1,0 +1,177 @@
+"""One ECharts figure a pipeline: quality, latency, traffic, drift and cost on one time axis, with what happened marked.
+
+Pure: a Pipeline in, ECharts options out. Source: the ECharts option reference.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from dashboards.console.view import Pipeline, Point
+
+VERSION_COLOURS = ("#0f766e", "#d97706", "#7c3aed", "#2563eb", "#be185d", "#4d7c0f")
+_PANELS = ("quality", "latency, ms (p95; dashed: p50)", "calls / s", "drift", "cost, $ / h")
+_TOP, _HEIGHT, _GAP = 70, 100, 40
+SHORTEST_MS = 180_000
+"""The time axis is never shorter."""
+DRIFT_COLOUR = "#a16207"
+HEIGHT_PX = _TOP + len(_PANELS) * (_HEIGHT + _GAP) + 8
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Something that happened, marked on every panel; notices have a line without a label."""
+
+    time_ms: int
+    label: str
+    colour: str
+
+
+def markers(pipeline: Pipeline, from_ms: int) -> list[Marker]:
+    """Changes, alarms, trainings and rollout steps of the time shown, in time order."""
+    found: list[Marker] = []
+    for event in pipeline.alarms:
+        data = event.data
+        if data.state == "firing" and data.kind != "drift":
+            if data.change_time_ms is not None:
+                found.append(Marker(data.change_time_ms, "change", "#64748b"))
+            found.append(Marker(event.time_ms, f"alarm: {data.metric}", "#dc2626"))
+        elif data.state == "firing":
+            found.append(Marker(event.time_ms, "", DRIFT_COLOUR))
+    for job in pipeline.jobs:
+        for each in job.stations:
+            if each.station == "train":
+                found.append(Marker(each.started_ms, "training", "#7c3aed"))
+    for rollout in pipeline.rollouts:
+        for each in rollout.stations:
+            if each.station in ("shadow", "canary", "champion"):
+                found.append(Marker(each.started_ms, each.station, "#0d9488"))
+        if rollout.phase == "rolled_back":
+            found.append(Marker(rollout.time_ms, "rolled back", "#dc2626"))
+    return sorted((marker for marker in found if marker.time_ms >= from_ms), key=lambda marker: marker.time_ms)
+
+
+def options(pipeline: Pipeline, from_ms: int, to_ms: int, window_s: int) -> dict[str, Any]:
+    """The whole figure; times are epoch milliseconds."""
+    versions = sorted({v for by_version in pipeline.series.values() for v in by_version if v}, key=_number)
+    colours = {version: VERSION_COLOURS[index % len(VERSION_COLOURS)] for index, version in enumerate(versions)}
+    series: list[dict[str, Any]] = []
+    for version in versions:
+        colour = colours[version]
+        series.append(_line(version, 0, _values(pipeline, "quality", version), colour))
+        series.append(_line(version, 1, _quantile(pipeline, version, "p95"), colour))
+        series.append(_line(version, 1, _quantile(pipeline, version, "p50"), colour, dashed=True))
+        series.append(_area(version, 2, _values(pipeline, "answers", version, 1 / window_s), colour))
+        series.append(_line(version, 4, _values(pipeline, "cost", version, 3600 / window_s), colour))
+    series.append(_line("unseen words", 3, _values(pipeline, "input_unseen_share", ""), "#0284c7"))
+    series.append(_line("distance of wording", 3, _values(pipeline, "input_word_distance", ""), "#9333ea"))
+    marked = markers(pipeline, from_ms)
+    start_ms = _start(pipeline, from_ms, to_ms)
+    for panel in range(len(_PANELS)):
+        series.append(_marks(panel, marked, labelled=panel == 0))
+    return {
+        "animation": False,
+        "legend": {"top": 0, "data": [*versions, "unseen words", "distance of wording"], "type": "scroll"},
+        "tooltip": {"trigger": "axis", "confine": True},
+        "axisPointer": {"link": [{"xAxisIndex": "all"}]},
+        "grid": [
+            {"left": 52, "right": 14, "top": _TOP + panel * (_HEIGHT + _GAP), "height": _HEIGHT}
+            for panel in range(len(_PANELS))
+        ],
+        "xAxis": [
+            {
+                "type": "time",
+                "gridIndex": panel,
+                "min": start_ms,
+                "max": to_ms,
+                "axisLabel": {"show": panel == len(_PANELS) - 1, "hideOverlap": True},
+                "axisTick": {"show": False},
+            }
+            for panel in range(len(_PANELS))
+        ],
+        "yAxis": [_axis(panel, name) for panel, name in enumerate(_PANELS)],
+        "series": series,
+    }
+
+
+def _start(pipeline: Pipeline, from_ms: int, to_ms: int) -> int:
+    """Where the time axis begins: at the first figure, so that a young deployment fills it; SHORTEST_MS at least."""
+    firsts = [points[0].start_ms for by_version in pipeline.series.values() for points in by_version.values() if points]
+    return max(from_ms, min([to_ms - SHORTEST_MS, *firsts]))
+
+
+def _axis(panel: int, name: str) -> dict[str, Any]:
+    axis: dict[str, Any] = {
+        "type": "value",
+        "gridIndex": panel,
+        "name": name,
+        "nameTextStyle": {"align": "left", "padding": [0, 0, 0, -40], "fontWeight": "bold"},
+        "nameGap": 14,
+        "splitNumber": 3,
+        "min": 0,
+    }
+    return axis | ({"max": 1, "interval": 0.5} if panel == 0 else {})
+
+
+def _values(pipeline: Pipeline, metric: str, version: str, scale: float = 1.0) -> list[list[float | None]]:
+    points = pipeline.series.get(metric, {}).get(version, ())
+    return [[p.start_ms, None if p.value is None else round(p.value * scale, 4)] for p in points]
+
+
+def _quantile(pipeline: Pipeline, version: str, name: str) -> list[list[float | None]]:
+    points: Iterable[Point] = pipeline.series.get("e2e_ms", {}).get(version, ())
+    return [[p.start_ms, None if (v := getattr(p, name)) is None else round(v, 1)] for p in points]
+
+
+def _line(
+    name: str, panel: int, data: list[list[float | None]], colour: str, *, dashed: bool = False
+) -> dict[str, Any]:
+    return {
+        "type": "line",
+        "name": name,
+        "xAxisIndex": panel,
+        "yAxisIndex": panel,
+        "data": data,
+        "showSymbol": len(data) < 3,
+        "symbolSize": 4,
+        "lineStyle": {"width": 1 if dashed else 2, "type": "dashed" if dashed else "solid"},
+        "itemStyle": {"color": colour},
+    }
+
+
+def _area(name: str, panel: int, data: list[list[float | None]], colour: str) -> dict[str, Any]:
+    return _line(name, panel, data, colour) | {"areaStyle": {"opacity": 0.25}}
+
+
+def _marks(panel: int, marked: list[Marker], *, labelled: bool) -> dict[str, Any]:
+    """A series without points that carries the vertical lines; labels in three rows, so that neighbours are legible."""
+    rows = itertools.count()
+    lines = [
+        {
+            "xAxis": marker.time_ms,
+            "lineStyle": {"color": marker.colour, "type": "dashed", "width": 1},
+            "label": {
+                "show": labelled and bool(marker.label),
+                "formatter": marker.label,
+                "color": marker.colour,
+                "fontSize": 10,
+                "distance": [0, 2 + 11 * (next(rows) % 3 if marker.label else 0)],
+            },
+        }
+        for marker in marked
+    ]
+    return {
+        "type": "line",
+        "xAxisIndex": panel,
+        "yAxisIndex": panel,
+        "data": [],
+        "markLine": {"silent": True, "symbol": "none", "data": lines},
+    }
+
+
+def _number(version: str) -> tuple[str, int]:
+    name, _, number = version.rpartition("-v")
+    return name, int(number) if number.isdigit() else 0

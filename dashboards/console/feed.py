@@ -1,0 +1,177 @@
+"""Keeps the picture fresh: one thread asks the store, however many pages are open."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dashboards.console.view import Picture, Pipeline, Point
+from tidemill.clock import Clock
+from tidemill.codec import Decoder
+from tidemill.errors import TidemillError
+from tidemill.events import JobProgress, JobState, RolloutState, Route, ThresholdData, ThresholdEvent
+from tidemill.io.clickhouse import Store
+from tidemill.settings import Settings
+
+log = logging.getLogger(__name__)
+SHOWN_MINUTES = 20
+NOBODY_LOOKS_S = 10.0
+_WINDOWS = """
+SELECT pipeline, metric, model_version, start_ms, value, p50, p95, n FROM windows
+WHERE start >= fromUnixTimestamp64Milli({from_ms:Int64}) AND role = 'client'
+ORDER BY revision DESC LIMIT 1 BY pipeline, metric, model_version, variant, start_ms
+"""
+_EVENTS = """
+SELECT id, source, type, subject, time_ms, data FROM events
+WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64}) ORDER BY time_ms LIMIT 1 BY id LIMIT 2000
+"""
+_JOBS = """
+SELECT state FROM (SELECT job_id, seq, time_ms, state FROM jobs WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64})
+ORDER BY seq DESC LIMIT 1 BY job_id) ORDER BY time_ms
+"""
+_ROLLOUTS = """
+SELECT state FROM rollouts WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64})
+ORDER BY time_ms, seq LIMIT 1 BY rollout_id, seq LIMIT 2000
+"""
+_ROUTES = "SELECT state FROM routes ORDER BY epoch DESC LIMIT 1 BY pipeline"
+_PROGRESS = """
+SELECT job_id, time_ms, pipeline, phase, done, of, loss, note FROM progress
+WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64}) ORDER BY time_ms DESC LIMIT 1 BY pipeline
+"""
+
+
+class Feed:
+    """The latest picture. ``picture`` never blocks; ``run`` refreshes it until told to stop."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._store = Store(settings)
+        self._picture = Picture(0, 0, settings.windows.size_s, {}, trouble="no data has been read yet")
+        self._looked_s = clock.monotonic_s()
+        self.minutes = SHOWN_MINUTES
+
+    @property
+    def picture(self) -> Picture:
+        """What was true at ``taken_ms``. Looking keeps it fresh: while nobody does, the store is left alone."""
+        self._looked_s = self._clock.monotonic_s()
+        return self._picture
+
+    def run(self, stop: threading.Event) -> None:
+        """Refresh until ``stop``; a store that does not answer leaves the last picture standing and says so."""
+        while not stop.is_set():
+            if self._clock.monotonic_s() - self._looked_s > NOBODY_LOOKS_S:
+                stop.wait(0.2)
+                continue
+            try:
+                self._picture = self.take()
+            except TidemillError as error:
+                log.warning("the store does not answer: %s", error)
+                old = self._picture
+                words = f"the store does not answer; figures stand still ({type(error).__name__})"
+                self._picture = Picture(old.taken_ms, old.from_ms, old.window_s, old.pipelines, trouble=words)
+            except Exception:
+                log.exception("the picture could not be taken")
+            stop.wait(self._settings.console.refresh_s)
+
+    def take(self) -> Picture:
+        """One fresh picture. Raises Retry or StoreError."""
+        now_ms = self._clock.now_ms()
+        from_ms = now_ms - self.minutes * 60_000
+        since = {"from_ms": from_ms}
+        series = _series(self._store.rows(_WINDOWS, since))
+        alarms = _by_pipeline((_event(row) for row in self._store.rows(_EVENTS, since)), lambda e: e.data.pipeline)
+        jobs = _by_pipeline(_states(self._store.rows(_JOBS, since), _job), lambda s: s.pipeline)
+        steps = _by_pipeline(_states(self._store.rows(_ROLLOUTS, since), _rollout), lambda s: s.pipeline)
+        routes = {route.pipeline: route for route in _states(self._store.rows(_ROUTES), _route)}
+        progress = {row["pipeline"]: JobProgress(**row) for row in self._store.rows(_PROGRESS, since)}
+        names = [*self._settings.pipelines, *sorted(set(series) - set(self._settings.pipelines))]
+        pipelines = {
+            name: Pipeline(
+                name,
+                self._settings.pipelines[name].description if name in self._settings.pipelines else "",
+                series=series.get(name, {}),
+                alarms=tuple(alarms.get(name, ())),
+                jobs=tuple(jobs.get(name, ())),
+                rollouts=_latest(steps.get(name, ())),
+                steps=tuple(steps.get(name, ())),
+                route=routes.get(name),
+                progress=progress.get(name),
+            )
+            for name in names
+        }
+        return Picture(now_ms, from_ms, self._settings.windows.size_s, pipelines)
+
+
+_job = Decoder[JobState](JobState)
+_rollout = Decoder[RolloutState](RolloutState)
+_route = Decoder[Route](Route)
+_data = Decoder[ThresholdData](ThresholdData)
+
+
+def _series(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, tuple[Point, ...]]]]:
+    """pipeline → metric → version → points; a version's variants are put together, weighted by their counts."""
+    cells: dict[tuple[str, str, str, int], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        cells[row["pipeline"], row["metric"], row["model_version"], row["start_ms"]].append(row)
+    found: dict[str, dict[str, dict[str, list[Point]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for (pipeline, metric, version, start_ms), parts in sorted(cells.items()):
+        found[pipeline][metric][version].append(_together(start_ms, metric, parts))
+    return {
+        pipeline: {
+            metric: {version: tuple(points) for version, points in versions.items()}
+            for metric, versions in metrics.items()
+        }
+        for pipeline, metrics in found.items()
+    }
+
+
+_SUMS = frozenset({"requests", "answers", "input_tokens", "cached_tokens", "output_tokens", "cost", "unpriced"})
+
+
+def _together(start_ms: int, metric: str, parts: list[Mapping[str, Any]]) -> Point:
+    n = sum(part["n"] for part in parts)
+    known = [part for part in parts if part["value"] is not None]
+    if not known:
+        value = None
+    elif metric in _SUMS:
+        value = sum(part["value"] for part in known)
+    else:
+        weight = sum(part["n"] for part in known)
+        value = sum(part["value"] * part["n"] for part in known) / weight if weight else known[0]["value"]
+    biggest = max(parts, key=lambda part: part["n"])
+    return Point(start_ms, value, n, biggest["p50"], biggest["p95"])
+
+
+def _event(row: Mapping[str, Any]) -> ThresholdEvent:
+    return ThresholdEvent(
+        id=row["id"],
+        source=row["source"],
+        type=row["type"],
+        subject=row["subject"],
+        time="",
+        time_ms=row["time_ms"],
+        data=_data(row["data"].encode()),
+    )
+
+
+def _states(rows: Iterable[Mapping[str, Any]], decode: Decoder[Any]) -> list[Any]:
+    return [decode(row["state"].encode()) for row in rows]
+
+
+def _by_pipeline(items: Iterable[Any], key: Any) -> dict[str, list[Any]]:
+    grouped: dict[str, list[Any]] = defaultdict(list)
+    for item in items:
+        grouped[key(item)].append(item)
+    return grouped
+
+
+def _latest(steps: Iterable[RolloutState]) -> tuple[RolloutState, ...]:
+    latest: dict[str, RolloutState] = {}
+    for step in steps:
+        if step.rollout_id not in latest or step.seq > latest[step.rollout_id].seq:
+            latest[step.rollout_id] = step
+    return tuple(sorted(latest.values(), key=lambda step: step.created_ms))

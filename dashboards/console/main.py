@@ -1,0 +1,95 @@
+"""The console role: serves the live page and the evidence reports."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from dashboards.console.feed import Feed
+from tidemill.clock import Clock, SystemClock
+from tidemill.errors import Stop
+from tidemill.io.service import Service
+from tidemill.settings import Settings
+
+_ALARM_ID = re.compile(r"^[0-9a-f]{8,64}$")
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws: wss:; frame-ancestors 'none'"
+)
+_REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data:; font-src data:"
+)
+
+
+def run(settings: Settings) -> None:
+    """Serve the console until SIGTERM. Raises Stop where its port is taken."""
+    with Service(settings, "console", port=settings.port("console-health")) as service:
+        feed = Feed(settings, service.clock)
+        asking = threading.Thread(target=feed.run, args=(service.stop_event,), name="feed", daemon=True)
+        asking.start()
+        asyncio.run(_serve(settings, feed, service))
+
+
+async def _serve(settings: Settings, feed: Feed, service: Service) -> None:
+    import uvicorn
+
+    host, port = settings.console.host, settings.console_port
+    config = uvicorn.Config(application(settings, feed, service.clock), host=host, port=port, log_level="warning")
+    server = uvicorn.Server(config)
+    try:
+        sockets = [config.bind_socket()]
+    except SystemExit as error:
+        raise Stop(f"console.port {port} on {host} is taken; choose another, or end the other program") from error
+    serving = asyncio.create_task(server._serve(sockets))
+    service.ready()
+    ending = asyncio.create_task(asyncio.to_thread(service.stop_event.wait))
+    await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+    service.stop_event.set()
+    server.should_exit = server.force_exit = True
+    await serving
+
+
+def application(settings: Settings, feed: Feed, clock: Clock | None = None) -> Any:
+    """The console as an ASGI application."""
+    from fastapi import FastAPI, HTTPException, Request
+    from fastapi.responses import FileResponse, Response
+    from nicegui import ui
+
+    from dashboards.console.page import Page
+
+    app = FastAPI(openapi_url=None)
+    reports = settings.data_dir / "evidence"
+
+    @app.middleware("http")
+    async def policy(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        report = request.url.path.startswith("/evidence/")
+        response.headers["Content-Security-Policy"] = _REPORT_POLICY if report else _POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+    @app.get("/evidence/{alarm_id}")
+    def evidence(alarm_id: str) -> FileResponse:
+        file = report_file(reports, alarm_id)
+        if file is None:
+            raise HTTPException(404, "no such report (yet): it is built about a minute after the alarm")
+        return FileResponse(file, media_type="text/html")
+
+    @ui.page("/")
+    def page() -> None:
+        Page(feed, clock or SystemClock(), settings.deployment, settings.console.refresh_s)
+
+    ui.run_with(app, title="tidemill", show_welcome_message=False)
+    return app
+
+
+def report_file(folder: Path, alarm_id: str) -> Path | None:
+    """The report of an alarm; None where the id is none or there is no report."""
+    file = folder / f"{alarm_id}.html"
+    return file if _ALARM_ID.match(alarm_id) and file.is_file() else None

@@ -1,0 +1,75 @@
+"""What happened, newest first, in sentences. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dashboards.console.view import Pipeline
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the timeline."""
+
+    time_ms: int
+    icon: str
+    colour: str
+    text: str
+    link: str = ""
+
+
+def timeline(pipeline: Pipeline, limit: int = 40) -> list[Entry]:
+    """Alarms, jobs and rollout steps of one pipeline, newest first."""
+    entries = [*_alarms(pipeline), *_jobs(pipeline), *_steps(pipeline)]
+    return sorted(entries, key=lambda entry: entry.time_ms, reverse=True)[:limit]
+
+
+def _alarms(pipeline: Pipeline) -> list[Entry]:
+    found = []
+    for event in pipeline.alarms:
+        data = event.data
+        firing = data.state == "firing"
+        notice = data.severity == "info" or data.kind == "drift"
+        icon, colour = ("info", "amber") if notice else ("notifications_active", "red")
+        if not firing:
+            icon, colour = "check_circle", "teal"
+        text = data.summary or f"{data.metric} {'breached' if firing else 'recovered'}"
+        link = f"/evidence/{data.alarm_id}" if firing and data.kind in ("quality", "drift") else ""
+        found.append(Entry(event.time_ms, icon, colour, text, link))
+    return found
+
+
+def _jobs(pipeline: Pipeline) -> list[Entry]:
+    icons = {
+        "declined": ("block", "grey"),
+        "rejected": ("cancel", "red"),
+        "failed": ("error", "red"),
+        "registered": ("verified", "teal"),
+    }
+    found = []
+    for job in pipeline.jobs:
+        icon, colour = icons.get(job.phase, ("model_training", "purple"))
+        found.append(Entry(job.time_ms, icon, colour, f"retraining {job.phase}: {job.reason}"))
+        found += [
+            Entry(verdict.time_ms, "fact_check", "grey", f"gate, {verdict.check}: {verdict.outcome}, {verdict.reason}")
+            for verdict in job.verdicts
+            if verdict.time_ms
+        ]
+    return found
+
+
+def _steps(pipeline: Pipeline) -> list[Entry]:
+    found = []
+    before: tuple[str, str, int] = ("", "", -1)
+    for step in pipeline.steps:
+        now = (step.rollout_id, step.phase, step.weight)
+        if now == before:
+            continue
+        before = now
+        bad = step.phase in ("rolled_back", "failed")
+        good = step.phase == "champion"
+        icon = "undo" if bad else "star" if good else "trending_up"
+        colour = "red" if bad else "teal"
+        text = f"{step.candidate_version} {step.phase.replace('_', ' ')} at {step.weight} %: {step.reason}"
+        found.append(Entry(step.time_ms, icon, colour, text))
+    return found

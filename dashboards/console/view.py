@@ -1,0 +1,87 @@
+"""What the page shows, as plain values: one picture of all pipelines at a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tidemill.events import JobProgress, JobState, RolloutState, Route, ThresholdEvent
+
+
+@dataclass(frozen=True)
+class Point:
+    """One window of one metric of one version, its variants together. ``value`` is None where n says nothing."""
+
+    start_ms: int
+    value: float | None
+    n: int
+    p50: float | None = None
+    p95: float | None = None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One pipeline: its figures by metric and version, and where its wheel stands."""
+
+    name: str
+    description: str
+    series: Mapping[str, Mapping[str, tuple[Point, ...]]] = field(default_factory=dict)
+    """metric → version ("" for the pipeline as a whole) → windows in time order."""
+    alarms: tuple[ThresholdEvent, ...] = ()
+    """Threshold events of the time shown, oldest first."""
+    jobs: tuple[JobState, ...] = ()
+    """Latest state of each job, oldest job first."""
+    rollouts: tuple[RolloutState, ...] = ()
+    """Latest state of each rollout, oldest rollout first."""
+    steps: tuple[RolloutState, ...] = ()
+    """Every recorded state of the rollouts of the time shown, oldest first."""
+    route: Route | None = None
+    progress: JobProgress | None = None
+
+    @property
+    def open_alarms(self) -> tuple[ThresholdEvent, ...]:
+        """Alarms that fire now."""
+        resolved = {event.data.alarm_id for event in self.alarms if event.data.state == "resolved"}
+        firing = (event for event in self.alarms if event.data.state == "firing")
+        return tuple(event for event in firing if event.data.alarm_id not in resolved)
+
+    @property
+    def job(self) -> JobState | None:
+        """The latest job that was begun."""
+        begun = [job for job in self.jobs if job.phase != "declined"]
+        return begun[-1] if begun else None
+
+    @property
+    def rollout(self) -> RolloutState | None:
+        """The rollout of the latest job, if it came that far."""
+        job = self.job
+        found = [each for each in self.rollouts if job is not None and each.job_id == job.job_id]
+        return found[-1] if found else None
+
+    def recent(self, metric: str, windows: int = 6) -> float | None:
+        """Mean of a metric's last windows over all versions, weighted by their counts; None without data."""
+        points = [point for points in self.series.get(metric, {}).values() for point in points]
+        starts = sorted({point.start_ms for point in points})[-windows:]
+        chosen = [p for p in points if starts and p.start_ms >= starts[0] and p.value is not None and p.n > 0]
+        weight = sum(point.n for point in chosen)
+        return sum((point.value or 0.0) * point.n for point in chosen) / weight if weight else None
+
+    def rate(self, metric: str, window_s: float, windows: int = 6) -> float | None:
+        """A counting metric per second over its last windows; None without data."""
+        points = [point for points in self.series.get(metric, {}).values() for point in points]
+        starts = sorted({point.start_ms for point in points})[-windows:]
+        if not starts:
+            return None
+        return sum(point.value or 0.0 for point in points if point.start_ms >= starts[0]) / (len(starts) * window_s)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything the page shows at one moment."""
+
+    taken_ms: int
+    from_ms: int
+    window_s: int
+    pipelines: Mapping[str, Pipeline]
+    trouble: str = ""
+    """Why the picture is old, in words; empty: it is fresh."""

@@ -1,0 +1,153 @@
+"""Where a pipeline's wheel stands: one entry a station, with the figures of this turn. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dashboards.console.view import Pipeline
+from tidemill.events import JobState, RolloutState
+
+STATIONS = ("watch", "alarm", "data", "train", "gate", "shadow", "canary", "champion")
+Light = Literal["ahead", "done", "now", "failed"]
+
+_JOB_AT = {
+    "collecting": "data",
+    "snapshot": "data",
+    "training": "train",
+    "gating": "gate",
+    "registered": "gate",
+    "rejected": "gate",
+    "failed": "train",
+}
+_ROLLOUT_AT = {
+    "pending": "shadow",
+    "shadow": "shadow",
+    "canary": "canary",
+    "promoting": "canary",
+    "champion": "champion",
+    "rolled_back": "canary",
+    "paused": "canary",
+    "failed": "canary",
+}
+_ENDED = ("rejected", "failed", "champion", "rolled_back")
+
+
+@dataclass(frozen=True)
+class Stop:
+    """One station of the wheel as it is shown."""
+
+    station: str
+    light: Light
+    figure: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """The whole wheel, and the sentence in its middle."""
+
+    stops: tuple[Stop, ...]
+    headline: str
+    detail: str
+    version: str
+    turning: bool
+    """Whether a turn is under way."""
+
+
+def wheel(pipeline: Pipeline, now_ms: int) -> Wheel:
+    """Where the pipeline stands."""
+    job, rollout = pipeline.job, pipeline.rollout
+    phase = rollout.phase if rollout is not None else job.phase if job is not None else ""
+    ended = phase in _ENDED
+    alarms = [event for event in pipeline.open_alarms if event.data.severity != "info"]
+    at = _standing(job, rollout, ended=ended, alarmed=bool(alarms))
+    seconds = _seconds(job, rollout, now_ms)
+    figures = _figures(pipeline, job, rollout)
+    failed_at = _ROLLOUT_AT[phase] if phase == "rolled_back" else _JOB_AT.get(phase) if phase == "rejected" else None
+    reached = _reached(job, rollout, at)
+    stops = tuple(
+        Stop(name, _light(name, at, reached, failed_at), figures.get(name, ""), seconds.get(name)) for name in STATIONS
+    )
+    headline, detail = _words(pipeline, job, rollout, ended=ended, alarmed=bool(alarms))
+    return Wheel(stops, headline, detail, _version(pipeline), turning=job is not None and not ended)
+
+
+def _standing(job: JobState | None, rollout: RolloutState | None, *, ended: bool, alarmed: bool) -> str:
+    if rollout is not None and not ended:
+        return _ROLLOUT_AT[rollout.phase]
+    if job is not None and not ended:
+        return _JOB_AT[job.phase]
+    return "alarm" if alarmed else "watch"
+
+
+def _reached(job: JobState | None, rollout: RolloutState | None, at: str) -> int:
+    """Index of the farthest station of the latest turn."""
+    if rollout is not None:
+        return STATIONS.index(_ROLLOUT_AT[rollout.phase])
+    if job is not None:
+        return STATIONS.index(_JOB_AT[job.phase])
+    return STATIONS.index(at)
+
+
+def _light(name: str, at: str, reached: int, failed_at: str | None) -> Light:
+    if name == at:
+        return "now"
+    if name == failed_at:
+        return "failed"
+    return "done" if STATIONS.index(name) <= reached else "ahead"
+
+
+def _seconds(job: JobState | None, rollout: RolloutState | None, now_ms: int) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for state in (job, rollout):
+        for each in state.stations if state is not None else ():
+            found[each.station] = max(0.0, ((each.ended_ms or now_ms) - each.started_ms) / 1000)
+    return found
+
+
+def _figures(pipeline: Pipeline, job: JobState | None, rollout: RolloutState | None) -> dict[str, str]:
+    quality = pipeline.recent("quality")
+    figures = {"watch": "quality –" if quality is None else f"quality {quality:.2f}", "champion": _version(pipeline)}
+    if job is None:
+        if pipeline.open_alarms:
+            figures["alarm"] = pipeline.open_alarms[-1].data.metric
+        return figures
+    figures["alarm"] = f"{job.alarm_metric} {job.alarm_value:.2f}" if job.alarm_value is not None else job.alarm_metric
+    figures["data"] = f"{job.fresh_labels} of {job.needed_labels} labels"
+    progress = pipeline.progress
+    if progress is not None and progress.job_id == job.job_id and progress.of:
+        figures["train"] = f"step {progress.done} of {progress.of}"
+    if job.scores:
+        ours, theirs = job.scores.get("candidate/verified"), job.scores.get("champion/verified")
+        if ours is not None and theirs is not None and ours.mean is not None and theirs.mean is not None:
+            figures["gate"] = f"{ours.mean:.2f} against {theirs.mean:.2f}"
+    if rollout is not None:
+        figures["canary"] = f"{rollout.weight} %" if rollout.phase != "shadow" else ""
+        figures["shadow"] = rollout.candidate_version
+        if rollout.phase == "rolled_back":
+            figures["canary"] = "rolled back"
+    return figures
+
+
+def _words(
+    pipeline: Pipeline, job: JobState | None, rollout: RolloutState | None, *, ended: bool, alarmed: bool
+) -> tuple[str, str]:
+    if rollout is not None and not ended:
+        return f"{rollout.phase} {rollout.weight} %" if rollout.weight else rollout.phase, rollout.reason
+    if job is not None and not ended:
+        return job.phase, job.reason
+    if alarmed:
+        return "alarm", pipeline.open_alarms[-1].data.summary
+    if rollout is not None and rollout.phase == "champion":
+        return "healthy", f"last turn: {rollout.candidate_version} took over from {rollout.champion_version}"
+    if rollout is not None:
+        return "healthy", f"last turn: {rollout.phase}: {rollout.reason}"
+    if job is not None:
+        return "healthy", f"last turn: {job.phase}: {job.reason}"
+    return "healthy", "nothing has changed so far"
+
+
+def _version(pipeline: Pipeline) -> str:
+    arms = pipeline.route.arms if pipeline.route is not None else ()
+    return next((arm.model_version for arm in arms if arm.variant == "champion"), "")

@@ -1,0 +1,183 @@
+"""What the dashboards show, as data: one SQL query a panel, on the ClickHouse data source.
+
+``$__timeFilter(column)`` and ``$pipeline`` are macros of the data source. A revised window has several rows;
+``LATEST`` takes the highest revision of each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["timeseries", "table", "stat"]
+
+PIPELINES = "SELECT DISTINCT pipeline FROM windows ORDER BY pipeline"
+_CHOSEN = "pipeline IN (${pipeline:sqlstring})"
+
+
+def latest(metrics: tuple[str, ...], role: str = "client") -> str:
+    """The windows of some metrics, highest revision each, as a table expression."""
+    names = ", ".join(f"'{name}'" for name in metrics)
+    return (
+        "(SELECT pipeline, metric, model_version, variant, start, "
+        "argMax(value, revision) AS value, argMax(n, revision) AS n, argMax(total, revision) AS total, "
+        "argMax(p50, revision) AS p50, argMax(p95, revision) AS p95, argMax(p99, revision) AS p99 "
+        f"FROM windows WHERE $__timeFilter(start) AND {_CHOSEN} AND metric IN ({names}) AND role = '{role}' "
+        "GROUP BY pipeline, metric, model_version, variant, start)"
+    )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: its query gives ``time``, a label and values (time series) or rows (table)."""
+
+    title: str
+    sql: str
+    description: str
+    unit: str = "short"
+    kind: Kind = "timeseries"
+    width: int = 12
+    height: int = 8
+
+
+@dataclass(frozen=True)
+class Board:
+    """One dashboard."""
+
+    uid: str
+    title: str
+    description: str
+    panels: tuple[Panel, ...]
+
+
+def _per_version(metric: str, figure: str) -> str:
+    return (
+        f"SELECT start AS time, concat(pipeline, ' ', model_version) AS series, {figure} AS value "
+        f"FROM {latest((metric,))} ORDER BY time"
+    )
+
+
+def _quantiles(metric: str) -> str:
+    return (
+        "SELECT start AS time, concat(pipeline, ' ', model_version) AS series, p50, p95, p99 "
+        f"FROM {latest((metric,))} ORDER BY time"
+    )
+
+
+def _per_pipeline(metrics: tuple[str, ...]) -> str:
+    return (
+        "SELECT start AS time, concat(pipeline, ' ', metric) AS series, sum(value) AS value "
+        f"FROM {latest(metrics)} GROUP BY time, series ORDER BY time"
+    )
+
+
+LATENCY = Board(
+    "tidemill-latency",
+    "tidemill: latency and errors",
+    "How fast and how surely each version answers its clients.",
+    (
+        Panel("End to end", _quantiles("e2e_ms"), "From arrival to the last byte, per version.", "ms"),
+        Panel("Time to first token", _quantiles("ttft_ms"), "From arrival to the first token, per version.", "ms"),
+        Panel("Time per output token", _quantiles("tpot_ms"), "After the first token, per version.", "ms"),
+        Panel(
+            "Errors",
+            _per_version("error_rate", "value"),
+            "Share of answers that ended in error, timeout or rejection.",
+            "percentunit",
+        ),
+        Panel("Calls", _per_pipeline(("requests",)), "Calls that arrived, per window."),
+        Panel("Answers by version", _per_version("answers", "value"), "How the traffic is split between versions."),
+    ),
+)
+COST = Board(
+    "tidemill-cost",
+    "tidemill: tokens and cost",
+    "What the pipelines use. Unpriced answers are counted apart: they are not free.",
+    (
+        Panel("Cost", _per_version("cost", "value"), "Money spent on priced answers, per window.", "currencyUSD"),
+        Panel(
+            "Cost so far",
+            "SELECT pipeline, model_version, sum(total) AS cost, sum(n) AS priced_answers "
+            f"FROM {latest(('cost',))} GROUP BY pipeline, model_version ORDER BY cost DESC",
+            "Over the time shown.",
+            kind="table",
+        ),
+        Panel("Tokens read", _per_pipeline(("input_tokens",)), "Per window."),
+        Panel("Tokens written", _per_pipeline(("output_tokens",)), "Per window."),
+        Panel("Unpriced answers", _per_pipeline(("unpriced",)), "Answers without a known price, per window."),
+    ),
+)
+QUALITY = Board(
+    "tidemill-quality",
+    "tidemill: quality and drift",
+    "How good the answers are, and whether what comes in has changed.",
+    (
+        Panel(
+            "Quality", _per_version("quality", "value"), "Mean score of the pipeline's metric, per version.", width=24
+        ),
+        Panel("Thumbs", _per_version("thumb", "value"), "Share of thumbs up.", "percentunit"),
+        Panel("Scored answers", _per_version("quality", "n"), "How many scores each point stands for."),
+        Panel(
+            "Words never seen",
+            _per_version("input_unseen_share", "value"),
+            "Share of words in hash buckets the reference never saw.",
+            "percentunit",
+        ),
+        Panel(
+            "Distance of wording",
+            _per_version("input_word_distance", "value"),
+            "Jensen-Shannon distance of the words to the reference, 0 to 1.",
+        ),
+        Panel("Length of questions", _per_version("input_chars", "value"), "Characters."),
+        Panel("Length of answers", _per_version("output_chars", "value"), "Characters."),
+    ),
+)
+LOOP = Board(
+    "tidemill-loop",
+    "tidemill: the loop",
+    "Alarms, retrainings and rollouts: what tidemill did, when, and why.",
+    (
+        Panel("Quality", _per_version("quality", "value"), "Mean score per version.", width=24),
+        Panel(
+            "Alarms",
+            "SELECT time, pipeline, type, JSONExtractString(data, 'severity') AS severity, "
+            "JSONExtractString(data, 'summary') AS summary "
+            f"FROM events WHERE $__timeFilter(time) AND {_CHOSEN} ORDER BY time DESC LIMIT 200",
+            "Threshold events, newest first.",
+            kind="table",
+            width=24,
+        ),
+        Panel(
+            "Retraining jobs",
+            "SELECT job_id, pipeline, argMax(phase, seq) AS phase, "
+            "argMax(reason, seq) AS reason, argMax(candidate_version, seq) AS candidate, min(time) AS began "
+            f"FROM jobs WHERE $__timeFilter(time) AND {_CHOSEN} "
+            "GROUP BY job_id, pipeline ORDER BY began DESC LIMIT 100",
+            "The state of each job now.",
+            kind="table",
+            width=24,
+        ),
+        Panel(
+            "Rollouts",
+            "SELECT time, pipeline, candidate_version, champion_version, phase, weight, reason "
+            f"FROM rollouts WHERE $__timeFilter(time) AND {_CHOSEN} ORDER BY time DESC LIMIT 200",
+            "Every step, newest first.",
+            kind="table",
+            width=24,
+        ),
+        Panel(
+            "Candidate's share",
+            "SELECT time, pipeline AS series, weight AS value "
+            f"FROM rollouts WHERE $__timeFilter(time) AND {_CHOSEN} ORDER BY time",
+            "Percent of the traffic.",
+            "percent",
+        ),
+        Panel(
+            "Loss in training",
+            "SELECT time, concat(pipeline, ' ', substring(job_id, 1, 8)) AS series, loss AS value "
+            f"FROM progress WHERE $__timeFilter(time) AND {_CHOSEN} AND loss IS NOT NULL ORDER BY time",
+            "As the trainer reports it.",
+        ),
+    ),
+)
+BOARDS: tuple[Board, ...] = (LATENCY, COST, QUALITY, LOOP)
