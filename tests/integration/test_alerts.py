@@ -1,0 +1,121 @@
+"""Alerts over a real broker: nothing lost over failures and kills, a dead receiver holds up nobody else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from consumers.alerts.receiver import serve
+from tests.integration.role_process import ROOT, Role, environment_of
+from tests.waiting import until
+from tidemill.clock import SystemClock
+from tidemill.codec import encode
+from tidemill.events import ThresholdData, ThresholdEvent
+from tidemill.io.kafka import producer
+from tidemill.settings import Settings
+from tidemill.topics import THRESHOLDS
+
+
+class Hook:
+    """A running demo receiver."""
+
+    def __init__(self, fail_first: int = 0) -> None:
+        self.server: ThreadingHTTPServer = serve(0, fail_first=fail_first, quiet=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/webhook"
+
+    def ids(self) -> list[str]:
+        found = httpx.get(f"http://127.0.0.1:{self.server.server_port}/alerts", trust_env=False).json()
+        return [alert["webhook_id"] for alert in found]
+
+    def deliveries(self) -> int:
+        found = httpx.get(f"http://127.0.0.1:{self.server.server_port}/alerts", trust_env=False).json()
+        return sum(alert["deliveries"] for alert in found)
+
+
+def threshold(name: str, state: str = "firing") -> ThresholdEvent:
+    now = SystemClock().now_ms()
+    data = ThresholdData(
+        state=state,  # type: ignore[arg-type]
+        rule="quality",
+        kind="quality",
+        severity="page",
+        pipeline="schedule",
+        metric="quality",
+        value=0.3,
+        window_start_ms=now,
+        window_end_ms=now,
+        alarm_id="alarm",
+        started_ms=now,
+    )
+    kind = "breached" if state == "firing" else "resolved"
+    return ThresholdEvent(
+        id=name,
+        source="test",
+        type=f"tidemill.threshold.{kind}",  # type: ignore[arg-type]
+        subject="schedule//quality",
+        time="now",
+        time_ms=now,
+        data=data,
+    )
+
+
+@pytest.fixture
+def say(settings: Settings, kafka: str) -> Callable[..., None]:
+    writer = producer(settings, "test-alerts")
+
+    def write(*events: ThresholdEvent) -> None:
+        for event in events:
+            writer.produce(THRESHOLDS.name, encode(event), b"schedule")
+        writer.flush(10)
+
+    return write
+
+
+def role(settings: Settings, tmp_path: Path, hooks: dict[str, str]) -> Role:
+    """The alerts role with these webhooks."""
+    file = tmp_path / "tidemill.yaml"
+    whole = yaml.safe_load((ROOT / "tidemill.yaml").read_text())
+    whole["alerts"] = {"webhooks": [{"name": name, "url": url} for name, url in hooks.items()], "timeout_s": 2}
+    file.write_text(yaml.safe_dump(whole))
+    return Role("alerts", settings, environment_of(settings), file)
+
+
+def test_each_event_arrives_in_order_over_failures_and_a_kill(
+    settings: Settings, fresh_topics: None, say: Callable[..., None], tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    hook = Hook(fail_first=2)
+    names = [unique("event") for _ in range(6)]
+    with role(settings, tmp_path, {unique("hook"): hook.url}) as alerts:
+        alerts.start()
+        say(*(threshold(name) for name in names[:2]))
+        until(lambda: hook.ids() == names[:2], within_s=90, what="the first two, after two refusals")
+        alerts.kill()
+        say(*(threshold(name) for name in names[2:4]))
+        alerts.start()
+        until(lambda: hook.ids() == names[:4], within_s=90, what="what came while it was down")
+        say(threshold(names[4]), threshold(names[5], "resolved"))
+        until(lambda: hook.ids() == names, within_s=90, what="firing and resolved")
+        assert alerts.stop() == 0
+    assert hook.deliveries() <= len(names) + 1, "at most the one in hand when killed was sent again"
+    hook.server.shutdown()
+
+
+def test_dead_receiver_is_visible_and_holds_up_nobody_else(
+    settings: Settings, fresh_topics: None, say: Callable[..., None], tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    alive = Hook()
+    names = [unique("event") for _ in range(3)]
+    hooks = {unique("dead"): "http://127.0.0.1:9/webhook", unique("alive"): alive.url}
+    with role(settings, tmp_path, hooks) as alerts:
+        alerts.start()
+        say(*(threshold(name) for name in names))
+        until(lambda: alive.ids() == names, within_s=90, what="the living receiver has all")
+        until(lambda: "answers nothing" in alerts.readiness(), what="the dead receiver is visible")
+    alive.server.shutdown()

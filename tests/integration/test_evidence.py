@@ -1,0 +1,134 @@
+"""An alarm gets its report, made from real rows by the real library, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pyarrow as pa
+import pytest
+
+from tests.integration.role_process import Role, environment_of
+from tests.integration.store_fixture import StoreProcess
+from tests.waiting import until
+from tidemill.clock import SystemClock
+from tidemill.codec import encode
+from tidemill.events import ThresholdData, ThresholdEvent
+from tidemill.ids import uuid7
+from tidemill.io.clickhouse import Store
+from tidemill.io.kafka import producer
+from tidemill.settings import Settings
+from tidemill.topics import THRESHOLDS
+
+
+@pytest.fixture
+def deployment(settings: Settings, store: StoreProcess, unique: Callable[[str], str]) -> Settings:
+    """The settings with the test store and a database of its own, its tables made."""
+    clickhouse = settings.clickhouse.model_copy(
+        update={"url": store.url, "database": unique("evidence").replace("-", "_")}
+    )
+    moved = settings.model_copy(update={"clickhouse": clickhouse})
+    Store(moved).migrate()
+    return moved
+
+
+def _rows(settings: Settings, change_ms: int) -> None:
+    """60 calls in one wording before the change, 60 in another after it."""
+    requests, responses, scores = [], [], []
+    for number in range(120):
+        late = number >= 60
+        at = change_ms + (number - 60) * 100
+        call = uuid7(at, number.to_bytes(10, "big"))
+        text = f"meet at {'half past three' if late else '15:30'} in room {number % 9}"
+        requests.append(
+            {
+                "call_id": call,
+                "time_ms": at,
+                "pipeline": "schedule",
+                "gen_ai_input_messages": json.dumps([{"role": "user", "content": text}]),
+                "input_features": [("input_chars", float(len(text)))],
+            }
+        )
+        responses.append(
+            {
+                "call_id": call,
+                "answer_id": call,
+                "role": "client",
+                "time_ms": at + 50,
+                "call_time_ms": at,
+                "pipeline": "schedule",
+                "status": "ok",
+                "e2e_ms": 40.0 + number % 7,
+                "gen_ai_output_text": "15:30",
+            }
+        )
+        scores.append(
+            {
+                "feedback_id": f"score-{call}",
+                "call_id": call,
+                "time_ms": at + 60,
+                "call_time_ms": at,
+                "pipeline": "schedule",
+                "kind": "score",
+                "source": "scorer",
+                "variant": "champion",
+                "metric": "exact_match",
+                "score": 0.0 if late else 1.0,
+            }
+        )
+    features = pa.map_(pa.string(), pa.float64())
+    column = pa.array([row.pop("input_features") for row in requests], type=features)
+    table = pa.Table.from_pylist(requests).append_column("input_features", column)
+    store = Store(settings)
+    store.insert("requests", table, f"requests-{change_ms}")
+    store.insert("responses", pa.Table.from_pylist(responses), f"responses-{change_ms}")
+    store.insert("feedback", pa.Table.from_pylist(scores), f"feedback-{change_ms}")
+
+
+@pytest.mark.timeout(600)
+def test_firing_alarm_gets_its_report_once(deployment: Settings, kafka: str, fresh_topics: None) -> None:
+    now = SystemClock().now_ms()
+    _rows(deployment, now - 40_000)
+    data = ThresholdData(
+        state="firing",
+        rule="quality",
+        kind="quality",
+        severity="page",
+        pipeline="schedule",
+        metric="quality",
+        window_start_ms=now - 30_000,
+        window_end_ms=now,
+        change_time_ms=now - 40_000,
+        alarm_id="alarm-1",
+        started_ms=now,
+        summary="quality fell <to> 0.0",
+    )
+    event = ThresholdEvent(
+        id="alarm-1",
+        source="test",
+        type="tidemill.threshold.breached",
+        subject="schedule//quality",
+        time="now",
+        time_ms=now - 30_000,
+        data=data,
+    )
+    writer = producer(deployment, "test-evidence")
+    for _ in range(2):
+        writer.produce(THRESHOLDS.name, encode(event), b"schedule")
+    writer.flush(10)
+    folder = deployment.data_dir / "evidence"
+    with Role("evidence", deployment, environment_of(deployment)) as evidence:
+        evidence.start()
+        until((folder / "alarm-1.html").exists, within_s=500, what="the report is there")
+        made = (folder / "alarm-1.html").stat().st_mtime_ns
+        evidence.ready()
+        assert evidence.stop() == 0
+    assert made == (folder / "alarm-1.html").stat().st_mtime_ns, "the same alarm again makes no second report"
+    page = (folder / "alarm-1.html").read_text()
+    assert "quality fell &lt;to&gt; 0.0" in page and 'src="http' not in page
+    metrics = json.loads((folder / "alarm-1.json").read_text())["metrics"]
+    drift = {
+        metric["config"].get("column"): metric["value"] for metric in metrics if "ValueDrift" in metric["metric_name"]
+    }
+    assert {"score", "input_chars", "input_text"} <= set(drift)
+    assert sorted(path.name for path in folder.iterdir()) == ["alarm-1.html", "alarm-1.json"], "nothing left behind"

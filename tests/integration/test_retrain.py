@@ -1,0 +1,187 @@
+"""The retraining controller on a real broker, store and registry, with real training; killed in the middle.
+
+The engine is the echo one (the real one runs in the loop suite), so the comparison with it is set to accept anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrain import adapter, places, registry
+from retrain.policy import job_id_of
+from retrain.snapshot import SnapshotSpec, take
+from retrain.work import Refused, save_settings
+from tests.integration.fake_engine import FakeEngine
+from tests.integration.retrain_world import CLOCK, Jobs, LabelledCalls, alarm, make_base, write_models, write_settings
+from tests.integration.role_process import Role, environment_of
+from tests.integration.store_fixture import StoreProcess
+from tests.waiting import until
+from tidemill.errors import Retry
+from tidemill.events import JobState
+from tidemill.io.clickhouse import Store
+from tidemill.settings import Settings, load_settings
+
+
+@pytest.fixture(scope="module")
+def real_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model that can be trained on."""
+    return make_base(tmp_path_factory.mktemp("models"))
+
+
+@dataclass
+class Deployed:
+    """One deployment with one pipeline."""
+
+    pipeline: str
+    settings: Settings
+    file: Path
+    engine: FakeEngine
+    calls: LabelledCalls
+
+    def role(self) -> Role:
+        return Role("retrain", self.settings, environment_of(self.settings), file=self.file)
+
+
+@pytest.fixture
+def deployed(
+    stack_settings: Settings, store: StoreProcess, tmp_path: Path, unique: Callable[[str], str]
+) -> Iterator[Deployed]:
+    engine = FakeEngine(set())
+    name = unique("plans")
+    data = tmp_path / "data"
+    write_models(data / "models")
+    file = write_settings(tmp_path / "tidemill.yaml", name, engine.url)
+    overrides = {
+        "TIDEMILL_DATA_DIR": str(data),
+        "TIDEMILL_LOCAL__PORT_BASE": str(stack_settings.local.port_base),
+        "TIDEMILL_CLICKHOUSE__URL": store.url,
+        "TIDEMILL_CLICKHOUSE__DATABASE": name.replace("-", "_"),
+        "TIDEMILL_DEPLOYMENT": name,
+    }
+    settings = load_settings(file, overrides)
+    Store(settings).migrate()
+    yield Deployed(name, settings, file, engine, LabelledCalls(Store(settings), name))
+    engine.close()
+
+
+@pytest.mark.timeout(600)
+def test_from_alarm_to_version_with_trainer_and_controller_killed(
+    deployed: Deployed, kafka: str, mlflow: str, real_base: Path
+) -> None:
+    name, settings = deployed.pipeline, deployed.settings
+    shutil.rmtree(places.base_dir(settings, name))
+    places.base_dir(settings, name).symlink_to(real_base)
+    now = CLOCK.now_ms()
+    deployed.calls.write("plain", 120, now - 200_000, now - 101_000)
+    deployed.calls.write("words", 120, now - 100_000, now - 1_000)
+    jobs, event = Jobs(settings, name), alarm(name, f"alarm-{name}", now - 100_000, now)
+    jobs.send(event)
+
+    def training() -> JobState | None:
+        return next((state for state in jobs.look() if state.trainer_pid), None)
+
+    with deployed.role().start() as first:
+        started = until(training, within_s=120, what="it trains")
+        os.killpg(started.trainer_pid, signal.SIGKILL)
+        first.kill()
+    assert jobs.look()[-1].phase == "training"
+
+    jobs.send(event)  # at least once: the same alarm again is the same job
+    with deployed.role().start() as second:
+        last = until(lambda: _ended(jobs), within_s=300, what=f"the job ends: {jobs.states[-1:]}")
+        assert second.stop() == 0
+
+    assert last.phase == "registered", last.reason
+    assert {state.job_id for state in jobs.states} == {job_id_of(event.data.alarm_id)}
+    assert [state.seq for state in jobs.states] == list(range(len(jobs.states)))
+    assert (last.candidate_version, last.registered_name) == (f"{name}-v2", name)
+    assert last.figures["train_attempts"] == 2
+    assert [station.station for station in last.stations] == ["watch", "alarm", "data", "train", "gate"]
+    assert {v.check: v.outcome for v in last.verdicts}["integrity"] == "pass"
+    assert Path(last.adapter_dir) == places.version_dir(settings, f"{name}-v2")
+    assert adapter.problems(Path(last.adapter_dir), digest=last.adapter_digest, rank=4) == []
+    assert deployed.engine.loaded == set()  # the temporary adapter is gone
+    version = registry.client(settings).get_model_version_by_alias(name, registry.CANDIDATE)
+    assert (version.version, version.tags["tidemill.data_digest"]) == ("2", last.data_digest)
+    assert version.tags["tidemill.alarm_id"] == event.data.alarm_id
+    losses = registry.client(settings).get_metric_history(last.run_id, "loss")
+    assert losses[-1].step == 6
+    jobs.close()
+
+
+def _ended(jobs: Jobs) -> JobState | None:
+    states = jobs.look()
+    return states[-1] if states and states[-1].phase in ("registered", "rejected", "failed", "declined") else None
+
+
+def test_a_snapshot_is_the_same_whenever_it_is_taken(deployed: Deployed) -> None:
+    now = CLOCK.now_ms()
+    deployed.calls.write("plain", 120, now - 200_000, now - 101_000)
+    deployed.calls.write("words", 120, now - 100_000, now - 1_000)
+    spec = _spec(deployed, now - 100_000, now)
+    first, second = take(spec), take(spec)
+    assert first == second
+    counts = first["counts"]
+    assert (counts["fresh_labels"], counts["older_labels"]) == (120, 120)
+    assert counts["replay"] == counts["fresh_train"] or counts["replay"] < 120
+    assert counts["verified"] >= 5
+    folder = Path(first["folder"])
+    assert sorted(file.name for file in folder.iterdir()) == ["manifest.json", "train.jsonl", "verified.jsonl"]
+
+
+def test_too_few_labels_are_refused(deployed: Deployed) -> None:
+    now = CLOCK.now_ms()
+    deployed.calls.write("words", 10, now - 100_000, now - 1_000)
+    with pytest.raises(Refused, match=r"10 distinct labelled prompts.*retrain\.floor_labels = 20"):
+        take(_spec(deployed, now - 100_000, now))
+
+
+def test_a_store_that_is_away_is_waited_for(deployed: Deployed) -> None:
+    away = deployed.settings.clickhouse.model_copy(update={"url": "http://127.0.0.1:9"})
+    deployed.settings = deployed.settings.model_copy(update={"clickhouse": away})
+    with pytest.raises(Retry, match="does not answer"):
+        take(_spec(deployed, 0, 1))
+
+
+def test_the_registry_numbers_what_passed_and_keeps_what_did_not(
+    deployed: Deployed, mlflow: str, tmp_path: Path
+) -> None:
+    settings, name = deployed.settings, deployed.pipeline
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / adapter.WEIGHTS).write_bytes(b"weights")
+    (folder / adapter.CONFIG).write_text("{}")
+    assert [registry.ensure_champion(settings, name) for _ in range(2)] == [f"{name}-v1"] * 2
+    given: dict[str, Any] = {"tags": {"tidemill.verdict": "rejected"}, "params": {"rank": "4"}, "metrics": {"x": 0.5}}
+    rejected = registry.log_run(settings, "job-1", name, **given, losses=[(1, 2.0)], adapter_dir=folder)
+    assert registry.log_run(settings, "job-1", name, **given, losses=[(1, 2.0)], adapter_dir=folder) == rejected
+    run = registry.log_run(settings, "job-2", name, **given, losses=[(1, 2.0)], adapter_dir=folder)
+    versions = [registry.register(settings, name, run, "job-2", {"tidemill.verdict": "accepted"}) for _ in range(2)]
+    assert versions == [f"{name}-v2"] * 2
+    assert len(registry.client(settings).search_model_versions(f"name = '{name}'")) == 2
+    kept = registry.keep(settings, folder, versions[0])
+    assert registry.keep(settings, folder, versions[0]) == kept
+    (folder / adapter.WEIGHTS).write_bytes(b"other weights")
+    with pytest.raises(Exception, match="holds another adapter"):
+        registry.keep(settings, folder, versions[0])
+
+
+def test_a_registry_that_is_away_is_waited_for(deployed: Deployed) -> None:
+    gone = deployed.settings.mlflow.model_copy(update={"url": "http://127.0.0.1:9"})
+    with pytest.raises(Retry, match="MLflow"):
+        registry.ensure_champion(deployed.settings.model_copy(update={"mlflow": gone}), deployed.pipeline)
+
+
+def _spec(deployed: Deployed, change_ms: int, until_ms: int) -> SnapshotSpec:
+    frozen = save_settings(deployed.settings, deployed.settings.data_dir)
+    return SnapshotSpec(
+        settings=str(frozen), job_id="job", pipeline=deployed.pipeline, change_ms=change_ms, until_ms=until_ms
+    )

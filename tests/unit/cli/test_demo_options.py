@@ -1,0 +1,39 @@
+"""The demo's options are checked before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tidemill.cli import context
+from tidemill.cli.demo import demo, kills_of
+from tidemill.cli.up import up
+from tidemill.errors import Stop
+from tidemill.local.demo.kills import MOMENTS
+
+
+def test_an_unknown_role_to_kill_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(Stop, match=f"--kill 'nonsense': choose from {', '.join(MOMENTS)}"):
+        demo(kill="gateway, nonsense")
+
+
+def test_roles_to_kill_are_told_apart_by_commas() -> None:
+    assert kills_of("") == ()
+    assert kills_of("gateway, sink,") == ("gateway", "sink")
+
+
+def test_a_folder_of_texts_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(Stop, match="is a folder, not a CSV file"):
+        demo(texts=tmp_path)
+    with pytest.raises(Stop, match="no such file"):
+        demo(texts=tmp_path / "none.csv")
+
+
+def test_settings_without_pipelines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("deployment: d\n")
+    monkeypatch.setattr(context, "_file", file)
+    for command in (demo, up):
+        with pytest.raises(Stop, match=r"s\.yaml: no pipelines; see docs/reference/settings\.md"):
+            command()

@@ -1,0 +1,61 @@
+"""Dashboards as code: what is exported is what the code builds, and every metric named exists."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dashboards.grafana.build import all_dashboards
+from dashboards.grafana.panels import BOARDS
+from dashboards.grafana.push import export, push
+from tidemill.cli.dashboards import app
+from tidemill.errors import Retry, Stop
+from tidemill.metrics import WINDOW_METRICS
+
+EXPORTED = Path(__file__).parents[3] / "dashboards" / "grafana" / "exported"
+
+
+def test_exported_files_are_what_the_code_builds() -> None:
+    for uid, dashboard in all_dashboards().items():
+        written = json.loads((EXPORTED / f"{uid}.json").read_text())
+        assert written == dashboard, "run: tidemill dashboards export"
+    assert {file.stem for file in EXPORTED.glob("*.json")} == set(all_dashboards())
+
+
+def test_export_writes_one_file_a_dashboard(tmp_path: Path) -> None:
+    assert {file.stem for file in export(tmp_path / "new")} == {board.uid for board in BOARDS}
+
+
+def test_every_metric_named_is_a_window_metric() -> None:
+    for board in BOARDS:
+        for panel in board.panels:
+            for names in re.findall(r"metric IN \(([^)]*)\)", panel.sql):
+                for name in re.findall(r"'([^']*)'", names):
+                    assert name in WINDOW_METRICS, (board.uid, panel.title)
+
+
+def test_panels_have_descriptions_and_fit_the_grid() -> None:
+    for dashboard in all_dashboards().values():
+        assert all(panel["description"] for panel in dashboard["panels"])
+        assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in dashboard["panels"])
+
+
+def test_push_refuses_an_address_that_is_none() -> None:
+    with pytest.raises(Stop, match="--url 'grafana'"):
+        push("grafana", "token")
+
+
+def test_push_says_when_grafana_does_not_answer() -> None:
+    with pytest.raises(Retry, match="does not answer"):
+        push("http://127.0.0.1:9", "token")
+
+
+def test_push_without_a_token_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRAFANA_TOKEN", raising=False)
+    result = CliRunner().invoke(app, ["push"])
+    assert isinstance(result.exception, Stop)
+    assert "GRAFANA_TOKEN" in str(result.exception)

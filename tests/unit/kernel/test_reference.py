@@ -1,0 +1,100 @@
+"""The reference pages say what the code says, and leave nothing out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from tidemill import topics_reference
+from tidemill.cli.main import app
+from tidemill.settings import load_settings, reference
+
+DOCS = Path(__file__).parents[3] / "docs"
+FOLDERS = (
+    *("producers", "streams", "consumers", "retrain", "serving", "dashboards"),
+    *("tidemill", "benchmarks", "deploy", "tests"),
+)
+
+
+def test_the_settings_page_is_what_the_settings_say() -> None:
+    written = (DOCS / "reference" / "settings.md").read_text()
+    assert written == reference.page(), "run: python -m tidemill.settings.reference > docs/reference/settings.md"
+
+
+def test_every_setting_has_a_meaning() -> None:
+    assert [line for line in reference.page().splitlines() if line.endswith("|  |")] == []
+
+
+def test_the_topics_page_is_what_the_table_says() -> None:
+    written = (DOCS / "reference" / "topics.md").read_text()
+    assert written == topics_reference.page(), "run: python -m tidemill.topics_reference > docs/reference/topics.md"
+
+
+def test_every_link_of_the_pages_leads_somewhere() -> None:
+    root = DOCS.parent
+    for page in [root / "README.md", *DOCS.rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.relative_to(root)}: {target}"
+
+
+def test_every_page_that_is_named_anywhere_exists() -> None:
+    root = DOCS.parent
+    sources = [file for folder in FOLDERS for file in (root / folder).rglob("*.py")]
+    for file in [root / "README.md", root / "tidemill.yaml", *DOCS.rglob("*.md"), *sources]:
+        for page in re.findall(r"docs/[\w/-]+\.md", file.read_text()):
+            assert (root / page).is_file(), f"{file.relative_to(root)}: {page}"
+
+
+def test_every_command_named_in_the_pages_exists_with_its_options() -> None:
+    pages = [DOCS.parent / "README.md", DOCS / "quickstart.md", *(DOCS / "how-to").glob("*.md")]
+    text = "\n".join(page.read_text() for page in pages)
+    assert "bin/tidemill demo --scenario" in text
+    assert wrong_commands(text) == []
+    makefile = (DOCS.parent / "Makefile").read_text()
+    for target in set(re.findall(r"make ([a-z]+)", text)) - {"sure"}:
+        assert f"\n{target}:" in makefile, target
+
+
+def test_a_wrong_command_or_option_would_be_noticed() -> None:
+    assert wrong_commands("bin/tidemill demo --seed 1  # --none\n`tidemill rollout status schedule --json`") == []
+    assert wrong_commands("bin/tidemill demo --sed 1") == ["demo --sed"]
+    assert wrong_commands("see `tidemill rollout promote` and `tidemill dlq`") == ["rollout promote", "dlq"]
+
+
+def wrong_commands(text: str) -> list[str]:
+    """Commands, and options of commands, that a page names and that do not exist."""
+    commands, wrong = options_by_command(get_command(app)), []
+    for words, rest in re.findall(r"(?:bin/|`)tidemill ((?:[a-z]+ ?)+)([^\n#`]*)", text):
+        first, pair = words.split()[0], " ".join(words.split()[:2])
+        name = first if first in commands else pair
+        options = commands.get(name)
+        if options is None:
+            wrong.append(name)
+        else:
+            wrong += [f"{name} {option}" for option in re.findall(r"--[a-z][a-z-]*", rest) if option not in options]
+    return wrong
+
+
+def options_by_command(command: Any, path: str = "") -> dict[str, set[str]]:
+    """Option names of every command, by its words (``rollout status``)."""
+    if not hasattr(command, "commands"):
+        return {path: {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}}
+    inner = (options_by_command(each, f"{path} {name}".strip()) for name, each in command.commands.items())
+    return dict(item for group in inner for item in group.items())
+
+
+def test_the_settings_shown_in_the_how_tos_load(tmp_path: Path) -> None:
+    shown = [block for page in (DOCS / "how-to").glob("*.md") for block in _blocks(page.read_text(), "yaml")]
+    assert shown
+    for block in shown:
+        file = tmp_path / "shown.yaml"
+        file.write_text(block)
+        assert load_settings(file, {}).pipelines
+
+
+def _blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)

@@ -1,0 +1,76 @@
+"""Real labelled texts as the support pipeline: the split is seeded, complete and clean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from producers.language import leaked, read_csv
+from producers.language.texts import split
+
+ROWS = [(f"question {number} about {label}", label) for label in "abcdefgh" for number in range(20)]
+
+
+def test_labels_are_held_back_by_seed() -> None:
+    source = split(ROWS, 0.5, seed=1)
+    assert source == split(ROWS, 0.5, seed=1)
+    assert source.held_back != split(ROWS, 0.5, seed=2).held_back
+    assert len(source.held_back) == len(source.known) == 4
+    assert not source.known & source.held_back
+
+
+def test_every_text_has_one_place() -> None:
+    source = split(ROWS, 0.25, seed=3)
+    parts = [source.training(), source.fresh(), source.golden(), source.golden("novel")]
+    assert sorted(said.text for part in parts for said in part) == sorted(text for text, _ in ROWS)
+    assert leaked(source.training(), source.golden()) == set()
+
+
+def test_plain_asks_only_known_labels_and_novel_both() -> None:
+    source = split(ROWS, 0.5, seed=1, new_share=0.6)
+    golden = {said.text for said in source.golden() + source.golden("novel")}
+    plain = source.generate("plain", Random(1), 200)
+    novel = source.generate("novel", Random(1), 400)
+    assert {said.truth for said in plain} == source.known
+    assert not golden & {said.text for said in plain + novel}
+    assert 0.5 < sum(said.truth in source.held_back for said in novel) / 400 < 0.7
+    assert novel == source.generate("novel", Random(1), 400)
+
+
+def test_all_new_is_possible() -> None:
+    source = split(ROWS, 0.5, seed=1, new_share=1.0)
+    assert {said.truth for said in source.generate("novel", Random(1), 200)} == source.held_back
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_a_share_outside_its_range_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="hold-back"):
+        split(ROWS, share, seed=0)
+
+
+def test_too_few_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 labels; at least 3"):
+        split([("x", "a"), ("y", "b")], 0.5, seed=0)
+
+
+def test_unknown_way_is_refused() -> None:
+    with pytest.raises(ValueError, match="'words'"):
+        split(ROWS, 0.5, seed=0).utterance("words", Random(0))
+
+
+def test_csv_with_quotes_and_repeated_texts(tmp_path: Path) -> None:
+    file = tmp_path / "texts.csv"
+    lines = [f'"{text}, really",{label},x' for text, label in ROWS]
+    file.write_text("words,topic,rest\n" + "\n".join(lines + lines[:3]) + "\n", encoding="utf-8-sig")
+    source = read_csv(file, "words", "topic", 0.5, seed=0)
+    assert len(source.rows) == len(ROWS)
+    assert source.rows[0][0].endswith(", really")
+
+
+def test_a_missing_column_is_named_with_those_there(tmp_path: Path) -> None:
+    file = tmp_path / "texts.csv"
+    file.write_text("text,category\nhello,a\n")
+    with pytest.raises(ValueError, match=r"--label-column is 'label', but texts.csv has the columns text, category"):
+        read_csv(file, "text", "label", 0.5, seed=0)

@@ -1,0 +1,168 @@
+"""One job from alarm to version, one step at a time, and the same from any point where the controller was killed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from retrain.controller.advance import Seen, Step, advance, work_of
+from retrain.controller.states import from_alarm
+from retrain.launcher import WorkSeen
+from retrain.policy import Decision
+from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
+from tidemill.codec import Decoder, encode
+from tidemill.events import JobState
+
+PIPELINE = pipeline()
+OPEN = Decision(act="open", reason="quality alarm", deadline_ms=NOW + 240_000, needed=300)
+RESULTS: dict[str, dict[str, Any]] = {
+    "snapshot": {"digest": "ab12", "counts": {"train": 400, "replay": 200}, "base_digest": "b", "folder": "/jobs/1"},
+    "train": {"loss": 0.01, "steps": 150, "seconds": 30.0, "adapter_sha256": "cd34"},
+    "evaluate": {
+        "problems": [],
+        "samples": [{"prompt": "p", "answer": "a"}],
+        "scores": {
+            "candidate/verified": {"n": 40, "mean": 0.95},
+            "champion/verified": {"n": 40, "mean": 0.1},
+            "candidate/golden": {"n": 300, "mean": 1.0},
+            "champion/golden": {"n": 300, "mean": 1.0},
+        },
+    },
+    "parity": {"asked": 24, "equal": 24},
+    "register": {"run_id": "r1", "version": "schedule-v2", "adapter_dir": "/adapters/schedule-v2"},
+}
+
+
+def done(name: str, **changes: Any) -> WorkSeen:
+    return WorkSeen(state="done", attempts=1, result=RESULTS[name] | changes)
+
+
+def play(job: JobState, changes: dict[str, WorkSeen] | None = None, *, restart: bool = False) -> list[JobState]:
+    """All states to the end; with ``restart`` each is only known from its bytes on the topic."""
+    works = {name: done(name) for name in RESULTS} | (changes or {})
+    states, now = [job], NOW
+    while states[-1].phase in ("collecting", "snapshot", "training", "gating"):
+        now += 1_000
+        before = states[-1]
+        if restart:
+            before = Decoder[JobState](JobState)(encode(before))
+        step = advance(before, PIPELINE, Seen(now_ms=now, fresh=300, verified=30, works=works))
+        assert step.state is not None, f"stuck in {before.phase}"
+        states.append(step.state)
+    return states
+
+
+def opened() -> JobState:
+    return from_alarm(alarm(), OPEN, NOW + 100, "schedule-v1", None)
+
+
+def test_from_alarm_to_version() -> None:
+    states = play(opened())
+    assert [s.phase for s in states] == ["collecting", "snapshot", "training", *["gating"] * 3, "registered"]
+    assert [s.seq for s in states] == list(range(7))
+    last = states[-1]
+    assert (last.candidate_version, last.run_id, last.registered_name) == ("schedule-v2", "r1", "schedule")
+    assert last.adapter_dir == "/adapters/schedule-v2"
+    assert [s.station for s in last.stations] == ["watch", "alarm", "data", "train", "gate"]
+    assert all(s.ended_ms is not None for s in last.stations)
+    assert [v.check for v in last.verdicts] == [
+        "integrity",
+        "verified_quality",
+        "verified_gain",
+        "golden_loss",
+        "parity",
+    ]
+    assert last.scores["champion/verified"].mean == 0.1
+
+
+def test_a_killed_controller_changes_nothing() -> None:
+    assert play(opened(), restart=True) == play(opened())
+
+
+@pytest.mark.parametrize("name", list(RESULTS))
+def test_a_crash_between_record_and_start_starts_the_work(name: str) -> None:
+    states = play(opened())
+    waiting = next(s for s in states if s.phase not in ("collecting", "registered") and work_of(s) == name)
+    assert advance(waiting, PIPELINE, Seen(now_ms=NOW)) == Step(start=name)
+
+
+@pytest.mark.parametrize("name", list(RESULTS))
+def test_killed_work_is_started_again_twice_then_fails(name: str) -> None:
+    states = play(opened())
+    waiting = next(s for s in states if s.phase not in ("collecting", "registered") and work_of(s) == name)
+    for attempts in (1, 2):
+        works = {name: WorkSeen(state="ended", attempts=attempts)}
+        assert advance(waiting, PIPELINE, Seen(now_ms=NOW, works=works)) == Step(start=name)
+    works = {name: WorkSeen(state="ended", attempts=3, last_words="out of memory")}
+    state = advance(waiting, PIPELINE, Seen(now_ms=NOW, works=works)).state
+    assert state is not None
+    assert (state.phase, "out of memory" in state.reason) == ("failed", True)
+
+
+def test_running_work_is_left_alone_and_its_process_noted() -> None:
+    training = play(opened())[2]
+    running = WorkSeen(state="running", attempts=1, pid=4711, started_ms=NOW)
+    noted = advance(training, PIPELINE, Seen(now_ms=NOW, works={"train": running})).state
+    assert noted is not None and noted.trainer_pid == 4711
+    assert advance(noted, PIPELINE, Seen(now_ms=NOW, works={"train": running})) == Step()
+    again = WorkSeen(state="running", attempts=2, pid=4712, started_ms=NOW)
+    retried = advance(noted, PIPELINE, Seen(now_ms=NOW, works={"train": again})).state
+    assert retried is not None and "try 2 of 3" in retried.reason
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_what_takes_too_long_is_stopped(name: str) -> None:
+    waiting = next(s for s in play(opened())[1:] if work_of(s) == name)
+    late = NOW + int(PIPELINE.retrain.timeout_s * 1000) + 1
+    running = WorkSeen(state="running", attempts=1, pid=waiting.trainer_pid, started_ms=NOW)
+    step = advance(waiting, PIPELINE, Seen(now_ms=late, works={name: running}))
+    assert step.stop == name and step.state is not None
+    assert (step.state.phase, "retrain.timeout_s" in step.state.reason) == ("failed", True)
+
+
+REJECTIONS: list[tuple[dict[str, WorkSeen], str, int]] = [
+    ({"evaluate": done("evaluate", problems=["sha256 differs"], scores={})}, "integrity fail: sha256 differs", 1),
+    (
+        {
+            "evaluate": done(
+                "evaluate",
+                scores=RESULTS["evaluate"]["scores"] | {"candidate/verified": {"n": 40, "mean": 0.4}},
+            )
+        },
+        "verified_quality fail: 0.40 on 40",
+        4,
+    ),
+    ({"parity": done("parity", equal=10)}, "parity fail: 10 of 24", 5),
+    ({"parity": done("parity", asked=0, equal=0, problem="rank 64 is too large")}, "rank 64 is too large", 5),
+]
+
+
+@pytest.mark.parametrize(("changes", "words", "verdicts"), REJECTIONS)
+def test_rejected_with_its_run_and_no_version(changes: dict[str, WorkSeen], words: str, verdicts: int) -> None:
+    last = play(opened(), changes | {"register": done("register", version="never")})[-1]
+    assert (last.phase, last.candidate_version, last.run_id) == ("rejected", "", "r1")
+    assert words in last.reason
+    assert len(last.verdicts) == verdicts
+
+
+@pytest.mark.parametrize("name", list(RESULTS))
+def test_a_refusal_fails_the_job_with_its_words(name: str) -> None:
+    last = play(opened(), {name: WorkSeen(state="done", result={"refused": "too few rows"})})[-1]
+    assert (last.phase, last.reason) == ("failed", f"{name}: too few rows")
+
+
+def test_quality_that_comes_back_ends_the_collecting() -> None:
+    state = advance(collecting(), PIPELINE, Seen(now_ms=NOW, resolved=True, fresh=10, verified=1)).state
+    assert state is not None and state.phase == "declined"
+
+
+def test_a_store_that_is_away_holds_the_job() -> None:
+    assert advance(collecting(), PIPELINE, Seen(now_ms=NOW + 10**7)) == Step()
+
+
+def test_an_alarm_declined_for_a_while_opens_the_same_job_later() -> None:
+    cooling = from_alarm(alarm(), Decision(act="decline", reason="cooling", again_ms=NOW + 9), NOW, "v1", None)
+    later = from_alarm(alarm(), OPEN, NOW + 10, "v1", cooling)
+    assert (cooling.phase, cooling.deadline_ms, later.phase, later.seq) == ("declined", NOW + 9, "collecting", 1)
+    assert later.job_id == cooling.job_id

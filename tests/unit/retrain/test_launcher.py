@@ -1,0 +1,71 @@
+"""Real processes: never twice, never forgotten, whoever looks."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from retrain.launcher import Launcher, Work, WorkSeen
+from tests.waiting import until
+
+
+def work(folder: Path, do: str) -> Work:
+    module = "tests.unit.retrain.some_work"
+    return Work(name="some", folder=folder, module=module, spec={"do": do}, result=folder / "result.json", nice=7)
+
+
+def wait_for(launcher: Launcher, made: Work, state: str) -> WorkSeen:
+    def seen() -> WorkSeen | None:
+        found = launcher.look(made.folder, made.result)
+        return found if found.state == state and (state != "running" or found.progress) else None
+
+    return until(seen, within_s=20, what=f"the work is {state}")
+
+
+def test_done(tmp_path: Path) -> None:
+    launcher, made = Launcher(), work(tmp_path / "w", "finish")
+    assert launcher.look(made.folder, made.result).state == "absent"
+    assert launcher.start(made, 5) > 0
+    seen = wait_for(launcher, made, "done")
+    assert (seen.result, seen.attempts, seen.started_ms) == ({"fine": True}, 1, 5)
+    assert (seen.progress["nice"], seen.progress["threads"]) == (min(19, os.nice(0) + 7), "1")
+    assert launcher.start(made, 6) == 0
+    assert launcher.look(made.folder, made.result).attempts == 1
+
+
+def test_another_controller_finds_it_running_and_cannot_start_it_twice(tmp_path: Path) -> None:
+    first, second, made = Launcher(), Launcher(), work(tmp_path / "w", "hang")
+    pid = first.start(made, 5)
+    try:
+        assert wait_for(second, made, "running").pid == pid
+        assert second.start(made, 6) == 0
+        assert second.look(made.folder, made.result).attempts == 1
+    finally:
+        second.stop(made.folder)
+    assert wait_for(second, made, "ended").attempts == 1
+    assert second.start(made, 7) != pid
+    wait_for(second, made, "running")
+    second.stop(made.folder)
+    assert wait_for(first, made, "ended").attempts == 2
+
+
+def test_a_crash_leaves_its_last_words(tmp_path: Path) -> None:
+    launcher, made = Launcher(), work(tmp_path / "w", "crash")
+    launcher.start(made, 5)
+    assert wait_for(launcher, made, "ended").last_words == "it broke"
+
+
+def test_a_killed_process_is_seen_as_ended(tmp_path: Path) -> None:
+    launcher, made = Launcher(), work(tmp_path / "w", "hang")
+    launcher.start(made, 5)
+    os.kill(wait_for(launcher, made, "running").pid, signal.SIGKILL)
+    assert wait_for(launcher, made, "ended").attempts == 1
+
+
+@pytest.mark.parametrize("content", ["", "not a number"])
+def test_stop_without_a_process_does_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "pid").write_text(content)
+    Launcher().stop(tmp_path)

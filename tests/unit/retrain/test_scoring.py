@@ -1,0 +1,34 @@
+"""What each metric calls right, wrong, and not comparable."""
+
+from __future__ import annotations
+
+import pytest
+
+from tidemill.scoring import METRIC_VERSIONS, score
+
+
+@pytest.mark.parametrize(
+    ("metric", "answer", "label", "expected"),
+    [
+        ("exact_match", "tue 15:30 60m", "tue 15:30 60m", 1.0),
+        ("exact_match", " tue  15:30 60m\n", "tue 15:30 60m", 1.0),
+        ("exact_match", "tue 15:31 60m", "tue 15:30 60m", 0.0),
+        ("exact_match", "Tue", "tue", 0.0),
+        ("exact_match", "", "tue", 0.0),
+        ("exact_match", None, "tue", None),
+        ("exact_match", "tue", None, None),
+        ("json_equal", '{"a": 1, "b": [2, 3]}', '{"b":[2,3],"a":1.0}', 1.0),
+        ("json_equal", '{"a": true}', '{"a": 1}', 0.0),
+        ("json_equal", "[1, 2]", "[2, 1]", 0.0),
+        ("json_equal", "not json", '{"a": 1}', 0.0),
+        ("json_equal", '{"a": 1}', "not json", None),
+        ("thumb", "yes", "yes", None),
+        ("unheard_of", "yes", "yes", None),
+    ],
+)
+def test_score(metric: str, answer: str | None, label: str | None, expected: float | None) -> None:
+    assert score(metric, answer, label) == expected
+
+
+def test_every_metric_that_compares_has_a_version() -> None:
+    assert all(score(metric, "1", "1") == 1.0 for metric in METRIC_VERSIONS)

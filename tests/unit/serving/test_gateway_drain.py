@@ -1,0 +1,142 @@
+"""The drain: no trouble ends it but a Stop, no single record holds it up, and the health page knows."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException
+
+from serving.gateway import drain
+from serving.gateway.drain import Drainer, Envelope, limit, pack
+from serving.gateway.main import say_readiness
+from serving.gateway.spool import Spool
+from tests.waiting import until
+from tidemill.errors import Stop
+from tidemill.io import kafka
+from tidemill.settings import Settings
+from tidemill.topics import FEEDBACK, REQUESTS
+
+
+class Broker:
+    """Takes everything, in the place of both Kafka clients."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.committed_offset = -1001
+
+    def produce(self, _topic: str, value: bytes, _key: bytes | None, **_: Any) -> None:
+        self.taken.append(value)
+
+    def committed(self, slots: list[Any], **_: Any) -> list[Any]:
+        return [SimpleNamespace(error=None, offset=self.committed_offset)]
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    made = Broker()
+    monkeypatch.setattr(kafka, "producer", lambda *_, **__: made)
+    monkeypatch.setattr(kafka, "consumer", lambda *_, **__: made)
+    monkeypatch.setattr(drain, "FIRST_WAIT_S", 0.01)
+    return made
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path, 1 << 24, new_id=lambda: "spool")
+
+
+def record(value: bytes, topic: str = REQUESTS.name) -> bytes:
+    return pack(Envelope(topic, "key", value))
+
+
+def test_records_that_can_never_go_out_are_set_aside_and_the_others_go(broker: Broker, spool: Spool) -> None:
+    large = b"x" * limit(REQUESTS.name)
+    spool.append(
+        [
+            record(b"one"),
+            b"no message",
+            record(large),
+            record(large, FEEDBACK.dlq),
+            record(b"x", "elsewhere"),
+            record(b"two"),
+        ]
+    )
+    drainer = Drainer(Settings(), spool)
+    drainer.start()
+    assert drainer.stop(5)
+    assert broker.taken == [b"one", large, b"two"]
+    assert len(list((spool._folder / "quarantine").glob("*.bin"))) == 3
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many open files"), ValueError("a surprise")])
+def test_an_unforeseen_error_is_said_once_and_tried_again(
+    broker: Broker, spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    spool.append([record(b"one")])
+    sound, broken = spool.read, [True]
+
+    def read(*args: Any) -> Any:
+        if broken:
+            raise error
+        return sound(*args)
+
+    monkeypatch.setattr(spool, "read", read)
+    drainer = Drainer(Settings(), spool)
+    drainer.start()
+    until(lambda: drainer._failures >= 3, within_s=5, what="three tries")
+    assert drainer.trouble is not None and str(error) in drainer.trouble
+    service = Readiness()
+    say_readiness(service, KNOWN, drainer)  # type: ignore[arg-type]
+    assert service.said == [drainer.trouble]
+    broken.clear()
+    until(lambda: drainer.trouble is None, within_s=5, what="it goes on")
+    say_readiness(service, KNOWN, drainer)  # type: ignore[arg-type]
+    assert service.said[-1] == "ready"
+    assert drainer.stop(5) and broker.taken == [b"one"]
+    assert len([r for r in caplog.records if "draining stopped" in r.message]) == 1
+
+
+def test_kafka_away_is_no_trouble_the_spool_is_there_for_that(broker: Broker, spool: Spool) -> None:
+    drainer = Drainer(Settings(), spool)
+    drainer._stopping.set()
+    drainer._failed(KafkaException("away"))
+    assert drainer.trouble is None
+
+
+def test_a_stop_ends_the_thread_and_the_process(broker: Broker, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: Any) -> Any:
+        raise Stop("the spool is gone")
+
+    spool.append([record(b"one")])
+    monkeypatch.setattr(spool, "read", read)
+    drainer = Drainer(Settings(), spool)
+    drainer.start()
+    drainer.join(5)
+    with pytest.raises(Stop, match="carries events to Kafka has ended: the spool is gone"):
+        say_readiness(Readiness(), KNOWN, drainer)  # type: ignore[arg-type]
+
+
+KNOWN = SimpleNamespace(known=True)
+
+
+class Readiness:
+    """What the health page would say."""
+
+    stopping = False
+
+    def __init__(self) -> None:
+        self.said: list[str | None] = []
+
+    def ready(self) -> None:
+        self.said.append("ready")
+
+    def waiting(self, reason: str) -> None:
+        self.said.append(reason)

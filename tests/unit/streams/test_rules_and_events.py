@@ -1,0 +1,116 @@
+"""Service-level rules with hysteresis, and the sentences of threshold events."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams import thresholds
+from streams.alarms import Alarm, Transition
+from streams.rules import RuleState
+from streams.thresholds import Cause
+from streams.windows.figures import Figure
+from tests.unit.streams.drawing import START_MS
+from tidemill.settings import RuleSettings
+
+ERRORS = RuleSettings(name="errors", metric="error_rate", above=0.2, leave=0.05, for_windows=2, min_count=10)
+
+
+def share(value: float, n: int = 50) -> Figure:
+    return Figure(n, value * n, 0.0, value)
+
+
+def judge(rule: RuleSettings, *window: Figure | None) -> list[str]:
+    """What the rule says after each window: firing, resolved or nothing."""
+    state = RuleState(metric=rule.metric)
+    told: list[str] = []
+    for index, figure in enumerate(window):
+        start_ms = START_MS + index * 5_000
+        found = state.judge("p", rule, figure, start_ms, start_ms + 5_000)
+        told.append(found.state if found else "")
+    return told
+
+
+def test_it_fires_after_enough_windows_in_a_row() -> None:
+    assert judge(ERRORS, share(0.5), share(0.1), share(0.5), share(0.5), share(0.5)) == ["", "", "", "firing", ""]
+
+
+def test_it_resolves_only_past_leave_and_as_long() -> None:
+    told = judge(ERRORS, share(0.5), share(0.5), share(0.1), share(0.04), share(0.1), share(0.01), share(0.02))
+    assert told == ["", "firing", "", "", "", "", "resolved"]
+
+
+def test_windows_that_say_nothing_change_nothing() -> None:
+    told = judge(ERRORS, share(0.5), None, share(0.0, n=9), share(0.5), None, share(0.0), share(0.9, n=3), share(0.0))
+    assert told == ["", "", "", "firing", "", "", "", "resolved"]
+
+
+def test_exactly_the_limit_is_no_breach() -> None:
+    assert judge(ERRORS, share(0.2), share(0.2), share(0.2)) == ["", "", ""]
+
+
+def test_below_and_counts_need_no_min_count() -> None:
+    rule = RuleSettings(name="quiet", metric="requests", below=1, for_windows=2, min_count=10)
+    nothing = Figure(0, 0.0, 0.0, 0.0)
+    assert judge(rule, nothing, nothing, share(4), share(4)) == ["", "firing", "", "resolved"]
+
+
+def test_quantiles() -> None:
+    rule = RuleSettings(name="latency", metric="e2e_ms", statistic="p95", above=1000, for_windows=1, min_count=1)
+    assert judge(rule, Figure(5, 0.0, 0.0, 5000.0, p95=900.0)) == [""]
+    assert judge(rule, Figure(5, 0.0, 0.0, 5.0, p95=1900.0)) == ["firing"]
+    assert judge(rule, Figure(5, 0.0, 0.0, 5000.0)) == [""], "no quantile says nothing"
+
+
+def test_the_alarm_knows_since_when_and_what_was_before() -> None:
+    state = RuleState(metric="error_rate")
+    state.judge("p", ERRORS, share(0.01), START_MS, START_MS + 5_000)
+    state.judge("p", ERRORS, share(0.5), START_MS + 5_000, START_MS + 10_000)
+    found = state.judge("p", ERRORS, share(0.6), START_MS + 10_000, START_MS + 15_000)
+    assert found is not None
+    assert (found.alarm.change_time_ms, found.alarm.reference) == (START_MS + 5_000, 0.01)
+
+
+QUALITY = Cause("quality", "quality", "page", "quality", "quality (exact_match)", "adwin")
+ALARM = Alarm("a1", START_MS, 0.12, 0.87, reference=0.97, change_time_ms=START_MS - 10_000)
+
+
+@pytest.mark.parametrize(
+    ("cause", "transition", "summary"),
+    [
+        (
+            QUALITY,
+            Transition("firing", ALARM, START_MS, START_MS, 0.12),
+            "schedule: quality (exact_match) fell from 0.97 to 0.12 since 22:13:10 UTC",
+        ),
+        (
+            QUALITY,
+            Transition("resolved", ALARM, START_MS, START_MS, 0.95),
+            "schedule: quality (exact_match) is back at 0.95 (alarm since 22:13:20 UTC)",
+        ),
+        (
+            Cause("latency", "latency", "page", "e2e_ms", "e2e_ms p95", "rule", above=True),
+            Transition("firing", Alarm("a2", START_MS, 7200.4, 5000, 900.0, START_MS), START_MS, START_MS, 7200.4),
+            "schedule: e2e_ms p95 is 7,200, above 5,000 since 22:13:20 UTC (before: 900)",
+        ),
+        (
+            Cause("drift_input_chars", "drift", "ticket", "input_chars", "input_chars", "cusum"),
+            Transition("resolved", ALARM, START_MS, START_MS, None, "schedule-v2 became champion"),
+            "schedule: input_chars: notice closed, schedule-v2 became champion",
+        ),
+    ],
+)
+def test_summaries(cause: Cause, transition: Transition, summary: str) -> None:
+    assert thresholds.event("demo", "schedule", cause, transition, START_MS).data.summary == summary
+
+
+def test_events_are_cloudevents_with_ids_from_their_cause() -> None:
+    firing = thresholds.event(
+        "demo", "schedule", QUALITY, Transition("firing", ALARM, START_MS, START_MS, 0.12), START_MS
+    )
+    resolved = thresholds.event(
+        "demo", "schedule", QUALITY, Transition("resolved", ALARM, START_MS + 9, START_MS + 9, 0.9), START_MS + 9
+    )
+    assert firing.id == firing.data.alarm_id == resolved.data.alarm_id != resolved.id
+    assert (firing.type, resolved.type) == ("tidemill.threshold.breached", "tidemill.threshold.resolved")
+    assert (firing.source, firing.subject) == ("tidemill/demo/streams", "schedule//quality")
+    assert firing.time == "2023-11-14T22:13:20.000Z"
