@@ -22,7 +22,8 @@ class Turn:
     note: str
     after_freeze: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """New habits by pipeline, applied once the data set of this turn's job is frozen."""
-    time_limit_s: float = 600
+    time_limit_s: float = 1_200
+    """When the demo gives up on the turn; far beyond the goal, so that a slow machine still closes the loop."""
     champion_within_s: float = 420
     """Goal: seconds from the change to the new champion."""
     after_scores: int = 60
