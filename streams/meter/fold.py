@@ -127,7 +127,7 @@ def _responses(cells: Cells, arrived: Sequence[Arrived], rules: Rules) -> None:
             if (value := getattr(event, name)) is not None:
                 cells.value(cell, name, value, histogram=True)
         if event.call_id in looked_at:
-            found = event.output_features or features(event.gen_ai_output_text or "")
+            found = event.output_features or (features(event.gen_ai_output_text) if event.gen_ai_output_text else {})
             for name in OUTPUT_FEATURES:
                 if name in found:
                     cells.value(cell, f"output_{name}", found[name])

@@ -14,7 +14,7 @@ import pytest
 from tests.ports import free_port_base
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 1_200
+LIMIT_S = 2_400
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.json import decode
 
@@ -83,7 +83,6 @@ def folded(events: list[Arrived]) -> Partial:
 
 
 @given(streams, st.integers(0, 30), st.integers(0, 30))
-@settings(max_examples=40, deadline=None)
 def test_split_and_merged_is_the_whole(events: list[Any], one: int, two: int) -> None:
     found = arrived(events)
     first, second = sorted((one, two))
@@ -96,14 +95,12 @@ def test_split_and_merged_is_the_whole(events: list[Any], one: int, two: int) ->
 
 
 @given(streams)
-@settings(max_examples=25, deadline=None)
 def test_a_replay_gives_the_same_bytes(events: list[Any]) -> None:
     span, rules = Span("t", 0, 0, 99), {"p": Rules("exact_match", 3)}
     assert pack(span, arrived(events), rules) == pack(span, arrived(events), rules)
 
 
 @given(streams, st.integers(500, 3000))
-@settings(max_examples=25, deadline=None)
 def test_parted_partials_adjoin_and_hold_everything_once(events: list[Any], max_bytes: int) -> None:
     span = Span("t", 0, 0, 99)
     whole = {p.pipeline: decode(p.value, type=Partial) for p in pack(span, arrived(events), {"p": RULES, "q": RULES})}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.partition import PartitionFold
@@ -57,7 +57,6 @@ def flat(rounds: Sequence[Sequence[Message]]) -> list[Message]:
     return [message for said in rounds for message in said]
 
 
-@settings(max_examples=15, deadline=None)
 @given(stories(), st.data())
 def test_reading_any_prefix_again_changes_nothing(rounds: list[list[Message]], data: st.DataObject) -> None:
     told = flat(rounds)
@@ -71,7 +70,6 @@ def test_reading_any_prefix_again_changes_nothing(rounds: list[list[Message]], d
     assert (first[0] + rest[0], first[1] + rest[1]) == play(PartitionFold(DEPLOYMENT, {}), told)
 
 
-@settings(max_examples=15, deadline=None)
 @given(stories(), st.data())
 def test_a_restart_from_the_last_written_state_changes_nothing(
     rounds: list[list[Message]], data: st.DataObject
@@ -93,7 +91,6 @@ def test_a_restart_from_the_last_written_state_changes_nothing(
     assert (windows + rest[0], events + rest[1]) == play(PartitionFold(DEPLOYMENT, {}), told)
 
 
-@settings(max_examples=15, deadline=None)
 @given(stories(), st.randoms(use_true_random=False))
 def test_order_across_partitions_does_not_matter(rounds: list[list[Message]], chance: object) -> None:
     mixed = [list(said) for said in rounds]

@@ -129,7 +129,7 @@ class RetrainSettings(Strict):
     threads: int = Field(default=1, ge=1)
     """Compute threads of the trainer."""
     nice: int = Field(default=10, ge=0, le=19)
-    """How far the trainer stands back for everybody else (19: most; on a machine without a spare core it then starves)."""
+    """How far the trainer stands back for everybody else (19: most; where no core is spare it then starves)."""
     timeout_s: float = Field(default=900, gt=0)
     """Longest training, seconds; a longer one is stopped and counts as failed."""
 

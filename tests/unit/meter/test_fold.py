@@ -209,3 +209,12 @@ def test_feedback_repeated_in_a_range_counts_once_at_its_first_place() -> None:
     assert sum(len(p.scores) for p in parted) == 3 and (parted[0].lo, parted[-1].hi) == (10, 99)
     (a, b) = pack(SPAN, [arrived[0], Arrived(20, NOW_MS, feedback(1, pipeline="q"))], {"p": RULES, "q": RULES})
     assert all(len(msgspec.json.decode(one.value, type=Partial).scores) == 1 for one in (a, b))
+
+
+def test_an_answer_without_text_has_no_features_though_its_shadow_has() -> None:
+    client = response(1, status="error", gen_ai_output_text=None)
+    shadow = response(1, role="shadow", variant="shadow", gen_ai_output_text="two words")
+    without, looked_at = fold(SPAN, "p", [Arrived(10, NOW_MS, client), Arrived(11, NOW_MS, shadow)], RULES).cells
+    assert (without.role, looked_at.role) == ("client", "shadow")
+    assert not {"output_chars", "output_words"} & without.moments.keys()
+    assert looked_at.moments["output_words"].total == 2
