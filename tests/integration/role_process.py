@@ -9,15 +9,17 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal, TypeVar
 
 from tests.waiting import until
 from tidemill.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+T = TypeVar("T")
 
 
 @dataclass
@@ -44,14 +46,7 @@ class Role:
 
     def ready(self, *, within_s: float = 120.0) -> Role:
         """Wait until its readiness page says yes."""
-
-        def answer() -> bool:
-            assert self.process is not None
-            if self.process.poll() is not None:
-                raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.text()}")
-            return self.readiness() == "ready"
-
-        until(answer, within_s=within_s, what=f"{self.name} is ready:\n{self.text()}")
+        self.until(lambda: self.readiness() == "ready", within_s=within_s, what=f"{self.name} is ready")
         return self
 
     def readiness(self) -> str:
@@ -63,6 +58,33 @@ class Role:
             return str(json.loads(error.read()).get("for", ""))
         except OSError:
             return ""
+
+    def until(
+        self,
+        condition: Callable[[], T | Literal[False] | None],
+        *,
+        within_s: float = 120.0,
+        every_s: float = 0.05,
+        what: str = "",
+        revive: bool = False,
+    ) -> T:
+        """The first truthy answer of ``condition``; fails with the log. Ending meanwhile fails too, unless ``revive``
+        (then it is started again, as the supervisor would).
+        """
+
+        def answer() -> T | Literal[False] | None:
+            assert self.process is not None
+            code = self.process.poll()
+            if code is not None and revive:
+                self.start()
+            else:
+                assert code is None, f"{self.name} ended with {code}"
+            return condition()
+
+        try:
+            return until(answer, within_s=within_s, every_s=every_s, what=what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.text()}") from error
 
     def kill(self) -> None:
         """SIGKILL; gone when this returns."""

@@ -98,7 +98,7 @@ def test_killed_again_and_again_partials_have_neither_gap_nor_overlap(empty: Set
             for topic in SOURCES:
                 send(empty, topic, count // 3, start=part * count // 3)
             wanted = part * count // 4
-            until(partial(more_than, empty, wanted), within_s=60, every_s=0.3, what=role.text())
+            role.until(partial(more_than, empty, wanted), within_s=60, every_s=0.3, what="more answers")
             role.kill()
             role.start()
         restarted_ms = SystemClock().now_ms()
@@ -106,13 +106,13 @@ def test_killed_again_and_again_partials_have_neither_gap_nor_overlap(empty: Set
         # The pipeline that the settings do not know has no quality metric, so no scores.
         scored = good - sum(1 for n in range(count) if n % 3 == 2 and n % 100)
         wanted_of = {REQUESTS: good, RESPONSES: good, FEEDBACK: scored}
-        until(
+        role.until(
             lambda: all(counted(said(empty)[0], topic) >= wanted for topic, wanted in wanted_of.items()),
             within_s=60,
             every_s=0.5,
-            what=f"all events\n{role.text()}",
+            what="all events",
         )
-        until(
+        role.until(
             lambda: idle(said(empty)[1], restarted_ms),
             within_s=60,
             every_s=0.5,

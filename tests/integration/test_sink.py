@@ -16,7 +16,6 @@ from consumers.deadletters import STUB_BYTES
 from tests.integration.role_process import Role, environment_of
 from tests.integration.store_fixture import StoreProcess, start_store
 from tests.unit.sink.samples import full, least
-from tests.waiting import until
 from tidemill.codec import encode
 from tidemill.ids import uuid7
 from tidemill.io.clickhouse import Store
@@ -110,16 +109,16 @@ def test_every_topic_lands_once_and_the_lag_goes_to_zero(deployment: Settings) -
     with sink(deployment).start() as role:
         for topic in LANDING:
             assert topic.table is not None
-            until(partial(has, store, topic.table, 3), within_s=120, what=f"{topic.table}\n{role.text()}")
+            role.until(partial(has, store, topic.table, 3), within_s=120, what=topic.table)
         role.ready()
-        until(lambda: lag(deployment) == 0, what="the lag is zero")
+        role.until(lambda: lag(deployment) == 0, what="the lag is zero")
         (row,) = store.rows("SELECT time, state, pipeline FROM jobs LIMIT 1")
         assert row["time"].timestamp() * 1000 == NOW_MS and msgspec.json.decode(row["state"])["job_id"]
         assert role.stop() == 0
     with sink(deployment).start() as role:
         role.ready()
         send(deployment, REQUESTS, [(b"k", encode(full(REQUESTS.event)))])
-        until(lambda: landed(store, "requests") == (4, 4), what="the next row lands")
+        role.until(lambda: landed(store, "requests") == (4, 4), what="the next row lands")
     assert landed(store, "jobs") == (3, 3)
 
 
@@ -129,11 +128,13 @@ def test_killed_in_the_middle_every_row_lands_once(deployment: Settings) -> None
     with sink(deployment).start() as role:
         for part in range(2):
             send(deployment, RESPONSES, responses(count // 2, start=part * count // 2))
-            until(partial(has, store, "responses", 1 + part * count // 3, more=True), within_s=120, what=role.text())
+            role.until(
+                partial(has, store, "responses", 1 + part * count // 3, more=True), within_s=120, what="rows land"
+            )
             role.kill()
             role.start()
-        until(lambda: landed(store, "responses")[1] == count, within_s=120, what=f"all rows\n{role.text()}")
-        until(lambda: lag(deployment) == 0, what="the lag is zero")
+        role.until(lambda: landed(store, "responses")[1] == count, within_s=120, what="all rows")
+        role.until(lambda: lag(deployment) == 0, what="the lag is zero")
     assert landed(store, "responses") == (count, count)
 
 
@@ -145,12 +146,12 @@ def test_the_store_goes_away_and_comes_back(
     try:
         with sink(deployment).start() as role:
             send(deployment, RESPONSES, responses(100))
-            until(lambda: landed(Store(deployment), "responses") == (100, 100), within_s=120, what=role.text())
+            role.until(lambda: landed(Store(deployment), "responses") == (100, 100), within_s=120, what="rows land")
             own.stop()
             send(deployment, RESPONSES, responses(100, start=100))
-            until(lambda: "store" in role.readiness(), what="the sink says what it waits for")
+            role.until(lambda: "store" in role.readiness(), what="the sink says what it waits for")
             own = start_store(tmp_path / "data", own.port)
-            until(lambda: landed(Store(deployment), "responses") == (200, 200), within_s=120, what=role.text())
+            role.until(lambda: landed(Store(deployment), "responses") == (200, 200), within_s=120, what="rows land")
             role.ready()
     finally:
         own.kill()
@@ -172,10 +173,8 @@ def test_malformed_messages_that_are_large_only_when_unpacked_hold_up_nothing(de
     send(deployment, REQUESTS, [(b"bad", encode(full(REQUESTS.event)))])
     store = Store(deployment)
     with sink(deployment).start() as role:
-        until(
-            lambda: landed(store, "requests") == (1, 1), within_s=60, what=f"the row behind them lands: {role.text()}"
-        )
-        until(lambda: lag(deployment) == 0, within_s=60, what="the lag is zero")
+        role.until(lambda: landed(store, "requests") == (1, 1), within_s=60, what="the row behind them lands")
+        role.until(lambda: lag(deployment) == 0, within_s=60, what="the lag is zero")
         assert role.process is not None and role.process.poll() is None
     whole, stub = sorted(letters(deployment, REQUESTS), key=lambda m: m.offset() or 0)
     assert whole.value() == large and stub.value() == huge[:STUB_BYTES]
@@ -211,8 +210,8 @@ def test_ten_thousand_malformed_among_a_hundred_thousand(deployment: Settings) -
     send(deployment, RESPONSES, mixed)
     store = Store(deployment)
     with sink(deployment).start() as role:
-        until(lambda: landed(store, "responses")[1] == good, within_s=120, every_s=0.3, what=role.text())
-        until(lambda: lag(deployment) == 0, within_s=120, what="the lag is zero")
+        role.until(lambda: landed(store, "responses")[1] == good, within_s=120, every_s=0.3, what="rows land")
+        role.until(lambda: lag(deployment) == 0, within_s=120, what="the lag is zero")
         assert role.process is not None and role.process.poll() is None
         role.ready()
     assert landed(store, "responses") == (good, good)

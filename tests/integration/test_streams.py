@@ -10,7 +10,6 @@ from confluent_kafka.admin import AdminClient
 
 from tests.integration.role_process import Role, environment_of
 from tests.unit.streams.drawing import START_MS, START_S, Meter, answers, requests, score
-from tests.waiting import until
 from tidemill import topics
 from tidemill.codec import encode
 from tidemill.events import Partial, Progress, ThresholdEvent, Window
@@ -54,9 +53,9 @@ def forget(settings: Settings) -> None:
 def test_windows_and_threshold_events(deployment: Settings) -> None:
     with _streams(deployment) as role:
         send(deployment, story(Meter()))
-        events = until(lambda: _at_least(read_events(deployment), 2), within_s=120, what="two alarms")
+        events = role.until(lambda: _at_least(read_events(deployment), 2), what="two alarms")
         end_ms = START_MS + SECONDS * 1000
-        windows = until(lambda: _reaching(read_windows(deployment), end_ms), within_s=120, what="the last window")
+        windows = role.until(lambda: _reaching(read_windows(deployment), end_ms), what="the last window")
         role.ready(within_s=120)
         assert role.stop() == 0
     by_rule = {event.data.rule: event.data for event in events}
@@ -76,12 +75,14 @@ def test_killed_in_the_middle_it_says_the_same_once(
     with _streams(deployment) as role:
         role.ready(within_s=120)
         send(deployment, told[:half])
-        until(lambda: read_windows(deployment), within_s=120, what="the first windows")
+        role.until(lambda: read_windows(deployment), what="the first windows")
         role.kill()
         send(deployment, told[half:])
         role.start()
         end_ms = START_MS + SECONDS * 1000
-        until(lambda: _reaching(read_windows(deployment), end_ms), within_s=120, what="the last window")
+        role.until(
+            lambda: _reaching(read_windows(deployment), end_ms), within_s=240, what="the last window", revive=True
+        )
         assert role.stop() == 0
     windows, events = read_windows(deployment), read_events(deployment)
     assert sorted(event.data.rule for event in events) == ["errors", "quality"]
