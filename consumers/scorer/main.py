@@ -111,6 +111,9 @@ class Scorer:
         for partition in partitions:
             self._behind.add(partition.partition)
             self._committed.pop(partition.partition, None)
+        reader.incremental_assign(partitions)
+        reader.resume(reader.assignment())  # the client keeps the pause of a partition that it gave up and gets back
+        self._paused = False
 
     def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:

@@ -139,6 +139,41 @@ def test_a_range_taken_away_is_not_held(
     second.close()
 
 
+def test_partitions_given_up_while_paused_are_read_again_when_they_come_back(
+    settings: Settings, kafka: str, topic: str, unique: Callable[[str], str]
+) -> None:
+    group = unique("g")
+    first = RangeConsumer(settings, "t", group, [topic], 100, 0.1)
+    until(lambda: poll(first) or len(first.positions()) == 4, what="the first member owns all")
+    second = RangeConsumer(settings, "t", group, [topic], 100, 0.1)
+
+    def shared() -> bool:
+        first.hold(0.1)  # paused all the while, also when it gives up
+        poll(second)
+        return len(first.positions()) == 2 and len(second.positions()) == 2
+
+    until(shared, what="each has two")
+    second.close()
+
+    def back() -> bool:
+        first.hold(0.1)
+        return len(first.positions()) == 4
+
+    until(back, what="the first member owns all again")
+    fill(kafka, topic, 400)
+    taken = 0
+
+    def all_taken() -> bool:
+        nonlocal taken
+        for span in poll(first):
+            taken += len(span.messages)
+            first.done(span)
+        return taken == 400
+
+    until(all_taken, what="everything, of every partition")
+    first.close()
+
+
 def test_idle_partitions_are_committed_past_transaction_markers(
     settings: Settings, kafka: str, topic: str, unique: Callable[[str], str]
 ) -> None:

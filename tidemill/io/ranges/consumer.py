@@ -257,6 +257,7 @@ class RangeConsumer:
             if states is None:
                 return
             consumer.incremental_assign([TopicPartition(s.topic, s.partition, s.pos) for s in states])
+            consumer.resume(partitions)  # the client keeps the pause of a partition that it gave up and gets back
             self._states.update({(s.topic, s.partition): s for s in states})
             log.info("assigned %s", ", ".join(f"{s.topic}/{s.partition}@{s.pos}" for s in states) or "nothing")
         except BaseException as error:
