@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -139,19 +139,20 @@ def build(
 ) -> DataSet:
     """The data set of one job: ``fresh`` labels since the change, ``older`` ones to replay. Raises TooSmall.
 
-    Of several labels for one prompt the latest holds (conflicts are counted); fresh beats older.
+    Of several labels for one prompt a trusted one beats the others, then the latest holds (conflicts are counted);
+    fresh beats older.
     """
     golden = {prompt_key(prompt) for prompt in golden_prompts}
     told = [call for call in fresh if call.label.strip()]
     past = [call for call in older if call.label.strip()]
     clean = [call for call in told if prompt_key(call.prompt) not in golden]
     share = share_held_out([(call.session, call.source, prompt_key(call.prompt)) for call in clean], rules)
-    latest, conflicts = _latest(clean)
+    latest, conflicts = _latest(clean, rules.trusted_sources)
     training = [call for call in latest.values() if not held_out(call.session, share)]
-    trusted, _ = _latest([call for call in clean if call.source in rules.trusted_sources])
+    trusted, _ = _latest([call for call in clean if call.source in rules.trusted_sources], rules.trusted_sources)
     used = {prompt_key(call.prompt) for call in training}
     verified = [call for key, call in trusted.items() if held_out(call.session, share) and key not in used]
-    replay = _replay(past, golden | latest.keys() | trusted.keys(), len(training), share, rules.replay_share)
+    replay = _replay(past, golden | latest.keys() | trusted.keys(), len(training), share, rules)
     counts = {
         "fresh_labels": len(fresh),
         "fresh_prompts": len(latest),
@@ -177,11 +178,12 @@ def build(
     return DataSet(train=_rows([*training, *replay]), verified=_rows(verified), counts=counts)
 
 
-def _latest(calls: Sequence[LabelledCall]) -> tuple[dict[str, LabelledCall], int]:
-    """The latest label of each prompt, by prompt key, and how many prompts had labels that differ."""
+def _latest(calls: Sequence[LabelledCall], trusted: Collection[str]) -> tuple[dict[str, LabelledCall], int]:
+    """The label that holds for each prompt, by prompt key, and how many prompts had labels that differ."""
     kept: dict[str, LabelledCall] = {}
     labels: dict[str, set[str]] = {}
-    for call in sorted(calls, key=lambda c: (c.label_time_ms, c.call_time_ms, c.call_id, c.source, c.label)):
+    ranked = sorted(calls, key=lambda c: (c.source in trusted, c.label_time_ms, c.call_time_ms, c.call_id, c.label))
+    for call in ranked:
         key = prompt_key(call.prompt)
         kept[key] = call
         labels.setdefault(key, set()).add(" ".join(call.label.split()))
@@ -189,12 +191,12 @@ def _latest(calls: Sequence[LabelledCall]) -> tuple[dict[str, LabelledCall], int
 
 
 def _replay(
-    older: Sequence[LabelledCall], known: Iterable[str], fresh: int, held: float, wanted_share: float
+    older: Sequence[LabelledCall], known: Iterable[str], fresh: int, held: float, rules: Rules
 ) -> list[LabelledCall]:
-    """Older calls so that they make ``wanted_share`` of the whole; chosen by hash, so that the choice repeats."""
-    wanted = round(fresh * wanted_share / (1 - wanted_share))
+    """Older calls so that they make ``replay_share`` of the whole; chosen by hash, so that the choice repeats."""
+    wanted = round(fresh * rules.replay_share / (1 - rules.replay_share))
     known = set(known)
-    latest, _ = _latest(older)
+    latest, _ = _latest(older, rules.trusted_sources)
     free = [call for key, call in latest.items() if key not in known and not held_out(call.session, held)]
     return sorted(free, key=lambda call: _fraction("replay", call.call_id))[:wanted]
 

@@ -94,7 +94,8 @@ def read_feedback(
 ) -> Feedback:
     """The event of a feedback request. ``once`` is the client's Idempotency-Key, ``trusted``: it has an audit key.
 
-    Raises CallError: 403 where a source that some pipeline's gate trusts is named without an audit key.
+    Raises CallError: 403 where, without an audit key, a source is named that some pipeline's gate trusts, or a score
+    under the metric that the deployment's own scorer computes as this pipeline's quality.
     """
     if unknown := sorted(set(body) - _FIELDS):
         raise invalid(f"Unrecognized argument: {unknown[0]}", param=unknown[0], code="unknown_parameter")
@@ -104,8 +105,6 @@ def read_feedback(
     source = _name(body, "source", "user")
     if source == RESERVED_SOURCE:
         raise invalid("source 'scorer' is reserved for the deployment's own scorer.", param="source")
-    if not trusted:
-        _check_source(source, pipelines)
     kind, score, value = _judgement(given[0], body[given[0]], source)
     capture = pipelines[routing.pipeline].capture
     if value is not None and capture == "off":
@@ -114,6 +113,10 @@ def read_feedback(
     if value is not None and capture == "redacted":
         value = redact(value)
     metric = "thumb" if kind == "thumb" else _name(body, "metric", "rating" if score is not None else "")
+    if not trusted:
+        _check_source(source, pipelines)
+        if score is not None and kind != "thumb":
+            _check_metric(metric, routing.pipeline, pipelines)
     return Feedback(
         feedback_id=_feedback_id(routing.call_id, source, once, kind, metric, score if value is None else value),
         call_id=routing.call_id,
@@ -153,6 +156,18 @@ def _check_source(source: str, pipelines: dict[str, PipelineSettings]) -> None:
                 param="source",
                 code="source_needs_audit_key",
             )
+
+
+def _check_metric(metric: str, pipeline: str, pipelines: dict[str, PipelineSettings]) -> None:
+    if metric == pipelines[pipeline].quality.metric:
+        raise CallError(
+            403,
+            "permission_error",
+            f"{metric!r} is pipelines.{pipeline}.quality.metric, which the scorer computes from labels; send the label "
+            f"or name another metric. A score under this name needs a key of <data_dir>/secrets/{AUDIT_KEYS}.",
+            param="metric",
+            code="metric_needs_audit_key",
+        )
 
 
 def _judgement(name: str, given: Any, source: str) -> tuple[FeedbackKind, float | None, str | None]:

@@ -56,6 +56,14 @@ def test_less_replay_than_wanted_takes_all_there_is() -> None:
     assert build(FRESH, few, [], RULES).counts["replay"] == 5
 
 
+def test_a_trusted_label_of_a_prompt_beats_a_later_one_of_a_user() -> None:
+    trusted = call(5000, IN[0], prompt="When?", label="right", source="audit")
+    later = call(5001, IN[1], prompt="When?", label="wrong", source="user")
+    made = build([*FRESH, trusted, later], [], [], RULES)
+    assert [row.completion for row in made.train if row.prompt == "When?"] == ["right"]
+    assert made.counts["conflicting_prompts"] == 1
+
+
 def test_the_latest_label_of_a_prompt_holds_and_conflicts_are_counted() -> None:
     first = call(5000, IN[0], prompt="When?", label="old")
     later = call(5001, IN[1], prompt=" when? ", label="new")

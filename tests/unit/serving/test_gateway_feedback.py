@@ -103,3 +103,15 @@ def test_the_same_judgement_again_is_the_same_feedback() -> None:
         given(label="label", source="user\x1faudit"),
     ]
     assert len(set(different)) == len(different)
+
+
+def test_a_score_under_the_quality_metric_needs_an_audit_key() -> None:
+    score = {"id": "x", "score": 0.0, "metric": "exact_match"}
+    with pytest.raises(CallError, match=r"quality\.metric.*send the label.*secrets/audit\.keys") as refused:
+        read_feedback(score, ROUTING, {"talk": FULL}, now_ms=9)
+    assert (refused.value.http_status, refused.value.code) == (403, "metric_needs_audit_key")
+    assert read_feedback(score, ROUTING, {"talk": FULL}, now_ms=9, trusted=True).metric == "exact_match"
+    thumbs = FULL.model_copy(update={"quality": QualitySettings(metric="thumb")})
+    assert read_feedback({"id": "x", "thumb": True}, ROUTING, {"talk": thumbs}, now_ms=9).metric == "thumb"
+    with pytest.raises(CallError):
+        read_feedback({"id": "x", "score": 1.0, "metric": "thumb"}, ROUTING, {"talk": thumbs}, now_ms=9)
