@@ -91,16 +91,20 @@ class Launcher:
         return WorkSeen(state="ended", last_words=_last_words(folder / "log.txt"), **started)
 
     def start(self, work: Work, now_ms: int) -> int:
-        """Start the work; give back its process id, or 0 when it runs already or is done. Raises Retry."""
-        work.folder.mkdir(parents=True, exist_ok=True)
-        if work.result.exists():
+        """Start the work; give back its process id, or 0 when it runs already or is done. Raises Retry.
+
+        A result that cannot be read is none (as for ``look``): the work is done again.
+        """
+        if _json(work.result) is not None:
             return 0
-        lock = os.open(work.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return 0
+            lock = _taken(work.folder)
+        except OSError as error:
+            raise Retry(f"{work.name} cannot be started: {error}") from error
+        if lock is None:
+            return 0
+        try:
+            work.result.unlink(missing_ok=True)
             write_json(work.folder / "spec.json", work.spec)
             _append(work.folder / "attempts.jsonl", {"started_ms": now_ms})
             (work.folder / "pid").unlink(missing_ok=True)
@@ -143,6 +147,18 @@ def _spawn(work: Work, lock: int) -> subprocess.Popen[bytes]:
             pass_fds=(lock,),
             start_new_session=True,
         )
+
+
+def _taken(folder: Path) -> int | None:
+    """The folder's lock, held by us; None when somebody holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def _is_held(lock: Path) -> bool:

@@ -61,7 +61,10 @@ class Driver:
             self._alarm(event)
         for job in self._book.open_jobs():
             if job.pipeline in self._settings.pipelines:
-                self._job(job)
+                try:
+                    self._job(job)
+                except OSError as error:  # the disk, say; the other jobs go on
+                    self.waiting_for = f"the folder of job {job.job_id[:8]}: {error}"
 
     def _orders(self) -> None:
         for file, order in orders.waiting(self._settings):
@@ -158,7 +161,7 @@ class Driver:
             save_settings(self._settings, folder)
         samples: list[dict[str, str]] = []
         if name == "parity":
-            samples = list(self._look(job, "evaluate").result["samples"])
+            samples = list(self._look(job, "evaluate").result.get("samples", ()))
         self._launcher.start(works.work(self._settings, job, name, samples), self._clock.now_ms())
 
     def _look(self, job: JobState, name: str) -> WorkSeen:

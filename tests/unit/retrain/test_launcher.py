@@ -69,3 +69,11 @@ def test_a_killed_process_is_seen_as_ended(tmp_path: Path) -> None:
 def test_stop_without_a_process_does_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "pid").write_text(content)
     Launcher().stop(tmp_path)
+
+
+def test_a_result_that_cannot_be_read_is_none_and_the_work_is_done_again(tmp_path: Path) -> None:
+    launcher, made = Launcher(), work(tmp_path / "w", "finish")
+    made.folder.mkdir()
+    made.result.write_bytes(b'{"fine": tr')
+    assert launcher.start(made, 5) > 0
+    assert wait_for(launcher, made, "done").result == {"fine": True}
