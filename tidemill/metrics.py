@@ -11,7 +11,7 @@ from typing import Literal, get_args
 WindowMetric = Literal[
     "requests",  # calls that arrived, per window
     "answers",  # answers that ended, per window
-    "error_rate",  # share of answers that ended in error, timeout or rejection
+    "error_rate",  # share of answers that ended in error or timeout (a rejected call is its caller's fault)
     "cancel_rate",  # share of answers the client gave up on
     "input_tokens",  # tokens read, per window
     "cached_tokens",  # tokens read from the engine's prefix cache, per window

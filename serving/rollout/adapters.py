@@ -34,27 +34,26 @@ def folder_of(settings: Settings, version: str, rollouts: Iterable[RolloutState]
 def wanted(
     settings: Settings, routes: Mapping[str, Route], rollouts: Mapping[str, RolloutState]
 ) -> dict[Placement, Path]:
-    """Adapters to be held: first the champions (of the routes, or of the settings), then canaries, shadows, candidates.
+    """Adapters to be held: first every pipeline's champion (of the routes, or of the settings), then the others.
 
     The way back stays loaded while a rollout is open.
     """
-    found: dict[Placement, Path] = {}
+    serving: list[Placement] = []
+    others: list[Placement] = []
     for name, pipeline in settings.pipelines.items():
         if settings.engines[pipeline.engine].kind != "vllm":
             continue
         route = routes.get(name)
-        versions = [pipeline.champion] if route is None else [champion_of(route).model_version]
-        if route is not None:
-            versions += [arm.model_version for arm in route.arms]
-            versions += [route.shadow.model_version] if route.shadow else []
+        serving.append(Placement(pipeline.engine, champion_of(route).model_version if route else pipeline.champion))
+        tried = [] if route is None else [arm.model_version for arm in route.arms]
+        if route is not None and route.shadow is not None:
+            tried.append(route.shadow.model_version)
         for state in rollouts.values():
             if state.pipeline == name and state.phase in OPEN:
-                versions += [state.champion_version, state.candidate_version]
-        for version in versions:
-            folder = folder_of(settings, version, rollouts.values())
-            if folder is not None:
-                found.setdefault(Placement(pipeline.engine, version), folder)
-    return found
+                tried += [state.champion_version, state.candidate_version]
+        others += [Placement(pipeline.engine, version) for version in tried]
+    folders = {place: folder_of(settings, place.model, rollouts.values()) for place in [*serving, *others]}
+    return {place: folder for place, folder in folders.items() if folder is not None}
 
 
 def removable(

@@ -121,6 +121,9 @@ class Controller:
                 self._refused[place] = str(error)
                 self.troubles[f"adapter {place.model}"] = str(error)
                 continue
+            except Retry as error:  # of this adapter (its folder, say): the others go on
+                self.troubles[f"adapter {place.model}"] = str(error)
+                continue
             log.info("adapter %s loaded", place.model, extra={"engine": name, "folder": str(folder)})
             self._refused.pop(place, None)
             self.troubles.pop(f"adapter {place.model}", None)

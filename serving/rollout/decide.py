@@ -81,7 +81,7 @@ def decide(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next |
     if state.phase == "pending":
         return _pending(state, plan, seen)
     if state.phase in ("shadow", "canary"):
-        return None if seen.figures is None else _step(state, plan, seen, seen.figures)
+        return _blind(state, plan, seen) if seen.figures is None else _step(state, plan, seen, seen.figures)
     if state.phase == "promoting" and seen.registry_done and seen.drained:
         return Next(_move(state, seen.now_ms, "champion", f"{state.candidate_version} serves all traffic"), False)
     if registry_wish(state) == "reject" and seen.registry_done:
@@ -121,7 +121,7 @@ def _step(state: RolloutState, plan: RolloutSettings, seen: Observed, now: StepF
         return _back(state, check, f"{failing} in {check}", "fail", seen, now, found, alpha)
     if now.candidate.scored >= plan.min_scored and found.n > 0:
         return _forward(state, check, "no harm found", "pass", seen, now, found, alpha)
-    if seen.now_ms - state.step_started_ms > plan.max_step_s * 1000 and plan.on_inconclusive != "hold":
+    if _too_long(state, plan, seen) and plan.on_inconclusive != "hold":
         reason = f"{now.candidate.scored} of {plan.min_scored} scores after {plan.max_step_s:.0f} s in {check}"
         if plan.on_inconclusive == "advance":
             return _forward(state, check, reason, "inconclusive", seen, now, found, alpha)
@@ -130,6 +130,18 @@ def _step(state: RolloutState, plan: RolloutSettings, seen: Observed, now: StepF
     if changed and seen.now_ms - state.time_ms >= PROGRESS_MS:
         return Next(_again(state, seen.now_ms, _figures(now, found, alpha)), False)
     return None
+
+
+def _blind(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
+    """Without sight nothing goes on; but a canary that nobody can judge does not serve for ever."""
+    if state.phase == "shadow" or plan.on_inconclusive != "rollback" or not _too_long(state, plan, seen):
+        return None
+    reason = f"nothing could be seen of canary-{state.weight} for {plan.max_step_s:.0f} s: the store does not answer"
+    return Next(msgspec.structs.replace(_move(state, seen.now_ms, "rolled_back", reason), weight=0), True)
+
+
+def _too_long(state: RolloutState, plan: RolloutSettings, seen: Observed) -> bool:
+    return seen.now_ms - state.step_started_ms > plan.max_step_s * 1000
 
 
 def _failing(now: StepFigures, plan: RolloutSettings) -> str:

@@ -25,7 +25,7 @@ ORDER BY at, answer
 
 _ANSWERS = """
 SELECT model_version AS version, variant AS arm, count() AS answers,
-       countIf(status IN ('error', 'timeout', 'rejected')) AS failed
+       countIf(status IN ('error', 'timeout')) AS failed
 FROM responses
 WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({early:Int64})
   AND call_time_ms >= {since:Int64} AND model_version IN ({candidate:String}, {champion:String})
@@ -37,7 +37,7 @@ def step_figures(store: Store, state: RolloutState, metric: str) -> StepFigures:
     """Both arms since the step began, by the time of the call. Raises Retry or StoreError when the store is away.
 
     In the shadow the candidate is paired with the champion on the same calls; in the canary they answer different
-    calls at the same time. Several judgements of one answer: the latest counts.
+    calls at the same time. Several judgements of one answer: the latest counts. A rejected call is its caller's fault.
     """
     parameters = {
         "pipeline": state.pipeline,

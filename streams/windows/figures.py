@@ -16,7 +16,8 @@ from tidemill.metrics import UNITS
 COUNTS = frozenset({"requests", "answers", "input_tokens", "cached_tokens", "output_tokens", "cost", "unpriced"})
 """Sums per window: their value is as sure with one observation as with many."""
 DURATIONS = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
-FAILED = ("error", "timeout", "rejected")
+FAILED = ("error", "timeout")
+"""Not ``rejected``: that is the caller's fault, not the service's."""
 _MEANS = (
     *DURATIONS,
     "input_chars",

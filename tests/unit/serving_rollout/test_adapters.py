@@ -43,6 +43,14 @@ def test_open_rollout_wants_both_versions_wherever_it_stands() -> None:
         assert set(held(rollout(phase), schedule=ROUTE)) == {V1, V2}, phase
 
 
+def test_every_champion_comes_before_any_candidate() -> None:
+    other = PIPELINE.model_copy(update={"champion": "talk-v1", "champion_adapter": "adapters/talk-v1"})
+    both = SETTINGS.model_copy(update={"pipelines": {**SETTINGS.pipelines, "talk": other}})
+    state = rollout("shadow")
+    order = list(wanted(both, {"schedule": ROUTE}, {state.rollout_id: state}))
+    assert order == [V1, Placement("local", "talk-v1"), V2]
+
+
 def test_after_promotion_only_the_new_champion_is_wanted() -> None:
     state = rollout("champion")
     assert set(held(state, schedule=route_of(state, ROUTE, 50, NOW))) == {V2}

@@ -64,6 +64,8 @@ CASES: list[tuple[str, RolloutState, Observed, str | None, bool]] = [
     ("shadow: too few scores", SHADOW, seen(figures=figures(0.9, 0.9, 0)), None, False),
     ("shadow: enough and harmless", SHADOW, seen(figures=figures(0.3, 0.9, 40)), "canary", True),
     ("shadow: harm proven early", SHADOW, seen(figures=figures(0.9, 0.1, 30)), "rolled_back", True),
+    ("canary: store away holds", CANARY, seen(179), None, False),
+    ("canary: store away too long", CANARY, seen(181), "rolled_back", True),
     ("canary: enough and harmless", CANARY, seen(figures=figures(0.9, 0.9, 40)), "canary", True),
     ("canary: harm proven", CANARY, seen(figures=figures(0.9, 0.2, 35)), "rolled_back", True),
     ("canary: a little worse is no proof", CANARY, seen(figures=figures(0.9, 0.86, 39)), "canary", False),
