@@ -17,9 +17,11 @@ RETRAINING_KINDS = ("quality", "drift")
 """Kinds of alarm that may start a retraining; the others are not about the model."""
 
 
-def job_id_of(alarm_id: str) -> str:
-    """The id of the one job an alarm can cause: seeing the alarm again finds the same job."""
-    return derived_id("job", alarm_id)
+def job_id_of(alarm_id: str, attempt: int = 0) -> str:
+    """The id of the job an alarm causes: seeing the alarm again finds the same job. ``attempt``: after that many in
+    vain.
+    """
+    return derived_id("job", alarm_id, attempt) if attempt else derived_id("job", alarm_id)
 
 
 @dataclass(frozen=True, kw_only=True)

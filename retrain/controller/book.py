@@ -12,6 +12,8 @@ from tidemill.ids import derived_id
 OPEN_PHASES = frozenset({"collecting", "snapshot", "training", "gating"})
 ENDED_JOBS = frozenset({"rejected", "failed"})
 ENDED_ROLLOUTS = frozenset({"champion", "rolled_back", "failed"})
+ORDER = "order"
+"""The check of a verdict that a person gave."""
 
 
 @dataclass
@@ -56,11 +58,27 @@ class Book:
         )
 
     def undecided(self, now_ms: int) -> Iterator[ThresholdEvent]:
-        """Alarms no job is known of, and those declined until now (``deadline_ms`` of a declined job), oldest first."""
+        """Alarms no job is known of, those declined until now (``deadline_ms`` of a declined job), and those that still
+        fire after a job in vain; oldest first.
+        """
         for alarm_id, event in sorted(self.alarms.items(), key=lambda item: (item[1].time_ms, item[0])):
-            job = self.jobs.get(job_id_of(alarm_id))
-            if job is None or (job.phase == "declined" and job.deadline_ms is not None and job.deadline_ms <= now_ms):
+            tried = self.attempts(alarm_id)
+            if not tried or (self.in_vain(tried[-1]) and alarm_id not in self.resolved) or _due(tried[-1], now_ms):
                 yield event
+
+    def attempts(self, alarm_id: str) -> list[JobState]:
+        """The jobs of one alarm, in order."""
+        found: list[JobState] = []
+        while (job := self.jobs.get(job_id_of(alarm_id, len(found)))) is not None:
+            found.append(job)
+        return found
+
+    def in_vain(self, job: JobState) -> bool:
+        """Whether it failed, was rejected, or its candidate was rolled back by evidence (not by a person)."""
+        rollout = self.rollouts.get(derived_id("rollout", job.job_id))
+        if job.phase != "registered" or rollout is None:
+            return job.phase in ENDED_JOBS
+        return rollout.phase in ("rolled_back", "failed") and all(v.check != ORDER for v in rollout.verdicts)
 
     def busy(self, pipeline: str) -> str:
         """The job or rollout under way, in words; empty when there is none."""
@@ -76,6 +94,11 @@ class Book:
                 return f"the rollout of {rollout.candidate_version}"
         return ""
 
+    def last_promotion_ms(self, pipeline: str) -> int | None:
+        """When a rollout last made a champion; None: never."""
+        ends = (r.time_ms for r in self.rollouts.values() if r.pipeline == pipeline and r.phase == "champion")
+        return max(ends, default=None)
+
     def last_end_ms(self, pipeline: str) -> int | None:
         """When the pipeline's last job or rollout ended; None: never."""
         ends = [job.time_ms for job in self.jobs.values() if job.pipeline == pipeline and job.phase in ENDED_JOBS]
@@ -85,3 +108,7 @@ class Book:
             if rollout.pipeline == pipeline and rollout.phase in ENDED_ROLLOUTS
         ]
         return max(ends, default=None)
+
+
+def _due(job: JobState, now_ms: int) -> bool:
+    return job.phase == "declined" and job.deadline_ms is not None and job.deadline_ms <= now_ms

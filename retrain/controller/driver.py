@@ -73,7 +73,7 @@ class Driver:
                 log.warning("order left out: it names no pipeline of the settings", extra={"file": file.name})
             elif job_id_of(order.order_id) not in self._book.jobs:
                 now = self._clock.now_ms()
-                since = self._book.last_end_ms(order.pipeline) or max(0, now - DAY_MS)
+                since = self._book.last_promotion_ms(order.pipeline) or max(0, now - DAY_MS)
                 decision = on_order(pipeline, self._known(order.pipeline, now))
                 champion = self._champion(order.pipeline)
                 self._record(states.from_order(order.order_id, order.pipeline, decision, now, champion, since))
@@ -84,17 +84,31 @@ class Driver:
         pipeline = self._settings.pipelines.get(name)
         if pipeline is None or event.data.alarm_id in self._ignored:
             return
-        now, before = self._clock.now_ms(), self._book.jobs.get(job_id_of(event.data.alarm_id))
-        champion = self._champion(name)
+        now, tried = self._clock.now_ms(), self._book.attempts(event.data.alarm_id)
+        champion, last = self._champion(name), tried[-1] if tried else None
+        if last is not None and self._book.in_vain(last):
+            self._again(event, len(tried), last, champion, now)
+            return
         decision = self._decide(event, now)
-        if before is not None and before.champion_version != champion:
-            reason = f"the alarm was about {before.champion_version}; {champion} serves now"
+        if last is not None and last.champion_version != champion:
+            reason = f"the alarm was about {last.champion_version}; {champion} serves now"
             decision = Decision(act="decline", reason=reason)
         if decision.act == "ignore":
             self._ignored.add(event.data.alarm_id)
-        if decision.act in ("ignore", "wait") or (before is not None and decision.again_ms is not None):
+        if decision.act in ("ignore", "wait") or (last is not None and decision.again_ms is not None):
             return
-        self._record(states.from_alarm(event, decision, now, champion, before))
+        self._record(states.from_alarm(event, decision, now, champion, last, attempt=max(0, len(tried) - 1)))
+
+    def _again(self, event: ThresholdEvent, tried: int, last: JobState, champion: str, now: int) -> None:
+        """After a job in vain an alarm that still fires may cause another, a cool-down later; until then no record."""
+        name = event.data.pipeline
+        if last.champion_version != champion or tried >= self._settings.pipelines[name].retrain.max_attempts:
+            log.warning("alarm on %s causes no further job (%d in vain, %s serves)", name, tried, champion)
+            self._ignored.add(event.data.alarm_id)
+            return
+        decision = self._decide(event, now)
+        if decision.act == "open":
+            self._record(states.from_alarm(event, decision, now, champion, None, attempt=tried))
 
     def _decide(self, event: ThresholdEvent, now: int) -> Decision:
         name, data = event.data.pipeline, event.data

@@ -17,9 +17,12 @@ UNTIL = "until_ms"
 
 
 def from_alarm(
-    event: ThresholdEvent, decision: Decision, now_ms: int, champion: str, before: JobState | None
+    event: ThresholdEvent, decision: Decision, now_ms: int, champion: str, before: JobState | None, attempt: int = 0
 ) -> JobState:
-    """The state that records a decision on an alarm (``before``: it had been declined for a while)."""
+    """The state that records a decision on an alarm.
+
+    ``before``: it had been declined for a while; ``attempt``: that many jobs of this alarm were in vain.
+    """
     data = event.data
     since = data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
     figures: dict[str, float | None] = {SINCE: since, "reference": data.reference}
@@ -33,7 +36,7 @@ def from_alarm(
             StationTime(station="data", started_ms=max(now_ms, event.time_ms)),
         )
     return JobState(
-        job_id=job_id_of(data.alarm_id),
+        job_id=job_id_of(data.alarm_id, attempt),
         seq=0 if before is None else before.seq + 1,
         time_ms=now_ms,
         pipeline=data.pipeline,

@@ -94,7 +94,8 @@ def withdraw(state: RolloutState, reason: str, now_ms: int) -> Next | None:
     if state.phase not in WITHDRAWABLE:
         return None
     moved = _move(state, now_ms, "rolled_back", f"by order: {reason}")
-    return Next(msgspec.structs.replace(moved, weight=0), True)
+    verdict = Verdict(check="order", outcome="fail", reason=reason, time_ms=now_ms)
+    return Next(msgspec.structs.replace(moved, weight=0, verdicts=(*state.verdicts, verdict)), True)
 
 
 def _pending(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:

@@ -110,6 +110,8 @@ class RetrainSettings(Strict):
     """Fewer labels than this at the deadline: no training, and the job says so."""
     cooldown_s: float = Field(default=3600, ge=0)
     """Least time between the end of one job or rollout and the start of the next."""
+    max_attempts: int = Field(default=3, ge=1)
+    """Jobs that one alarm may cause while it fires: the next follows one that failed, was rejected or rolled back."""
     replay_share: float = Field(default=0.5, ge=0, lt=1)
     """Share of older data mixed into the training set, against forgetting."""
     holdout_share: float = Field(default=0.2, gt=0, lt=1)

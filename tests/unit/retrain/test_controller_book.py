@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from retrain.controller.book import Book
 from retrain.policy import job_id_of
 from tests.unit.retrain.made import NOW, alarm, collecting
-from tidemill.events import Arm, RolloutState, Route
+from tidemill.events import Arm, RolloutState, Route, Verdict
 from tidemill.ids import derived_id
 
 
@@ -76,6 +76,9 @@ def test_a_rejected_job_ends_something_and_a_declined_one_does_not() -> None:
     assert book.last_end_ms("schedule") is None
     book.note_job(collecting(job_id="job-2", phase="rejected", time_ms=NOW + 5))
     assert book.last_end_ms("schedule") == NOW + 5
+    assert book.last_promotion_ms("schedule") is None
+    book.note_rollout(rollout("champion", time_ms=NOW + 3))
+    assert book.last_promotion_ms("schedule") == NOW + 3
 
 
 def test_resolved_alarms_and_champions() -> None:
@@ -85,3 +88,14 @@ def test_resolved_alarms_and_champions() -> None:
     arm = Arm(variant="champion", model_version="schedule-v3", model="schedule-v3", engine="local", weight=75)
     book.note_route(Route(pipeline="schedule", epoch=1, time_ms=NOW, arms=(replace(arm, variant="canary"), arm)))
     assert (book.resolved, book.champions) == ({"alarm-1"}, {"schedule": "schedule-v3"})
+
+
+def test_a_rollback_by_evidence_is_in_vain_and_one_by_order_is_not() -> None:
+    for check, in_vain in (("canary-25", True), ("order", False)):
+        book = Book()
+        job = collecting(phase="registered", candidate_version="schedule-v2")
+        book.note_job(job)
+        assert not book.in_vain(job)
+        verdict = Verdict(check=check, outcome="fail")
+        book.note_rollout(replace(rollout("rolled_back"), verdicts=(verdict,)))
+        assert book.in_vain(job) is in_vain

@@ -1,4 +1,4 @@
-"""The controller's hands: what one job cannot do holds up no other."""
+"""The controller's hands: what one job cannot do holds up no other, and what failed is tried again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from retrain.controller.driver import Driver
 from retrain.controller.labels import LabelCounter
 from retrain.controller.ledger import Ledger
 from retrain.launcher import Launcher, Work, WorkSeen
-from tests.unit.retrain.made import NOW, collecting, pipeline
+from retrain.policy import job_id_of
+from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
 from tidemill.clock import ManualClock
 from tidemill.events import JobProgress, JobState
 from tidemill.settings import Settings
@@ -49,25 +50,67 @@ class FullDisk:
         return 1
 
 
-def test_a_job_whose_folder_cannot_be_written_holds_up_no_other(tmp_path: Path) -> None:
-    settings = Settings.model_validate(
-        {
-            "data_dir": str(tmp_path),
-            "engines": {"local": {}},
-            "pipelines": {name: pipeline().model_dump() | {"champion": f"{name}-v1"} for name in ("first", "second")},
-        }
+class CountsNothing:
+    """A label counter whose store never answers."""
+
+    problem = ""
+
+    def counted(self, name: str, since_ms: int) -> None:
+        return None
+
+
+def settings_of(tmp_path: Path, *names: str) -> Settings:
+    pipelines = {name: pipeline().model_dump() | {"champion": f"{name}-v1"} for name in names}
+    return Settings.model_validate({"data_dir": str(tmp_path), "engines": {"local": {}}, "pipelines": pipelines})
+
+
+def driver_of(settings: Settings, clock: ManualClock, book: Book, launcher: FullDisk, paper: Paper) -> Driver:
+    return Driver(
+        settings, clock, book, cast(Ledger, paper), cast(Launcher, launcher), cast(LabelCounter, CountsNothing())
     )
+
+
+def test_a_job_whose_folder_cannot_be_written_holds_up_no_other(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "first", "second")
     snapshot = msgspec.structs.replace(collecting(), phase="snapshot", figures={"since_ms": 1, "until_ms": 2})
     jobs = [msgspec.structs.replace(snapshot, job_id=name, pipeline=name) for name in ("first", "second")]
     book, launcher = Book({job.job_id: job for job in jobs}), FullDisk("first")
-    driver = Driver(
-        settings,
-        ManualClock(NOW),
-        book,
-        cast(Ledger, Paper()),
-        cast(Launcher, launcher),
-        cast(LabelCounter, None),
-    )
+    driver = driver_of(settings, ManualClock(NOW), book, launcher, Paper())
     driver.tick()
     assert launcher.started == ["snapshot"]
     assert driver.waiting_for == "the folder of job first: [Errno 28] No space left on device"
+
+
+def test_an_alarm_that_still_fires_after_a_job_in_vain_causes_another_a_cool_down_later(tmp_path: Path) -> None:
+    clock, book, paper = ManualClock(NOW), Book(), Paper()
+    driver = driver_of(settings_of(tmp_path, "schedule"), clock, book, FullDisk(""), paper)
+    book.note_threshold(alarm())
+    driver.tick()
+    for attempt in range(3):
+        job = paper.states[-1]
+        assert (job.job_id, job.phase) == (job_id_of("alarm-1", attempt), "collecting")
+        failed = msgspec.structs.replace(job, seq=9, phase="failed", time_ms=clock.now_ms())
+        book.note_job(failed)
+        driver.tick()
+        clock.advance(59_000)
+        driver.tick()
+        assert len(paper.states) == attempt + 1, "cooling down"
+        clock.advance(2_000)
+        driver.tick()
+    assert len(paper.states) == 3, "retrain.max_attempts"
+
+
+def test_no_further_job_once_the_alarm_is_resolved_or_another_champion_serves(tmp_path: Path) -> None:
+    for after in ("resolved", "promoted"):
+        clock, book, paper = ManualClock(NOW), Book(), Paper()
+        driver = driver_of(settings_of(tmp_path / after, "schedule"), clock, book, FullDisk(""), paper)
+        book.note_threshold(alarm())
+        driver.tick()
+        book.note_job(msgspec.structs.replace(paper.states[-1], seq=9, phase="rejected"))
+        if after == "resolved":
+            book.note_threshold(alarm(state="resolved"))
+        else:
+            book.champions["schedule"] = "schedule-v2"
+        clock.advance(61_000)
+        driver.tick()
+        assert len(paper.states) == 1, after
