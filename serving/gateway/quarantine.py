@@ -16,13 +16,13 @@ SET_ASIDE = Counter(
 
 
 def set_aside(spool_folder: Path, data: bytes, reason: str) -> Path:
-    """Keep ``data`` in the spool's folder ``quarantine`` under a name made of its content; give back the file.
+    """Keep ``data`` in the spool's folder ``quarantine`` under a name made of it and the reason; give back the file.
 
-    Safe to repeat: the same content is one file, counted and logged once. Raises OSError where the disk takes no more.
+    Safe to repeat: the same piece is one file, counted and logged once. Raises OSError where the disk takes no more.
     """
     folder = spool_folder / FOLDER
     folder.mkdir(exist_ok=True, mode=0o700)
-    file = folder / f"{hashlib.sha256(data).hexdigest()[:32]}.bin"
+    file = folder / f"{hashlib.sha256(reason.encode() + data).hexdigest()[:32]}.bin"
     if not file.exists():
         fresh = file.with_suffix(".new")
         fresh.write_bytes(data)

@@ -6,8 +6,10 @@ everything is in Kafka (a hint: Kafka's own record of it decides, see drain.py).
 
 One write() per append, handed to the operating system: it survives SIGKILL of the process. It is not fsynced, so a
 power cut may lose the last moments; a spool that then ends below its position starts anew under a new id. What cannot
-be read (a power cut may leave zeros, too) is set aside in the folder ``quarantine`` and holds up nothing.
-Append from one thread; read and release from one other.
+be read (a power cut may leave torn records and zeros) is set aside in the folder ``quarantine``, counted and said; it
+holds up nothing, and the whole records behind it go on.
+On a full disk it opens too, and refuses appends until there is space. Append from one thread; read and release from one
+other.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from tidemill.errors import Retry, Stop
 
 log = logging.getLogger(__name__)
 _HEAD = struct.Struct(">II")
+_FIRST_BYTE = 0
+"""Of every record: its length is below 16 MiB (see drain.limit)."""
 SEGMENT_BYTES = 16 * 1024 * 1024
 
 
@@ -64,18 +68,20 @@ class Spool:
         self._segments: dict[int, int] = {}
         for file in sorted(folder.glob("*.seg")):
             start = int(file.stem)
-            self._segments[start] = start + _repair(file)
+            self._segments[start] = start + file.stat().st_size
         self.end = max(self._segments.values(), default=kept.position)
         if kept.position > self.end:
             log.error("the spool ends at %d, below its position %d: starting anew", self.end, kept.position)
             self._drop(list(self._segments))
+            (folder / "spool.json").unlink()
             kept, self.end = _Kept(id=new_id(), position=0), 0
         self.id, self.position, self._recovered_end = kept.id, kept.position, self.end
         self._active_start, self._fd = -1, -1
-        self._rotate()
-        self._appended = self._released = 0
-        self._appended = self._count_pending()
-        self._save()
+        self._appended, self._released = self._count_pending(), 0
+        try:
+            self._begin()
+        except SpoolFull as error:
+            log.error("no call is taken on until there is space: %s", error)
 
     @property
     def pending_records(self) -> int:
@@ -95,7 +101,9 @@ class Spool:
     def append(self, payloads: Sequence[bytes]) -> None:
         """All payloads in one write. Raises SpoolFull, with nothing appended, when the disk takes no more."""
         data = b"".join(_HEAD.pack(len(payload), zlib.crc32(payload)) + payload for payload in payloads)
-        if self.end - self._active_start >= self._segment_bytes:
+        if self._fd < 0:
+            self._begin()
+        elif self.end - self._active_start >= self._segment_bytes:
             self._rotate()
         written, cause = 0, None
         try:
@@ -119,26 +127,14 @@ class Spool:
     def read(self, position: int, max_bytes: int = 1_048_576) -> Batch:
         """Whole records from ``position`` on: as many as fit ``max_bytes``, at least one if there is one.
 
-        A damaged record is set aside with what follows it in its segment: its length cannot be believed. No payloads
-        and a position further on mean that only such a piece was there.
+        A damaged piece is set aside, up to the next whole record of its segment. No payloads and a position further on
+        mean that only such a piece was there. Raises OSError where the disk has no room for it.
         """
         self._arrived.clear()
-        with self._lock:
-            found = sorted((start, end) for start, end in self._segments.items() if end > position)
-        if not found:
-            return Batch([], position)
-        start, end = found[0]
-        position = max(position, start)  # a damaged tail that was cut off leaves a gap before the next segment
-        with open(self._folder / _name(start), "rb") as file:
-            file.seek(position - start)
-            data = file.read(min(end - position, max(max_bytes, _HEAD.size)))
-            if len(data) >= _HEAD.size and (need := _HEAD.size + _HEAD.unpack_from(data)[0]) > len(data):
-                data += file.read(need - len(data))
-        payloads, used = _records(data)
-        if not payloads:
-            self._set_damage_aside(start, position, end)
-            return Batch([], end)
-        return Batch(payloads, position + used)
+        batch, damaged = self._look(position, max_bytes)
+        if damaged:
+            set_aside(self._folder, damaged, f"the spool is damaged at {batch.position - len(damaged)}")
+        return batch
 
     def set_aside(self, data: bytes, reason: str) -> None:
         """Keep a record that cannot go out in the folder ``quarantine``. Safe to repeat."""
@@ -150,7 +146,8 @@ class Spool:
             self.position = position
             # at the end nothing is pending, however many records a damaged piece held
             self._released = self._appended if position >= self.end else self._released + records
-            gone = [start for start, end in self._segments.items() if end <= position and start != self._active_start]
+            newest = max(self._segments, default=position)  # kept: its name says where the spool ends
+            gone = [start for start, end in self._segments.items() if end <= position and start != newest]
             for start in gone:
                 del self._segments[start]
         self._drop(gone)
@@ -163,15 +160,24 @@ class Spool:
         """Kafka says that everything below ``position`` is there already (a crash came before the note of it)."""
         target = position if position <= self.end else self._recovered_end  # beyond the end: a power cut took the rest
         records, at = 0, self.position
-        while at < target and (batch := self.read(at, min(target - at, 1 << 20))).position > at:
+        while at < target and (batch := self._look(at, min(target - at, 1 << 20))[0]).position > at:
             records, at = records + len(batch.payloads), batch.position
-        if at > self.position:
-            self.release(at, records)
+        if target > self.position:  # not ``at``: a damaged piece may reach beyond what Kafka has
+            self.release(target, records)
 
     def close(self) -> None:
         """Give the folder free for another process."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
         os.close(self._lock_file)
+
+    def _begin(self) -> None:
+        """Note the spool's id, then open a segment: no record may be there without its id. Raises SpoolFull."""
+        try:
+            self._save()
+        except OSError as error:
+            raise SpoolFull(f"{self._folder}: its id cannot be kept ({error.strerror}); free disk space") from error
+        self._rotate()
 
     def _rotate(self) -> None:
         try:
@@ -186,15 +192,29 @@ class Spool:
 
     def _count_pending(self) -> int:
         count, at = 0, self.position
-        while (batch := self.read(at)).position > at:
+        while (batch := self._look(at)[0]).position > at:
             count, at = count + len(batch.payloads), batch.position
         return count
 
-    def _set_damage_aside(self, start: int, position: int, end: int) -> None:
-        file = self._folder / _name(start)
-        with open(file, "rb") as damaged:
-            damaged.seek(position - start)
-            set_aside(self._folder, damaged.read(end - position), f"{file.name} is damaged at byte {position - start}")
+    def _look(self, position: int, max_bytes: int = 1_048_576) -> tuple[Batch, bytes]:
+        """What ``read`` gives back, and the damaged piece that it passes over."""
+        with self._lock:
+            found = sorted((start, end) for start, end in self._segments.items() if end > position)
+        if not found:
+            return Batch([], position), b""
+        start, end = found[0]
+        position = max(position, start)  # a segment that is gone leaves a gap before the next
+        with open(self._folder / _name(start), "rb") as file:
+            file.seek(position - start)
+            data = file.read(min(end - position, max(max_bytes, _HEAD.size)))
+            if len(data) >= _HEAD.size and (need := _HEAD.size + _HEAD.unpack_from(data)[0]) > len(data):
+                data += file.read(min(need, end - position) - len(data))
+            payloads, used = _records(data)
+            if payloads:
+                return Batch(payloads, position + used), b""
+            data += file.read(end - position - len(data))
+        damaged = data[: _next_record(data)]
+        return Batch([], position + len(damaged)), damaged
 
     def _drop(self, starts: list[int]) -> None:
         for start in starts:
@@ -245,12 +265,12 @@ def _records(data: bytes) -> tuple[list[bytes], int]:
     return payloads, at
 
 
-def _repair(file: Path) -> int:
-    """Cut a torn tail off (an append that never returned: nobody was answered); give back the sound size."""
-    data = file.read_bytes()
-    _, sound = _records(data)
-    if sound < len(data):
-        log.warning("%s: %d bytes of a torn record cut off", file.name, len(data) - sound)
-        file.with_suffix(".torn").write_bytes(data[sound:])
-        os.truncate(file, sound)
-    return sound
+def _next_record(data: bytes) -> int:
+    """Where the first whole record behind a damaged one begins; the end of ``data`` if none does."""
+    at = 0
+    while (at := data.find(_FIRST_BYTE, at + 1)) >= 0 and at + _HEAD.size < len(data):
+        length, checksum = _HEAD.unpack_from(data, at)
+        payload = data[at + _HEAD.size : at + _HEAD.size + length] if length <= len(data) - at - _HEAD.size else b""
+        if payload and zlib.crc32(payload) == checksum:
+            return at
+    return len(data)

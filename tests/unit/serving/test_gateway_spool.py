@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from pathlib import Path
 
 import pytest
 
+from serving.gateway.quarantine import SET_ASIDE
 from serving.gateway.spool import Batch, Spool, SpoolFull
 from tidemill.errors import Stop
 
@@ -19,7 +21,7 @@ def opened(folder: Path, *, limit: int = 1 << 20, segment: int = 1 << 16) -> Spo
 
 def drained(spool: Spool) -> list[bytes]:
     found, at = [], spool.position
-    while (batch := spool.read(at, 100)).payloads:
+    while (batch := spool.read(at, 100)).position > at:
         found += batch.payloads
         at = batch.position
     return found
@@ -61,7 +63,7 @@ def test_released_records_are_gone_and_stay_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 14))
-def test_a_torn_tail_is_dropped_and_the_rest_kept(tmp_path: Path, cut: int) -> None:
+def test_a_torn_tail_is_set_aside_and_the_rest_goes_on(tmp_path: Path, cut: int) -> None:
     spool = opened(tmp_path)
     spool.append([b"whole"])
     spool.append([b"torn!"])
@@ -74,18 +76,53 @@ def test_a_torn_tail_is_dropped_and_the_rest_kept(tmp_path: Path, cut: int) -> N
     assert drained(spool) == [b"whole", b"after"]
 
 
-def test_a_damaged_record_is_cut_off_with_what_follows_kept_aside(tmp_path: Path) -> None:
-    spool = opened(tmp_path, segment=40)
-    for word in (b"first" * 3, b"second" * 3, b"third" * 3):
+@pytest.mark.parametrize("zeros", [False, True])
+def test_whole_records_behind_a_damaged_one_go_on_after_a_restart(
+    tmp_path: Path, zeros: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [word * 30 for word in (b"first", b"second", b"third", b"fourth", b"fifth")]
+    spool = opened(tmp_path)
+    for word in words:
         spool.append([word])
     spool.close()
-    files = sorted(tmp_path.glob("*.seg"))
-    data = bytearray(files[0].read_bytes())
-    data[-1] ^= 1
-    files[0].write_bytes(data)
-    spool = opened(tmp_path, segment=40)
-    assert b"third" * 3 in drained(spool)
-    assert list(tmp_path.glob("*.torn"))
+    (file,) = (f for f in tmp_path.glob("*.seg") if f.stat().st_size)
+    data = bytearray(file.read_bytes())
+    start, end = data.index(words[1]) - 8, data.index(words[3])  # the second's length up to the fourth's text
+    data[start : end - 8] = bytes(end - 8 - start) if zeros else b"\xff" * (end - 8 - start)
+    file.write_bytes(data)
+    counted = SET_ASIDE._value.get()
+    spool = opened(tmp_path)
+    assert spool.pending_records == 3
+    assert drained(spool) == drained(spool) == [words[0], *words[3:]]
+    assert SET_ASIDE._value.get() == counted + 1
+    assert f"{end - 8 - start} bytes of the spool are set aside" in caplog.text
+
+
+def test_two_equal_damaged_pieces_are_both_told(tmp_path: Path) -> None:
+    spool = opened(tmp_path, segment=10)
+    for word in (b"one", b"two"):
+        spool.append([word])
+    spool.close()
+    for file in tmp_path.glob("*.seg"):
+        file.write_bytes(bytes(file.stat().st_size))
+    assert drained(opened(tmp_path, segment=10)) == []
+    assert len(list((tmp_path / "quarantine").glob("*.bin"))) == 2
+
+
+def test_what_kafka_has_is_skipped_but_not_the_damage_behind_it(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append([b"in Kafka"])
+    in_kafka = spool.end
+    spool.append([b"not yet in Kafka"])
+    spool.close()
+    (file,) = (f for f in tmp_path.glob("*.seg") if f.stat().st_size)
+    file.write_bytes(bytes(file.stat().st_size))
+    spool = opened(tmp_path)
+    spool.skip_to(in_kafka)
+    assert spool.position == in_kafka
+    assert drained(spool) == []
+    (kept,) = (tmp_path / "quarantine").glob("*.bin")
+    assert kept.stat().st_size == spool.end - in_kafka
 
 
 def test_a_full_disk_appends_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +137,44 @@ def test_a_full_disk_appends_nothing_and_says_so(tmp_path: Path, monkeypatch: py
     assert drained(spool) == [b"before", b"again"]
     spool.close()
     assert drained(opened(tmp_path)) == [b"before", b"again"]
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_on_a_full_disk_it_opens_refuses_and_goes_on_once_there_is_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    wanted = [f"event {i}".encode() for i in range(before)]
+    if before:
+        spool = opened(tmp_path)
+        spool.append(wanted)
+        spool.close()
+    full, real_open = OSError(errno.ENOSPC, "No space left on device"), os.open
+
+    def no_new_file(path: Path, flags: int, mode: int = 0o777) -> int:
+        if path.suffix == ".seg" and not path.exists():
+            raise full
+        return real_open(path, flags, mode)
+
+    def no_write(*_: object) -> int:
+        raise full
+
+    monkeypatch.setattr(os, "open", no_new_file)
+    monkeypatch.setattr(Path, "write_bytes", no_write)
+    spool = opened(tmp_path)
+    for _ in range(2):
+        with pytest.raises(SpoolFull, match="free disk space"):
+            spool.append([b"refused"])
+    assert drained(spool) == wanted, "what is there can be drained"
+    spool.release(spool.end, before)
+    assert len(list(tmp_path.glob("*.seg"))) == min(before, 1), "a file stays to say where the spool ends"
+    monkeypatch.undo()
+    spool.append([b"taken"])
+    assert drained(spool) == [b"taken"]
+    name = spool.id
+    spool.close()
+    again = opened(tmp_path)
+    assert again.id == name
+    assert drained(again) == [b"taken"]
 
 
 def test_it_has_no_room_past_its_limit_until_something_is_released(tmp_path: Path) -> None:
@@ -164,17 +239,15 @@ def test_damage_while_it_is_open_is_set_aside_and_what_follows_goes_on(tmp_path:
         spool.append([word])
     (file,) = tmp_path.glob("*.seg")
     data = bytearray(file.read_bytes())
-    damaged = data[13:]
-    damaged[8] ^= 1
-    file.write_bytes(data[:13] + damaged)
-    spool.append([b"before anybody looked"])
+    data[data.index(b"third")] ^= 1
+    file.write_bytes(data)
     found = spool.read(spool.position)
-    assert found.payloads == [b"first"]
+    assert found.payloads == [b"first", b"second"]
     after = spool.read(found.position)
     assert after == Batch([], spool.end)
     spool.append([b"later"])
     assert spool.read(after.position).payloads == [b"later"]
     (kept,) = (tmp_path / "quarantine").glob("*.bin")
-    assert b"third" in kept.read_bytes() and b"before anybody looked" in kept.read_bytes()
-    spool.release(spool.end, 2)
-    assert (spool.pending_records, spool.pending_bytes) == (0, 0), "the damaged records are not waited for"
+    assert b"uhird" in kept.read_bytes()
+    spool.release(spool.end, 3)
+    assert (spool.pending_records, spool.pending_bytes) == (0, 0), "the damaged record is not waited for"
