@@ -34,6 +34,10 @@ WindowMetric = Literal[
     "output_words",  # length of the answer, words
 ]
 WINDOW_METRICS: tuple[str, ...] = get_args(WindowMetric)
+TEXT_METRICS: tuple[str, ...] = tuple(
+    name for name in WINDOW_METRICS if name.startswith(("input_", "output_")) and not name.endswith("_tokens")
+)
+"""Those of the text of questions and answers, which drift is watched on."""
 
 UNITS: dict[str, str] = {
     "requests": "calls",

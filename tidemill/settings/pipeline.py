@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tidemill.metrics import WINDOW_METRICS
+from tidemill.metrics import TEXT_METRICS, WINDOW_METRICS
 
 
 class Strict(BaseModel):
@@ -33,7 +33,7 @@ class QualitySettings(Strict):
     """How an answer is judged against a label, and whose labels can be trusted."""
 
     metric: Literal["exact_match", "json_equal", "thumb"] = "exact_match"
-    """The score that counts as this pipeline's quality."""
+    """The score that counts as this pipeline's quality. ``thumb`` compares no answers: set retrain.enabled: false."""
     trusted_sources: tuple[str, ...] = ("audit",)
     """Feedback sources whose labels the gate believes; the gateway takes these with an audit key only."""
     detector: Literal["adwin"] = "adwin"
@@ -83,18 +83,25 @@ class RuleSettings(Strict):
 
 
 class DriftSettings(Strict):
-    """Watching the text that comes in. Drift notices inform; alone they start no retraining."""
+    """Watching the text of calls. A drift notice informs; it starts a retraining only where quality has fallen too."""
 
     enabled: bool = True
     """Whether the text of this pipeline is watched."""
     metrics: tuple[str, ...] = ("input_chars", "input_unseen_share", "input_word_distance")
-    """Window metrics that are watched."""
+    """Window metrics of text that are watched."""
     delta: float = Field(default=0.002, gt=0, lt=1)
     """Confidence of the detector on each metric."""
     reference_calls: int = Field(default=200, ge=20)
     """Calls after start (or after a new champion) that make the reference."""
     samples_per_second: int = Field(default=20, ge=1, le=1000)
     """Bound on the calls whose text is looked at, per second; chosen by hash of the call id."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DriftSettings:
+        for metric in self.metrics:
+            if metric not in TEXT_METRICS:
+                raise wrong(("metrics",), f"{metric!r} is no window metric of text; {choice(metric, TEXT_METRICS)}")
+        return self
 
 
 class RetrainSettings(Strict):
@@ -221,6 +228,12 @@ class PipelineSettings(Strict):
                 "capture: 'off' keeps no text, so nothing can be scored or retrained from labels; "
                 "set capture: full or redacted, or retrain.enabled: false"
             )
+        if self.quality.metric == "thumb" and self.retrain.enabled:
+            message = (
+                "'thumb' compares no answers, so the gate could never judge a retraining; "
+                "choose exact_match or json_equal, or set retrain.enabled: false"
+            )
+            raise wrong(("quality", "metric"), message)
         names = [rule.name for rule in self.rules]
         if len(names) != len(set(names)):
             raise ValueError(f"rules: names must be unique within a pipeline, got {names}")
