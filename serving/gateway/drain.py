@@ -4,6 +4,7 @@
 2. The position is read from Kafka: it is committed as the offset of a group that bears the spool's id.
 3. Records from there on go out in one transaction *together with* the new position, then the spool forgets them.
 On any error the session ends and a new one starts at 1: what was committed is known there, what was not is repeated.
+What Kafka refuses (no right to a topic, say) rather than being away is trouble that the health page tells.
 A record that cannot go out (damaged, or larger than its topic holds) is set aside, see quarantine.py.
 """
 
@@ -14,7 +15,7 @@ import threading
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from serving.gateway.spool import Spool
 from tidemill.errors import Retry, Stop
@@ -29,6 +30,29 @@ FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 5.0
 ROOM = 4096
 """Bytes left for the record's own overhead in Kafka."""
+_AWAY = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._TRANSPORT,
+        KafkaError._WAIT_COORD,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.CONCURRENT_TRANSACTIONS,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+    }
+)
+"""Codes of a Kafka that is away, as a whole or in part: the spool is there for that."""
 _TOPICS = frozenset(name for topic in TOPICS for name in (topic.name, topic.dlq))
 
 
@@ -93,8 +117,9 @@ class Drainer(threading.Thread):
         """Say it (once, until something else happens) and wait a little longer each time."""
         foreseen = isinstance(error, KafkaException | Retry)
         said = f"{type(error).__name__}: {error}"
-        self.trouble = None if foreseen else f"the drain fails: {said}"
-        if said != self._said:
+        again = said == self._said  # a fenced session, say, refuses once; the next one works
+        self.trouble = f"the drain fails: {said}" if not foreseen or (refusal(error) and again) else None
+        if not again:
             self._said = said
             log.warning("draining stopped, trying again: %s", said, exc_info=None if foreseen else error)
         wait_s = min(FIRST_WAIT_S * 2.0 ** min(self._failures, 10), LONGEST_WAIT_S)
@@ -147,13 +172,19 @@ class Drainer(threading.Thread):
         batch = self._spool.read(self._spool.position)
         if batch.position == self._spool.position:
             return
+        undelivered: list[KafkaError] = []
         producer.begin_transaction()
         for payload in batch.payloads:
             if (message := self._sound(payload)) is not None:
-                _produce(producer, message)
+                _produce(producer, message, undelivered)
         position = TopicPartition(self._slot.topic, self._slot.partition, batch.position)
-        kafka.send_offsets(producer, [position], group)
-        producer.commit_transaction(10)
+        try:
+            kafka.send_offsets(producer, [position], group)
+            producer.commit_transaction(10)
+        except KafkaException as error:
+            if undelivered:  # the reason; the transaction's own error says only that some messages failed
+                raise KafkaException(undelivered[0]) from error
+            raise
         self._spool.release(batch.position, len(batch.payloads))
         self._worked()
 
@@ -173,11 +204,25 @@ class Drainer(threading.Thread):
         return message
 
 
-def _produce(producer: Any, message: Envelope) -> None:
+def refusal(error: Exception) -> bool:
+    """Whether Kafka refuses what it is asked, so that waiting alone cannot help."""
+    reason = error.args[0] if isinstance(error, KafkaException) and error.args else None
+    return isinstance(reason, KafkaError) and not reason.retriable() and reason.code() not in _AWAY
+
+
+def _produce(producer: Any, message: Envelope, undelivered: list[KafkaError]) -> None:
+    def note(error: KafkaError | None, _: Any) -> None:
+        if error is not None:
+            undelivered.append(error)
+
     while True:
         try:
             producer.produce(
-                message.topic, message.value, message.key.encode() or None, headers=list(message.headers) or None
+                message.topic,
+                message.value,
+                message.key.encode() or None,
+                headers=list(message.headers) or None,
+                on_delivery=note,
             )
             return
         except BufferError:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from serving.gateway import drain
 from serving.gateway.drain import Drainer, Envelope, limit, pack
@@ -108,6 +108,51 @@ def test_kafka_away_is_no_trouble_the_spool_is_there_for_that(broker: Broker, sp
     drainer = Drainer(Settings(), spool)
     drainer._stopping.set()
     drainer._failed(KafkaException("away"))
+    assert drainer.trouble is None
+
+
+def test_what_kafka_refuses_is_told_with_its_reason_by_log_and_health_page(
+    broker: Broker, spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = [KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)]
+    sound = broker.produce
+
+    def produce(topic: str, value: bytes, key: bytes | None, *, on_delivery: Callable[..., None], **_: Any) -> None:
+        sound(topic, value, key)
+        if refused:
+            on_delivery(refused[0], None)
+
+    def commit(_: float) -> None:
+        if refused:
+            raise KafkaException(KafkaError(KafkaError._INCONSISTENT, "1 message(s) failed delivery"))
+
+    monkeypatch.setattr(broker, "produce", produce)
+    monkeypatch.setattr(broker, "commit_transaction", commit, raising=False)
+    spool.append([record(b"one")])
+    drainer, service = Drainer(Settings(), spool), Readiness()
+    drainer.start()
+    until(lambda: drainer.trouble, within_s=5, what="the trouble is told")
+    say_readiness(service, KNOWN, drainer)  # type: ignore[arg-type]
+    assert "TOPIC_AUTHORIZATION_FAILED" in str(service.said)
+    assert len([r for r in caplog.records if "TOPIC_AUTHORIZATION_FAILED" in r.getMessage()]) == 1
+    refused.clear()
+    until(lambda: drainer.trouble is None, within_s=5, what="it goes on")
+    assert drainer.stop(5)
+
+
+@pytest.mark.parametrize("code", [KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT, KafkaError.NOT_COORDINATOR])
+def test_a_broker_away_is_no_refusal_however_often(broker: Broker, spool: Spool, code: int) -> None:
+    drainer = Drainer(Settings(), spool)
+    for _ in range(3):
+        drainer._stopping.set()
+        drainer._failed(KafkaException(KafkaError(code)))
+        assert drainer.trouble is None
+
+
+def test_one_refusal_of_a_fenced_session_is_no_trouble_yet(broker: Broker, spool: Spool) -> None:
+    drainer = Drainer(Settings(), spool)
+    drainer._stopping.set()
+    drainer._failed(KafkaException(KafkaError(KafkaError.INVALID_PRODUCER_EPOCH)))
     assert drainer.trouble is None
 
 
