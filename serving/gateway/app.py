@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,9 +13,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from serving.gateway.auth import Keys
-from serving.gateway.errors import CallError, invalid
+from serving.gateway.errors import CallError, invalid, where
 from tidemill.settings import Settings
 
+log = logging.getLogger(__name__)
 OWNER = "tidemill"
 
 
@@ -67,5 +70,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return _error(invalid(message, code="unknown_url", http_status=error.status_code))
 
 
-async def _unexpected(_: Request, __: Exception) -> Response:
+async def _unexpected(_: Request, error: Exception) -> Response:
+    log.error("a request failed inside the gateway: %s", where(error))
     return _error(CallError(500, "server_error", "The gateway failed; its log says why.", code="internal_error"))

@@ -20,7 +20,7 @@ from serving.gateway import http
 from serving.gateway.asked import Asked, decode_body, parse, session_of
 from serving.gateway.auth import Keys
 from serving.gateway.board import Board
-from serving.gateway.errors import CallError, invalid, unavailable
+from serving.gateway.errors import CallError, invalid, unavailable, where
 from serving.gateway.recorder import IN_FLIGHT, Recorder
 from serving.gateway.rows import Call, Ending, Server
 from serving.gateway.shadow import Shadows
@@ -33,7 +33,7 @@ from tidemill.ids import CompletionIds, Routing, uuid7
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
-CLIENT_LEFT = 499
+CLIENT_LEFT = Ending(status="cancelled", error_type="client_left", http_status=499)
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -114,17 +114,19 @@ class Chat:
                 try:
                     await turn.answer(asked, arm)
                 except asyncio.CancelledError:
-                    turn.end(Ending(status="cancelled", error_type="client_left", http_status=CLIENT_LEFT))
+                    turn.end(CLIENT_LEFT)
                     if not client.gone:
                         raise
+                except http.ClientStalled:
+                    turn.end(CLIENT_LEFT)
         except SpoolFull as error:
             refusal = unavailable("The gateway cannot keep the call's event; it is refused.", "spool_full")
             refusal.__cause__ = error
             await turn.fail(refusal)
         except CallError as error:
             await turn.fail(error)
-        except Exception:
-            log.exception("a call failed inside the gateway", extra={"call_id": call.call_id})
+        except Exception as error:
+            log.error("a call failed inside the gateway: %s", where(error), extra={"call_id": call.call_id})
             turn.end(Ending(status="error", error_type="internal_error", http_status=500))
             await turn.fail(CallError(500, "server_error", "The gateway failed.", code="internal_error"))
 
@@ -163,7 +165,8 @@ class _Turn:
     async def fail(self, error: CallError) -> None:
         """Tell the client: as an answer, or inside the stream that has begun (which then has no end mark)."""
         if self._begun:
-            await http.write(self._send, b"data: " + error.body() + b"\n\n", last=True)
+            with contextlib.suppress(http.ClientStalled):
+                await http.write(self._send, b"data: " + error.body() + b"\n\n", last=True)
         else:
             await http.answer_error(self._send, error, headers=self._headers())
 

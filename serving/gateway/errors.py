@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import msgspec
 
 from tidemill.errors import TidemillError
@@ -42,3 +44,13 @@ def invalid(message: str, *, param: str | None = None, code: str | None = None, 
 def unavailable(message: str, code: str) -> CallError:
     """Nothing is wrong with the request: try again later."""
     return CallError(503, "server_error", message, code=code)
+
+
+def where(error: BaseException) -> str:
+    """An unexpected error for the log: its type and its way through the code, innermost last.
+
+    Its message stays out, it may quote a prompt or a key.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    way = " > ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+    return f"{type(error).__name__} in {way or 'unknown'}"

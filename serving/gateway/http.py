@@ -9,10 +9,19 @@ from types import TracebackType
 from starlette.types import Receive, Scope, Send
 
 from serving.gateway.errors import CallError, invalid
+from tidemill.errors import TidemillError
 
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 Headers = Iterable[tuple[bytes, bytes]]
+BODY_S = 30.0
+"""How long a client may take to send its request's body."""
+WRITE_S = 30.0
+"""How long a client may leave a piece of its answer unread."""
+
+
+class ClientStalled(TidemillError):
+    """The client reads its answer no more: for the call it has gone."""
 
 
 def header(scope: Scope, name: bytes) -> bytes:
@@ -24,11 +33,19 @@ def header(scope: Scope, name: bytes) -> bytes:
 
 
 async def read_json_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises CallError where it is not declared as JSON or is larger than ``limit`` bytes."""
+    """The whole body. Raises CallError where it is not declared as JSON, larger than ``limit`` bytes, or too slow."""
     kind = header(scope, b"content-type").split(b";")[0].strip().lower()
     if kind != JSON:
         shown = kind.decode(errors="replace") or "nothing"
         raise invalid(f"Send the body as application/json (the header says {shown}).", http_status=415)
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _body(receive, limit)
+    except TimeoutError as error:
+        raise invalid(f"The body did not arrive within {BODY_S:g} s.", http_status=408) from error
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -62,8 +79,12 @@ async def begin(send: Send, status: int, *, kind: bytes, headers: Headers = ()) 
 
 
 async def write(send: Send, body: bytes, *, last: bool = False) -> None:
-    """A piece of the body."""
-    await send({"type": "http.response.body", "body": body, "more_body": not last})
+    """A piece of the body. Raises ClientStalled when the client takes none of it for ``WRITE_S``."""
+    try:
+        async with asyncio.timeout(WRITE_S):
+            await send({"type": "http.response.body", "body": body, "more_body": not last})
+    except TimeoutError as error:
+        raise ClientStalled(f"the client has read nothing for {WRITE_S:g} s") from error
 
 
 class UntilGone:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 
+from confluent_kafka import KafkaException, Producer
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server as Granian
+from starlette.types import ASGIApp
 
 from serving.gateway.app import make_app
 from serving.gateway.auth import Keys
@@ -33,6 +36,10 @@ from tidemill.topics import GATEWAYS
 
 log = logging.getLogger(__name__)
 STATUS_EVERY_S = 1.0
+CONNECTIONS = 4096
+"""How many clients may be connected, idle ones too; the others wait."""
+SPARE_FILES = 512
+"""Open files for all else: Kafka's connections, the spool, libraries."""
 FINISH_S = 20.0
 """How long calls under way may take after SIGTERM."""
 DRAIN_S = 10.0
@@ -99,15 +106,7 @@ async def _serve(
     )
     service.waiting("the routes topic to be read to its end")
     follower.start()
-    server = Granian(
-        make_app(settings, keys, chat, feedback),
-        address=settings.gateway.host,
-        port=settings.gateway_port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_enabled=False,
-    )
+    server = http_server(settings, make_app(settings, keys, chat, feedback))
     serving = asyncio.create_task(server.serve())
     status = asyncio.create_task(_say_status(settings, board, spool, clock))
     told = asyncio.create_task(asyncio.to_thread(service.stop_event.wait))
@@ -136,6 +135,38 @@ async def _serve(
         await upstream.close()
 
 
+def http_server(settings: Settings, app: ASGIApp) -> Granian:
+    """The server, not yet started, for as many clients as ``CONNECTIONS`` and the open files allow."""
+    connections = connections_within(_allowed_files(2 * CONNECTIONS + SPARE_FILES))
+    return Granian(
+        app,
+        address=settings.gateway.host,
+        port=settings.gateway_port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=connections,
+        backpressure=connections,
+        log_enabled=False,
+    )
+
+
+def connections_within(files: int) -> int:
+    """How many clients ``files`` open files are enough for: each call takes one to its client and one to its engine."""
+    return min(CONNECTIONS, max(1, (files - SPARE_FILES) // 2))
+
+
+def _allowed_files(wanted: int) -> int:
+    """How many files may be open: the process's own limit is raised to ``wanted``, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if most > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(soft, most)
+
+
 def say_readiness(service: Service, board: Board, drainer: Drainer) -> None:
     """Ready once the routes are known, while the spool's records are carried (or wait for Kafka to come back).
 
@@ -159,20 +190,29 @@ async def _watch(service: Service, board: Board, drainer: Drainer) -> None:
 
 
 async def _say_status(settings: Settings, board: Board, spool: Spool, clock: Clock) -> None:
-    """Each second, to the rollout controller: epochs in force and what is in flight."""
-    producer = kafka.producer(settings, "tidemill-gateway-status", message_timeout_ms=5_000)
+    """Each second, to the rollout controller: epochs in force and what is in flight. No error ends it."""
+    producer: Producer | None = None
+    said = ""
     try:
         while True:
-            if board.known:
-                status = board.status(spool.id, clock.now_ms(), spool.pending_records)
-                try:
+            try:
+                if producer is None:
+                    producer = kafka.producer(settings, "tidemill-gateway-status", message_timeout_ms=5_000)
+                if board.known:
+                    status = board.status(spool.id, clock.now_ms(), spool.pending_records)
                     producer.produce(GATEWAYS.name, encode(status), spool.id)
-                except BufferError:
-                    log.warning("the status cannot be said: Kafka is away")
-            producer.poll(0)
+                producer.poll(0)
+                said = ""
+            except Exception as error:
+                if isinstance(error, KafkaException):  # it may never work again: take a new one
+                    producer = None
+                if (saying := f"{type(error).__name__}: {error}") != said:
+                    said = saying
+                    log.warning("the status cannot be said, trying again: %s", said)
             await asyncio.sleep(STATUS_EVERY_S)
     finally:
-        producer.flush(2)
+        if producer is not None:
+            producer.flush(2)
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, put: object, routes: dict[str, Route]) -> None:
