@@ -57,7 +57,8 @@ def request_row(call: Call, asked: Asked | None, settings: PipelineSettings) -> 
     messages = None
     if asked is not None and capture != "off":
         messages = tuple(
-            Message(role=message.role, content=kept(message.content, capture) or "") for message in asked.messages
+            Message(role=kept(message.role, capture) or "", content=kept(message.content, capture) or "")
+            for message in asked.messages
         )
     attributes = asked.attributes if asked and capture != "off" else {}
     return InferenceRequest(
@@ -70,7 +71,7 @@ def request_row(call: Call, asked: Asked | None, settings: PipelineSettings) -> 
         gen_ai_input_messages=messages,
         parameters=dict(asked.parameters) if asked else {},
         prompt_version=settings.prompt_version,
-        attributes={name: kept(value, capture) or "" for name, value in attributes.items()},
+        attributes={kept(name, capture) or "": kept(value, capture) or "" for name, value in attributes.items()},
         input_features=features("\n".join(texts)) if texts else {},
         input_words=word_buckets(texts),
     )

@@ -181,6 +181,20 @@ def test_a_tenant_and_parameters_that_are_texts_are_not_kept() -> None:
     assert kept_tenant("ann@example.org", "off") == kept_tenant("ann@example.org", "redacted") != ""
 
 
+def test_roles_and_the_names_of_metadata_are_texts_of_the_client_too() -> None:
+    call = Call(call_id=CALL_ID, time_ms=1, arrived_s=0, pipeline="talk", session="s", tenant="")
+    messages = [{"role": "ann@example.org", "content": "hello"}, {"role": "user", "content": "hello"}]
+    asked = parse(body(messages=messages, metadata={"+41 44 668 18 00": "a", "team": "b"}), FULL)
+    row = request_row(call, asked, PRIVATE)
+    assert row.gen_ai_input_messages is not None
+    assert [message.role for message in row.gen_ai_input_messages] == ["[email]", "user"]
+    assert row.attributes == {"[number]": "a", "team": "b"}
+    silent = request_row(call, asked, SILENT)
+    assert (silent.gen_ai_input_messages, silent.attributes) == (None, {})
+    whole = request_row(call, asked, FULL)
+    assert whole.attributes == asked.attributes and whole.gen_ai_input_messages == asked.messages
+
+
 def test_chunks_become_the_answer_again() -> None:
     whole = Assembly()
     call = {"index": 0, "id": "c1", "function": {"name": "look", "arguments": '{"a"'}}
