@@ -57,13 +57,16 @@ class Store:
         return found
 
     def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        """The result of a query as an Arrow table (strings as text)."""
+        """The result of a query as an Arrow table (strings as text). Raises Retry (store away, answer damaged)."""
         params = self._params(parameters) | {"output_format_arrow_string_as_string": "1"}
         body = self._post(f"{sql.rstrip().rstrip(';')}\nFORMAT ArrowStream".encode(), params)
         if not body:
             return pa.table({})
-        with pa.ipc.open_stream(body) as reader:
-            return reader.read_all()
+        try:
+            with pa.ipc.open_stream(body) as reader:
+                return reader.read_all()
+        except (pa.ArrowException, OSError) as error:
+            raise Retry(f"the answer of the store at {self._base} is damaged: {error}") from error
 
     def insert(self, table: str, block: pa.Table, token: str, *, timeout_s: float = INSERT_TIMEOUT_S) -> None:
         """Insert one block under a deduplication token: one request, never resent by itself.
