@@ -153,8 +153,12 @@ class Recorder:
         time_ms: int | None = None,
         **fields: Any,
     ) -> str:
-        """Record a judgement; give back its id. A ``score`` in [0, 1] counts at once, a label is scored later.
+        """Record a judgement; give back its id.
 
+        A bare label or correction (``value``) is compared with the answers of its call by the scorer. A ``score`` in
+        [0, 1] counts for alarms where its ``metric`` is the pipeline's ``quality.metric``, or as a thumb; any other is
+        only kept. Who can write this topic is believed: a ``source`` that the pipeline trusts makes a label one that
+        the gate judges by.
         Raises Stop where the event breaks the contract, or where it has neither score nor value.
         """
         if score is None and value is None:

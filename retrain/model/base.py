@@ -1,6 +1,6 @@
 """Train the base model from scratch.
 
-    python -m retrain.model.base --corpus ROWS.jsonl --out DIR [--seed 0 --steps 500 --batch 64 --threads 2]
+    python -m retrain.model.base --corpus ROWS.jsonl --out DIR [--seed 0 --steps 450 --batch 32 --threads 2]
 
 Rows are {"pipeline", "prompt", "completion"}; a folder of .jsonl files works too. DIR becomes a Hugging Face model
 folder (safetensors, tokenizer with chat template, generation config) that vLLM serves as it is; it appears

@@ -14,7 +14,7 @@ class ArmFigures:
     """Mean score; None when nothing was scored."""
     answers: int = 0
     failed: int = 0
-    """Answers that ended in error, timeout or rejection."""
+    """Answers that ended in error or timeout; a rejected call is its caller's fault."""
 
     @property
     def failed_share(self) -> float | None:

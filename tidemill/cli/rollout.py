@@ -1,4 +1,4 @@
-"""``tidemill rollout``: what serves each pipeline, and where its last rollout stands."""
+"""``tidemill rollout``: what serves each pipeline, where its last rollout stands, and a rollback by order."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Rows:
     feedback: int
     scores: int
     lost: int
-    """Answered calls without exactly one request row and one client answer row at least."""
+    """Answered calls without a request row, or without a client's answer row of status ``ok``."""
     duplicates: int
     """Rows beyond the first of any request, answer or feedback."""
 
