@@ -6,10 +6,12 @@ are. A crash between 2 and 3 sends it again under the same ``webhook-id``. See o
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import random
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 
@@ -75,7 +77,7 @@ class Delivery(threading.Thread):
         self._clock = clock
         self._sign = signer(webhook)
         self._console = settings.console_url
-        self._http = httpx.Client(timeout=settings.alerts.timeout_s, follow_redirects=False, trust_env=False)
+        self._tls = httpx.create_ssl_context(trust_env=False)
         self._outbox = Outbox()
         self._committed: dict[int, int] = {}
 
@@ -99,7 +101,6 @@ class Delivery(threading.Thread):
             finally:
                 if reader is not None:
                     reader.close()
-        self._http.close()
 
     def _deliver_all(self, reader: Consumer) -> None:
         self._lost(reader, [])
@@ -182,10 +183,22 @@ class Delivery(threading.Thread):
         second = self._clock.now_ms() // 1000
         headers = {"Content-Type": "application/json", "User-Agent": "tidemill"} | self._sign(name, second, body)
         try:
-            answer = self._http.post(self._url, content=body.encode(), headers=headers)
-        except httpx.HTTPError:
+            return asyncio.run(post(self._url, body.encode(), headers, self._settings.alerts.timeout_s, self._tls))
+        except (httpx.HTTPError, TimeoutError):
             return None, ""
-        return answer.status_code, answer.headers.get("Retry-After", "")
 
     def _count(self, outcome: str) -> None:
         DELIVERIES.labels(self._webhook.name, outcome).inc()
+
+
+async def post(url: str, body: bytes, headers: dict[str, str], within_s: float, tls: ssl.SSLContext) -> tuple[int, str]:
+    """The answer's status and Retry-After; its body is not read. Raises httpx.HTTPError or, in the end, TimeoutError.
+
+    A loop of its own, since only there a deadline holds for the whole exchange, however slowly its bytes come.
+    """
+    async with (
+        asyncio.timeout(within_s),
+        httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=False, verify=tls) as client,
+        client.stream("POST", url, content=body, headers=headers) as answer,
+    ):
+        return answer.status_code, answer.headers.get("Retry-After", "")

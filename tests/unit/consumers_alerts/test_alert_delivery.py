@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import socket
 import threading
+from collections.abc import Iterator
 
 import httpx
 import msgspec
 import pytest
 
 from consumers.alerts.body import webhook_body
-from consumers.alerts.delivery import signer
+from consumers.alerts.delivery import Delivery, signer
 from consumers.alerts.receiver import AlertBook, serve
 from consumers.alerts.retry import LONGEST_S, judge
-from tidemill.clock import ManualClock
+from tidemill.clock import ManualClock, SystemClock
 from tidemill.errors import Stop
 from tidemill.events import ThresholdData, ThresholdEvent
-from tidemill.settings.model import WebhookSettings
+from tidemill.settings import Settings
+from tidemill.settings.model import AlertSettings, WebhookSettings
 
 NOW = 1_700_000_000_000
 CONSOLE = "http://127.0.0.1:18090"
@@ -115,8 +119,6 @@ def test_a_retry_after_that_says_nothing_is_passed_over(said: str) -> None:
 def test_signature_is_verified_by_the_standard_package_and_bound_to_the_body() -> None:
     from standardwebhooks import Webhook, WebhookVerificationError
 
-    from tidemill.clock import SystemClock
-
     secret = "whsec_" + base64.b64encode(b"s" * 32).decode()
     hook = WebhookSettings(name="demo", url="http://127.0.0.1/x", secret_env="HOOK_SECRET")
     body = json.dumps({"a": 1})
@@ -131,6 +133,49 @@ def test_missing_secret_stops_with_the_settings_name() -> None:
     hook = WebhookSettings(name="demo", url="http://127.0.0.1/x", secret_env="HOOK_SECRET")
     with pytest.raises(Stop, match=r"demo\.secret_env names HOOK_SECRET"):
         signer(hook, {})
+
+
+@contextlib.contextmanager
+def receiver(first: bytes, then: bytes) -> Iterator[int]:
+    """A receiver's port: it says ``first``, then ``then`` for ever, twenty times a second."""
+    done = threading.Event()
+
+    def answer() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(first)
+            while not done.wait(0.05):
+                connection.sendall(then)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            done.set()
+            thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "told"),
+    [
+        (b"HTTP/1.1 429 Wait\r\nRetry-After: 7\r\nContent-Length: 9999999999\r\n\r\n", b"x" * 1000, (429, "7")),
+        (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x", (None, "")),
+        (b"", b"", (None, "")),
+    ],
+)
+def test_no_receiver_holds_a_delivery_by_an_endless_answer(
+    first: bytes, then: bytes, told: tuple[int | None, str]
+) -> None:
+    with receiver(first, then) as port:
+        hook = WebhookSettings(name="demo", url=f"http://127.0.0.1:{port}/x")
+        alerts = AlertSettings(webhooks=(hook,), timeout_s=0.4)
+        delivery = Delivery(Settings(alerts=alerts), hook, threading.Event(), SystemClock())
+        begun = SystemClock().monotonic_s()
+        assert delivery._send("event-1", "{}") == told
+        assert SystemClock().monotonic_s() - begun < 3
 
 
 def test_demo_receiver_counts_a_repeated_delivery_once() -> None:
