@@ -27,16 +27,19 @@ class Topic:
     """What the message key holds."""
     partitions: int
     written_by: str
+    """Roles, and ``any producer`` where the topic is public."""
     read_by: str
+    """Roles. The commands and the demo read some topics, too."""
     table: str | None = None
     """ClickHouse table its events land in."""
     retention_ms: int = 7 * DAY_MS
     compacted: bool = False
     dead_letters: bool = True
+    """Whether some reader sends what it cannot read to ``dlq``."""
 
     @property
     def dlq(self) -> str:
-        """Name of the topic that takes this one's rejected messages."""
+        """Name of the topic that takes this one's rejected messages, where there is one (``dead_letters``)."""
         return self.name + DLQ_SUFFIX
 
     def decoder(self) -> Decoder[Any]:
@@ -51,7 +54,13 @@ RESPONSES = Topic(
     "inference.responses", events.InferenceResponse, "call id", 2, "gateway, any producer", "meter, sink", "responses"
 )
 FEEDBACK = Topic(
-    "inference.feedback", events.Feedback, "call id", 2, "gateway, scorer, any producer", "meter, sink", "feedback"
+    "inference.feedback",
+    events.Feedback,
+    "call id",
+    2,
+    "gateway, scorer, any producer",
+    "meter, sink, scorer",
+    "feedback",
 )
 PARTIALS = Topic(
     "monitoring.partials",
@@ -87,10 +96,24 @@ ROLLOUTS = Topic(
     compacted=True,
 )
 ROUTES = Topic(
-    "serving.routes", events.Route, "pipeline", 1, "rollout", "gateway, rollout, sink", "routes", compacted=True
+    "serving.routes",
+    events.Route,
+    "pipeline",
+    1,
+    "rollout",
+    "gateway, rollout, sink, retrain",
+    "routes",
+    compacted=True,
 )
 GATEWAYS = Topic(
-    "serving.gateways", events.GatewayStatus, "gateway id", 1, "gateway", "rollout", retention_ms=3_600_000
+    "serving.gateways",
+    events.GatewayStatus,
+    "gateway id",
+    1,
+    "gateway",
+    "rollout",
+    retention_ms=3_600_000,
+    dead_letters=False,
 )
 
 TOPICS: tuple[Topic, ...] = (
