@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.console.feed import Feed
+from dashboards.console.hosts import OwnHostOnly, own_names
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import Stop
 from tidemill.io.service import Service
@@ -63,6 +64,7 @@ def application(settings: Settings, feed: Feed, clock: Clock | None = None) -> A
     from dashboards.console.page import Page
 
     app = FastAPI(openapi_url=None)
+    app.add_middleware(OwnHostOnly, names=own_names(settings))
     reports = settings.data_dir / "evidence"
 
     @app.middleware("http")

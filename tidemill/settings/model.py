@@ -140,7 +140,9 @@ class ConsoleSettings(Strict):
     port: int | None = None
     """None: local.port_base + 90."""
     public_url: str = Field(default="", pattern="^(https?://.+)?$")
-    """Where people open the page, for links in alerts; empty: made of host and port."""
+    """Where people open the page, for links in alerts; empty: made of host and port. Of host names, the console answers
+    to this one's, to console.host and to localhost only (to IP addresses always); a proxy must pass the Host on.
+    """
     refresh_s: float = Field(default=2.0, ge=0.2)
     """Seconds between two looks of an open page at the data."""
 

@@ -6,14 +6,19 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from dashboards.console.charts import markers, options
 from dashboards.console.drawing import drawing
-from dashboards.console.main import report_file
+from dashboards.console.hosts import is_own, own_names
+from dashboards.console.main import application, report_file
 from dashboards.console.timeline import timeline
 from dashboards.console.view import Pipeline
 from dashboards.console.wheel import wheel
 from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, pipeline, rollout
+from tidemill.settings import Settings
+from tidemill.settings.model import ConsoleSettings
 
 
 def lit(shown: Pipeline) -> str:
@@ -93,3 +98,43 @@ def test_only_reports_of_alarms_are_served(tmp_path: Path, name: str) -> None:
     assert report_file(tmp_path, name) is None
     assert report_file(tmp_path, ALARM_ID) == tmp_path / f"{ALARM_ID}.html"
     assert report_file(tmp_path, "b" * 32) is None
+
+
+SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+NAMES = own_names(Settings(console=ConsoleSettings(host="Ops.lan", public_url="https://console.example.org/tide")))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1:18090", "localhost", "LOCALHOST:1", "[::1]:18090", "[::1]", "192.168.1.5:80"),
+        *("ops.lan:8090", "console.example.org"),
+    ],
+)
+def test_the_console_answers_to_its_own_names_and_to_addresses(host: str) -> None:
+    assert is_own(host, NAMES)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", ":80", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "example.org", "[::1"),
+        *("evil.example:18090", "[evil]", "x@localhost.evil", "2130706433", "0x7f.1"),
+    ],
+)
+def test_it_answers_to_no_other_name(host: str) -> None:
+    assert not is_own(host, NAMES)
+
+
+def test_neither_page_nor_web_socket_is_open_under_another_name(tmp_path: Path) -> None:
+    evidence = tmp_path / "evidence"
+    evidence.mkdir()
+    (evidence / f"{ALARM_ID}.html").write_text("report")
+    app = application(Settings(data_dir=tmp_path), None)  # type: ignore[arg-type]
+    client, own, other = TestClient(app), {"host": "localhost:18090"}, {"host": "evil.example"}
+    assert client.get(f"/evidence/{ALARM_ID}", headers=own).text == "report"
+    refused = client.get(f"/evidence/{ALARM_ID}", headers=other)
+    assert refused.status_code == 400 and "console.public_url" in refused.text
+    with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(SOCKET, headers=other):
+        pass
+    assert closed.value.code == 1008
