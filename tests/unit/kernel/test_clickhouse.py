@@ -22,6 +22,7 @@ def answer() -> bytes:
 @pytest.mark.parametrize(
     "damaged",
     [answer()[:5], answer()[: len(answer()) // 2], answer()[:-40], b"Code: 241. DB::Exception: memory limit exceeded"],
+    ids=["head", "half", "almost all", "an error in its place"],
 )
 def test_a_damaged_answer_is_to_be_asked_for_again(monkeypatch: pytest.MonkeyPatch, damaged: bytes) -> None:
     store = Store(Settings())
