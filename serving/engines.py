@@ -1,4 +1,4 @@
-"""One engine's HTTP interface: models, adapters in and out, a chat (vLLM, or a provider with the same routes).
+"""One engine's HTTP interface: models, adapters in and out (vLLM, or a provider with the same routes).
 
 Used by those who steer engines (the rollout controller, checks); the gateway's hot path has a client of its own.
 Every call blocks for at most ``timeout_s``. Nothing here is retried: the caller reconciles.
@@ -7,13 +7,12 @@ Every call blocks for at most ``timeout_s``. Nothing here is retried: the caller
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import httpx
-from msgspec import Struct
 
 from tidemill.errors import Retry, Stop, TidemillError
 from tidemill.settings import Settings
@@ -28,15 +27,6 @@ class EngineRefused(TidemillError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
-
-
-class ChatAnswer(Struct, frozen=True, kw_only=True):
-    """What a model said to one conversation."""
-
-    text: str
-    finish_reason: str
-    input_tokens: int | None = None
-    output_tokens: int | None = None
 
 
 def api_key(engine: EngineSettings, name: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -100,18 +90,6 @@ class Engine:
                 return False
             raise
         return True
-
-    def chat(self, model: str, messages: Sequence[Mapping[str, str]], **parameters: Any) -> ChatAnswer:
-        """One plain answer. ``parameters`` are those of the chat completions route (temperature, max_tokens …)."""
-        body = {"model": model, "messages": [dict(message) for message in messages], **parameters}
-        answer = self._ask("POST", "/chat/completions", body)
-        choice, usage = answer["choices"][0], answer.get("usage") or {}
-        return ChatAnswer(
-            text=choice["message"].get("content") or "",
-            finish_reason=choice.get("finish_reason") or "",
-            input_tokens=usage.get("prompt_tokens"),
-            output_tokens=usage.get("completion_tokens"),
-        )
 
     def close(self) -> None:
         """Give the connections back."""

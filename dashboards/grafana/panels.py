@@ -82,7 +82,7 @@ LATENCY = Board(
         Panel(
             "Errors",
             _per_version("error_rate", "value"),
-            "Share of answers that ended in error, timeout or rejection.",
+            "Share of answers that ended in error or timeout.",
             "percentunit",
         ),
         Panel("Calls", _per_pipeline(("requests",)), "Calls that arrived, per window."),

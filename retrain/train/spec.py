@@ -14,16 +14,14 @@ RESULT_FILE = "result.json"
 class LoraSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One LoRA training.
 
-    `base` is a model folder, `dataset` JSONL rows {"prompt", "completion"}, `out` the adapter folder to make. `init`
-    is an adapter folder to go on from (its rank and alpha then count, not those here). `max_seconds` bounds the
-    steps, not the loading; the learning rate falls along `steps` or that time, whichever ends first. With fewer than
-    `min_rows` rows that can be taught the training is refused.
+    `base` is a model folder, `dataset` JSONL rows {"prompt", "completion"}, `out` the adapter folder to make.
+    `max_seconds` bounds the steps, not the loading; the learning rate falls along `steps` or that time, whichever ends
+    first. With fewer than `min_rows` rows that can be taught the training is refused.
     """
 
     base: str
     dataset: str
     out: str
-    init: str | None = None
     steps: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 150
     rank: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
     alpha: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32

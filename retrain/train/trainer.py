@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -27,9 +27,7 @@ WARMUP_SHARE = 0.1
 
 
 def adapted(model: Any, spec: LoraSpec) -> Any:
-    """The base with a fresh LoRA on all its linear layers, or with the adapter `spec.init` to go on from."""
-    if spec.init is not None:
-        return PeftModel.from_pretrained(model, spec.init, is_trainable=True)
+    """The base with a fresh LoRA on all its linear layers."""
     config = LoraConfig(
         r=spec.rank,
         lora_alpha=spec.alpha,

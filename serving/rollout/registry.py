@@ -11,7 +11,6 @@ from tidemill.events import RolloutState
 
 _API = "/api/2.0/mlflow"
 _MISSING = 404
-_VERSION_TAG = "tidemill.version"
 
 
 class Registry:
@@ -83,9 +82,6 @@ class Registry:
 
 
 def _number(versions: list[dict[str, Any]], version: str) -> str | None:
-    """MLflow's number of our version: by its tag, else by the number in its name; None when it is not registered."""
-    for found in versions:
-        if {"key": _VERSION_TAG, "value": version} in (found.get("tags") or []):
-            return str(found["version"])
+    """MLflow's number of our version: the number in its name; None when it is not registered."""
     ending = version.rpartition("-v")[2]
     return next((str(found["version"]) for found in versions if str(found["version"]) == ending), None)

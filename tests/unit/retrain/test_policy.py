@@ -8,6 +8,7 @@ import pytest
 
 from retrain.policy import Collected, Known, job_id_of, on_alarm, on_order, while_collecting
 from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
+from tidemill.settings.pipeline import QualitySettings
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,8 @@ def test_an_order_skips_the_cooldown_but_not_the_queue() -> None:
     assert on_order(pipeline(), Known(now_ms=NOW, last_end_ms=NOW)).act == "open"
     assert on_order(pipeline(), Known(now_ms=NOW, busy="job abc (gating)")).act == "decline"
     assert on_order(pipeline(), Known(now_ms=NOW, trains_here=False)).act == "decline"
+    thumbs = pipeline(quality=QualitySettings(metric="thumb"), retrain={"enabled": False})
+    assert on_order(thumbs, Known(now_ms=NOW)).act == "decline"
 
 
 LATE = NOW + 240_000
