@@ -4,6 +4,8 @@ BIN := .venv/bin
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 SCENARIOS := loop bad-labels bad-canary
 SEEDS := 0 1 2
+# The environments are ours: they keep their bytecode, or each of some thirty processes would compile its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup up demo test unit check lock acceptance bench clean
 
