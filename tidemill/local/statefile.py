@@ -84,14 +84,22 @@ def running(data_dir: Path) -> int | None:
     return None
 
 
+def demo_dir(data_dir: Path) -> Path:
+    """Where ``tidemill demo`` keeps the data of its own stack, while it holds the lock of ``data_dir`` too."""
+    return data_dir / "demo"
+
+
 def read(data_dir: Path) -> StackFile | None:
-    """States of the running stack; None when there is none (a file left by a dead one does not count)."""
-    if running(data_dir) is None:
-        return None
-    try:
-        return msgspec.json.decode((data_dir / "stack.json").read_bytes(), type=StackFile)
-    except (FileNotFoundError, msgspec.ValidationError):
-        return None
+    """States of the running stack, or of a running demo's; None when there is none (a dead one's file is none)."""
+    pid = running(data_dir)
+    for folder in (data_dir, demo_dir(data_dir)) if pid is not None else ():
+        try:
+            found = msgspec.json.decode((folder / "stack.json").read_bytes(), type=StackFile)
+        except (FileNotFoundError, msgspec.ValidationError):
+            continue
+        if found.pid == pid:
+            return found
+    return None
 
 
 def end(data_dir: Path, within_s: float = 90.0, clock: Clock | None = None) -> int | None:

@@ -14,6 +14,7 @@ from producers.traffic.story import demo_habits
 from tidemill.clock import Clock
 from tidemill.io.clickhouse import Store
 from tidemill.local.demo import books
+from tidemill.local.demo.folder import own_folder
 from tidemill.local.demo.goals import judge
 from tidemill.local.demo.kills import Killer
 from tidemill.local.demo.measure import call_figures, jobs_begun, turn_figures, wait_for_scores, webhooks_received
@@ -41,11 +42,18 @@ class Play:
 
 
 def play(settings: Settings, play_: Play, clock: Clock, say: Say, progress: Callable[..., None]) -> dict[str, Any]:
-    """Play a scenario; give back what ``tidemill demo --json`` prints. Blocks for minutes; leaves nothing running."""
+    """Play a scenario; give back what ``tidemill demo --json`` prints. Blocks for minutes; leaves nothing running.
+
+    It has a data folder of its own and starts from nothing: what an earlier run has learned must not tell the story.
+    """
+    with own_folder(settings.data_dir) as folder:
+        own = with_overrides(settings, {"data_dir": str(folder), **play_.scenario.settings})
+        return _played(write_settings(own, folder / "tidemill.yaml"), play_, clock, say, progress)
+
+
+def _played(settings: Settings, play_: Play, clock: Clock, say: Say, progress: Callable[..., None]) -> dict[str, Any]:
     started_ms = clock.now_ms()
     scenario = play_.scenario
-    folder = settings.data_dir / "demo"
-    settings = write_settings(with_overrides(settings, scenario.settings), folder / "tidemill.yaml")
     trained: list[str] = []
 
     def models_progress(name: str, facts: Mapping[str, Any]) -> None:
@@ -55,7 +63,7 @@ def play(settings: Settings, play_: Play, clock: Clock, say: Say, progress: Call
 
     place_models(settings, models_progress, play_.texts)
     pause = threading.Event()
-    with Stack(settings, settings_file=folder / "tidemill.yaml", receiver=True) as stack:
+    with Stack(settings, settings_file=settings.data_dir / "tidemill.yaml", receiver=True) as stack:
         stack.start(progress)
         setup_s = (clock.now_ms() - started_ms) / 1000
         say(f"everything is ready after {setup_s:.0f} s")
