@@ -33,10 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning_curve", description="Learning curves.")
     parser.add_argument("--base", type=Path, default=BASE, help="base model folder (tidemill models makes it)")
     parser.add_argument("--pipelines", default="schedule,support")
-    parser.add_argument(
-        "--adapters", default=CHAMPIONS, help="pipeline=DIR,...: champions; scored, and the start with --init"
-    )
-    parser.add_argument("--init", action="store_true", help="go on from the champion instead of a new adapter")
+    parser.add_argument("--adapters", default=CHAMPIONS, help="pipeline=DIR,...: champions, scored")
     parser.add_argument("--labels", default="75,150,300,600")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--rank", type=int, default=16)
@@ -75,7 +72,6 @@ def curves(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
             with tempfile.TemporaryDirectory() as folder:
                 spec = {
                     "base": str(asked.base),
-                    "init": str(champion) if asked.init and champion else None,
                     "steps": asked.steps,
                     "rank": asked.rank,
                     "alpha": 2 * asked.rank,
