@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 
 from retrain.policy import RETRAINING_KINDS, job_id_of
 from tidemill.events import JobState, RolloutState, Route, ThresholdEvent
+from tidemill.events.lifecycle import ORDER
 from tidemill.ids import derived_id
 
 OPEN_PHASES = frozenset({"collecting", "snapshot", "training", "gating"})
 ENDED_JOBS = frozenset({"rejected", "failed"})
 ENDED_ROLLOUTS = frozenset({"champion", "rolled_back", "failed"})
-ORDER = "order"
-"""The check of a verdict that a person gave."""
 
 
 @dataclass

@@ -117,11 +117,9 @@ class Controller:
                 continue
             try:
                 engine.load(place.model, folder)
-            except EngineRefused as error:
-                self._refused[place] = str(error)
-                self.troubles[f"adapter {place.model}"] = str(error)
-                continue
-            except Retry as error:  # of this adapter (its folder, say): the others go on
+            except (EngineRefused, Retry) as error:  # of this adapter: the others go on
+                if isinstance(error, EngineRefused):
+                    self._refused[place] = str(error)
                 self.troubles[f"adapter {place.model}"] = str(error)
                 continue
             log.info("adapter %s loaded", place.model, extra={"engine": name, "folder": str(folder)})

@@ -15,7 +15,7 @@ import msgspec
 from serving.rollout.compare import Comparison, compare, interval
 from serving.rollout.observed import Observed, StepFigures
 from tidemill.events import JobState, RolloutState, Route, StationTime, Verdict
-from tidemill.events.lifecycle import RolloutPhase, Station
+from tidemill.events.lifecycle import ORDER, RolloutPhase, Station
 from tidemill.ids import derived_id
 from tidemill.settings import RolloutSettings
 
@@ -93,9 +93,9 @@ def withdraw(state: RolloutState, reason: str, now_ms: int) -> Next | None:
     """Back to the champion by a person's order; None once the candidate takes all traffic or the rollout has ended."""
     if state.phase not in WITHDRAWABLE:
         return None
-    moved = _move(state, now_ms, "rolled_back", f"by order: {reason}")
-    verdict = Verdict(check="order", outcome="fail", reason=reason, time_ms=now_ms)
-    return Next(msgspec.structs.replace(moved, weight=0, verdicts=(*state.verdicts, verdict)), True)
+    verdict = Verdict(check=ORDER, outcome="fail", reason=reason, time_ms=now_ms)
+    noted = msgspec.structs.replace(state, verdicts=(*state.verdicts, verdict))
+    return _rolled_back(noted, now_ms, f"by order: {reason}")
 
 
 def _pending(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
@@ -138,7 +138,7 @@ def _blind(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next |
     if state.phase == "shadow" or plan.on_inconclusive != "rollback" or not _too_long(state, plan, seen):
         return None
     reason = f"nothing could be seen of canary-{state.weight} for {plan.max_step_s:.0f} s: the store does not answer"
-    return Next(msgspec.structs.replace(_move(state, seen.now_ms, "rolled_back", reason), weight=0), True)
+    return _rolled_back(state, seen.now_ms, reason)
 
 
 def _too_long(state: RolloutState, plan: RolloutSettings, seen: Observed) -> bool:
@@ -177,9 +177,11 @@ def _back(
     state: RolloutState, check: str, reason: str, outcome: Literal["fail", "inconclusive"], seen: Observed,
     now: StepFigures, found: Comparison, alpha: float,
 ) -> Next:  # fmt: skip
-    noted = _note(state, check, reason, outcome, seen, now, found, alpha)
-    moved = _move(noted, seen.now_ms, "rolled_back", reason)
-    return Next(msgspec.structs.replace(moved, weight=0), True)
+    return _rolled_back(_note(state, check, reason, outcome, seen, now, found, alpha), seen.now_ms, reason)
+
+
+def _rolled_back(state: RolloutState, now_ms: int, reason: str) -> Next:
+    return Next(msgspec.structs.replace(_move(state, now_ms, "rolled_back", reason), weight=0), True)
 
 
 def _note(

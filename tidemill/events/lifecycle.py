@@ -29,6 +29,10 @@ class Score(Struct, frozen=True, kw_only=True):
     """None when n is 0."""
 
 
+ORDER = "order"
+"""The ``check`` of a verdict that a person gave."""
+
+
 class Verdict(Struct, frozen=True, kw_only=True):
     """One comparison and what it decided; ``figures`` holds what the decision saw."""
 

@@ -109,7 +109,7 @@ def on_texts(rate: float, min_fresh_labels: int) -> Scenario:
         settings={
             "pipelines.support.retrain.min_fresh_labels": min_fresh_labels,
             "pipelines.support.retrain.collect_deadline_s": 900,
-            "pipelines.support.retrain.steps": 400,  # real texts are harder: about six passes over the labels
+            "pipelines.support.retrain.steps": 400,  # real texts are harder: about five passes over the labels
             "pipelines.support.retrain.batch": 32,
             "pipelines.support.retrain.replay_share": 0.2,
         },
