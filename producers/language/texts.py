@@ -1,7 +1,11 @@
 """Real labelled texts (a CSV file) spoken as the `support` pipeline.
 
-A seeded share of the labels is held back: `plain` asks only about known labels, `novel` also about the held-back
-ones, which the base model has never seen. Reading the file is the only I/O; everything else is a value.
+A seeded share of the labels is held back, and of each label a share of texts is reserved: no training holds those, so
+the answers to them say what a model has understood, not what it has kept. Ways of speaking:
+    plain   reserved texts of the known labels; `long` is the same
+    novel   other texts, also of the held-back labels, which the base model has never seen
+    unseen  reserved texts, also of the held-back labels
+Reading the file is the only I/O; everything else is a value.
 """
 
 from __future__ import annotations
@@ -15,13 +19,14 @@ from random import Random
 from producers.language.support import LONG, NOVEL, PIPELINE
 from producers.language.utterance import PLAIN, Utterance
 
-TEST_SHARE = 0.1
-"""Share of each label's texts that no training corpus and no traffic holds (golden set)."""
+UNSEEN = "unseen"
+RESERVED_SHARE = 0.1
+"""Share of each label's texts that are reserved."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """Labelled texts split into known and held-back labels, each split into live and golden texts.
+    """Labelled texts split into known and held-back labels, some texts of each reserved.
 
     Rows are (text, label) in file order without duplicate texts. The split depends on rows, `hold_back` and `seed`.
     """
@@ -29,47 +34,46 @@ class TextSource:
     rows: tuple[tuple[str, str], ...]
     known: frozenset[str]
     held_back: frozenset[str]
-    golden_texts: frozenset[str]
+    reserved: frozenset[str]
     new_share: float = 0.5
 
     def training(self) -> list[Utterance]:
-        """Every known-label text outside the golden set, in file order."""
-        return [_said(*row, PLAIN) for row in self.rows if row[1] in self.known and row[0] not in self.golden_texts]
+        """Every text of the known labels that is not reserved, in file order."""
+        return [_said(*row, PLAIN) for row in self._rows(held_back=False, reserved=False)]
 
-    def golden(self, way: str = PLAIN) -> list[Utterance]:
-        """The golden texts: of the known labels (`plain`, `long`) or of the held-back ones (`novel`)."""
-        labels = self.held_back if way == NOVEL else self.known
-        return [_said(*row, way) for row in self.rows if row[1] in labels and row[0] in self.golden_texts]
-
-    def fresh(self) -> list[Utterance]:
-        """Every held-back-label text outside the golden set, in file order."""
-        return [_said(*row, NOVEL) for row in self.rows if row[1] in self.held_back and row[0] not in self.golden_texts]
+    def golden(self) -> list[Utterance]:
+        """The reserved texts of the known labels, in file order."""
+        return [_said(*row, PLAIN) for row in self._rows(held_back=False, reserved=True)]
 
     def utterance(self, way: str, rng: Random) -> Utterance:
-        """One live text. `novel` draws a held-back label with probability `new_share`; `long` speaks as `plain`."""
-        if way not in (PLAIN, LONG, NOVEL):
-            raise ValueError(f"way of speaking is {way!r}; a text file knows {PLAIN}, {LONG}, {NOVEL}")
-        new = way == NOVEL and bool(self.held_back) and rng.random() < self.new_share
-        text, label = rng.choice(self._live(new))
+        """One live text; `novel` and `unseen` draw a held-back label with probability `new_share`."""
+        if way not in (PLAIN, LONG, NOVEL, UNSEEN):
+            raise ValueError(f"way of speaking is {way!r}; a text file knows {PLAIN}, {LONG}, {NOVEL}, {UNSEEN}")
+        new = way in (NOVEL, UNSEEN) and bool(self.held_back) and rng.random() < self.new_share
+        text, label = rng.choice(self._rows(held_back=new, reserved=way != NOVEL))
         return _said(text, label, way)
 
     def generate(self, way: str, rng: Random, n: int) -> list[Utterance]:
         """`n` live texts drawn with `rng`; texts may repeat, as a file is finite."""
         return [self.utterance(way, rng) for _ in range(n)]
 
-    def _live(self, new: bool) -> list[tuple[str, str]]:
-        labels = self.held_back if new else self.known
-        return [row for row in self.rows if row[1] in labels and row[0] not in self.golden_texts]
+    def _rows(self, *, held_back: bool, reserved: bool) -> list[tuple[str, str]]:
+        labels = self.held_back if held_back else self.known
+        return [row for row in self.rows if row[1] in labels and (row[0] in self.reserved) == reserved]
 
 
 def split(
-    rows: Iterable[tuple[str, str]], hold_back: float, seed: int, new_share: float = 0.5, test_share: float = TEST_SHARE
+    rows: Iterable[tuple[str, str]],
+    hold_back: float,
+    seed: int,
+    new_share: float = 0.5,
+    reserved_share: float = RESERVED_SHARE,
 ) -> TextSource:
     """Split labelled texts. At least two known labels stay, and one is held back when `hold_back` > 0.
 
     ValueError when shares lie outside [0, 1) or the rows have fewer labels than that needs.
     """
-    for name, share in (("hold-back", hold_back), ("test share", test_share)):
+    for name, share in (("hold-back", hold_back), ("reserved share", reserved_share)):
         if not 0.0 <= share < 1.0:
             raise ValueError(f"{name} is {share}; give a share from 0 up to, but not including, 1")
     unique: dict[str, str] = {}
@@ -83,11 +87,11 @@ def split(
     rng = Random(f"texts:{seed}")
     shuffled = rng.sample(labels, len(labels))
     count = min(len(labels) - 2, max(1, round(len(labels) * hold_back))) if hold_back else 0
-    golden: set[str] = set()
+    reserved: set[str] = set()
     for label in labels:
         texts = [text for text, its in kept if its == label]
-        golden.update(rng.sample(texts, min(len(texts) - 1, max(1, round(len(texts) * test_share)))))
-    return TextSource(kept, frozenset(shuffled[count:]), frozenset(shuffled[:count]), frozenset(golden), new_share)
+        reserved.update(rng.sample(texts, min(len(texts) - 1, max(1, round(len(texts) * reserved_share)))))
+    return TextSource(kept, frozenset(shuffled[count:]), frozenset(shuffled[:count]), frozenset(reserved), new_share)
 
 
 def read_csv(

@@ -22,7 +22,7 @@ BATCH = 128
 
 
 class Answerer:
-    """A loaded model. Costs seconds to make (imports torch); not safe to share between threads."""
+    """A loaded model, on the GPU where there is one. Costs seconds to make (imports torch); for one thread only."""
 
     def __init__(self, base: Path, adapter: Path | None = None, threads: int = 1) -> None:
         """FileNotFoundError names a folder that is no model or no adapter."""
@@ -39,7 +39,8 @@ class Answerer:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-        self._model = model.eval()
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model = model.eval().to(self._device)
 
     def answers(self, prompts: Sequence[str], max_new_tokens: int = MAX_NEW_TOKENS, batch: int = BATCH) -> list[str]:
         """One answer per prompt, in order, surrounding blanks removed."""
@@ -56,7 +57,7 @@ class Answerer:
                 padding=True,
                 add_special_tokens=False,
                 return_token_type_ids=False,
-            )
+            ).to(self._device)
             with torch.inference_mode():
                 ids = self._model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
             new = ids[:, inputs["input_ids"].shape[1] :]

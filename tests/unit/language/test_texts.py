@@ -21,22 +21,28 @@ def test_labels_are_held_back_by_seed() -> None:
     assert not source.known & source.held_back
 
 
-def test_every_text_has_one_place() -> None:
+def test_no_reserved_text_is_trained_on_or_asked_as_new() -> None:
     source = split(ROWS, 0.25, seed=3)
-    parts = [source.training(), source.fresh(), source.golden(), source.golden("novel")]
-    assert sorted(said.text for part in parts for said in part) == sorted(text for text, _ in ROWS)
+    assert len(source.reserved) == 8 * 2
+    assert {said.text for said in source.golden()} < source.reserved
+    assert not source.reserved & {said.text for said in source.training() + source.generate("novel", Random(1), 400)}
     assert leaked(source.training(), source.golden()) == set()
 
 
-def test_plain_asks_only_known_labels_and_novel_both() -> None:
-    source = split(ROWS, 0.5, seed=1, new_share=0.6)
-    golden = {said.text for said in source.golden() + source.golden("novel")}
+def test_plain_asks_reserved_texts_of_known_labels() -> None:
+    source = split(ROWS, 0.5, seed=1)
     plain = source.generate("plain", Random(1), 200)
-    novel = source.generate("novel", Random(1), 400)
     assert {said.truth for said in plain} == source.known
-    assert not golden & {said.text for said in plain + novel}
-    assert 0.5 < sum(said.truth in source.held_back for said in novel) / 400 < 0.7
-    assert novel == source.generate("novel", Random(1), 400)
+    assert {said.text for said in plain} <= source.reserved
+
+
+@pytest.mark.parametrize("way", ["novel", "unseen"])
+def test_both_kinds_of_label_are_asked(way: str) -> None:
+    source = split(ROWS, 0.5, seed=1, new_share=0.6)
+    asked = source.generate(way, Random(1), 400)
+    assert 0.5 < sum(said.truth in source.held_back for said in asked) / 400 < 0.7
+    assert all((said.text in source.reserved) == (way == "unseen") for said in asked)
+    assert asked == source.generate(way, Random(1), 400)
 
 
 def test_all_new_is_possible() -> None:

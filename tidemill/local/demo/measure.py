@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from producers.traffic.traffic import Tally
@@ -14,6 +14,7 @@ from tidemill.io.clickhouse import Store
 from tidemill.local.demo import books
 from tidemill.local.demo.kills import Kill
 from tidemill.local.demo.observer import Observer
+from tidemill.local.demo.scenario import Turn
 from tidemill.local.demo.turn import Outcome
 from tidemill.settings import Settings
 
@@ -24,31 +25,43 @@ DYING_MS = 500
 """A killed gateway may take calls for an instant more; it is never back within this time."""
 
 
+Span = tuple[int, int]
+"""From a time to another, without it; epoch milliseconds."""
+
+
 def wait_for_scores(
-    store: Store, settings: Settings, outcome: Outcome, now_ms: Callable[[], int], wait: Callable[[float], object]
+    store: Store,
+    settings: Settings,
+    turn: Turn,
+    since_ms: int,
+    now_ms: Callable[[], int],
+    wait: Callable[[float], object],
 ) -> None:
-    """Wait until the new champion of a turn has been scored as often as the turn asks for, or for AFTER_WITHIN_S."""
-    pipeline = outcome.turn.pipeline
-    metric = settings.pipelines[pipeline].quality.metric
+    """Wait until calls since a time have been scored as often as the turn asks for, or for AFTER_WITHIN_S."""
+    metric = settings.pipelines[turn.pipeline].quality.metric
     waited_s = 0.0
     while waited_s < AFTER_WITHIN_S:
-        if books.quality(store, pipeline, metric, outcome.ended_ms, now_ms()).n >= outcome.turn.after_scores:
+        if books.quality(store, turn.pipeline, metric, since_ms, now_ms()).n >= turn.after_scores:
             return
         wait(1.0)
         waited_s += 1.0
 
 
+def spans_of(outcome: Outcome, since_ms: int, after_ms: int, now_ms: int) -> dict[str, Span]:
+    """Before the users' change, between it and the candidate's first client, and after a new champion took over."""
+    return {
+        "before": (since_ms, outcome.changed_ms),
+        "changed": (outcome.changed_ms, _traffic_given(outcome)),
+        "after": (after_ms, now_ms),
+    }
+
+
 def turn_figures(
-    store: Store, settings: Settings, outcome: Outcome, since_ms: int, now_ms: int, held_back: Collection[str] = ()
+    store: Store, settings: Settings, outcome: Outcome, spans: Mapping[str, Span], held_back: Collection[str] = ()
 ) -> dict[str, Any]:
     """The figures of one turn. With ``held_back`` labels also the qualities on those and on the others."""
     pipeline = outcome.turn.pipeline
     metric = settings.pipelines[pipeline].quality.metric
-    spans = {
-        "before": (since_ms, outcome.changed_ms),
-        "changed": (outcome.changed_ms, _traffic_given(outcome)),
-        "after": (outcome.ended_ms, now_ms),
-    }
     scores = {name: books.quality(store, pipeline, metric, *span) for name, span in spans.items()}
     last = outcome.rollout or outcome.job
     figures: dict[str, Any] = {

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from producers.language.texts import UNSEEN
+
 TEXTS_LIMIT_S = 25 * 60
 Ending = Literal["champion", "rejected", "rolled_back"]
 
@@ -22,6 +24,8 @@ class Turn:
     note: str
     after_freeze: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """New habits by pipeline, applied once the data set of this turn's job is frozen."""
+    afterwards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """New habits by pipeline, applied once a new champion serves; its quality is taken from then on."""
     time_limit_s: float = 1_200
     """When the demo gives up on the turn; far beyond the goal, so that a slow machine still closes the loop."""
     champion_within_s: float = 420
@@ -103,7 +107,8 @@ def on_texts(rate: float, min_fresh_labels: int) -> Scenario:
                 "questions with labels never seen before arrive",
                 time_limit_s=TEXTS_LIMIT_S,
                 champion_within_s=TEXTS_LIMIT_S,
-                after_scores=400,
+                afterwards={"support": {"way": UNSEEN}},
+                after_scores=800,
             ),
         ),
         settings={

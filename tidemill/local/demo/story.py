@@ -17,7 +17,14 @@ from tidemill.local.demo import books
 from tidemill.local.demo.folder import own_folder
 from tidemill.local.demo.goals import judge
 from tidemill.local.demo.kills import Killer
-from tidemill.local.demo.measure import call_figures, jobs_begun, turn_figures, wait_for_scores, webhooks_received
+from tidemill.local.demo.measure import (
+    call_figures,
+    jobs_begun,
+    spans_of,
+    turn_figures,
+    wait_for_scores,
+    webhooks_received,
+)
 from tidemill.local.demo.observer import Observer
 from tidemill.local.demo.overrides import with_overrides, write_settings
 from tidemill.local.demo.place import place_models
@@ -77,11 +84,14 @@ def _played(settings: Settings, play_: Play, clock: Clock, say: Say, progress: C
             since_ms = quiet_ms
             for turn in scenario.turns[: play_.turns]:
                 outcome = tell(turn, users, observer, clock, say, killer)
+                after_ms = outcome.ended_ms
                 if outcome.ending == "champion":
                     say(f"measuring {turn.pipeline}'s quality now")
-                    wait_for_scores(store, settings, outcome, clock.now_ms, pause.wait)
+                    after_ms = users.change(turn.afterwards) if turn.afterwards else after_ms
+                    wait_for_scores(store, settings, turn, after_ms, clock.now_ms, pause.wait)
+                spans = spans_of(outcome, since_ms, after_ms, clock.now_ms())
                 held_back = play_.texts.held_back if play_.texts is not None else ()
-                told.append(turn_figures(store, settings, outcome, since_ms, clock.now_ms(), held_back))
+                told.append(turn_figures(store, settings, outcome, spans, held_back))
                 since_ms = outcome.ended_ms
                 if not outcome.as_told:
                     break
@@ -140,7 +150,7 @@ def _headline(figures: Mapping[str, Any], scenario: Scenario, turns: int | None)
         "failed_calls": figures["calls"]["failed"] - figures["calls"]["failed_while_gateway_down"],
     }
     if known:
-        headline["known_loss"] = _loss(known["changed"]["quality"], known["after"]["quality"])
+        headline["known_loss"] = _loss(known["before"]["quality"], known["after"]["quality"])
     return headline
 
 

@@ -88,9 +88,7 @@ class _Shown:
 
 def tell(turn: Turn, users: Users, observer: Observer, clock: Clock, say: Say, killer: Killer) -> Outcome:
     """Let the users change, then watch until the loop has answered or the turn's time is up."""
-    changed_ms = clock.now_ms()
-    for pipeline, habits in turn.changes.items():
-        users.traffic.change(pipeline, **habits)
+    changed_ms = users.change(turn.changes)
     say(f"the users change: {turn.note}")
     alarm = observer.wait(lambda: observer.alarm(turn.pipeline, "quality", changed_ms), ALARM_WITHIN_S)
     if alarm is None:
@@ -106,9 +104,7 @@ def tell(turn: Turn, users: Users, observer: Observer, clock: Clock, say: Say, k
             return None
         shown.once(say, job.phase, f"{turn.pipeline} job {job.phase}: {job.reason}")
         if job.phase in DATA_FROZEN and turn.after_freeze and not frozen:
-            frozen.append(clock.now_ms())
-            for pipeline, habits in turn.after_freeze.items():
-                users.traffic.change(pipeline, **habits)
+            frozen.append(users.change(turn.after_freeze))
             say("the data set is frozen; the users go back to their old ways")
         rollout = observer.rollout(job.job_id)
         for kill in killer.look(job, rollout):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 from producers.traffic.habits import Habits
 from producers.traffic.traffic import Tally, Traffic
@@ -20,6 +22,7 @@ class Users:
         self.traffic = Traffic(
             url, gateway_keys(settings)[0], habits, audit_key=audit_keys(settings)[0], seed=seed, clock=clock
         )
+        self._clock = clock
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name="users", daemon=True)
@@ -35,6 +38,13 @@ class Users:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def change(self, habits: Mapping[str, Mapping[str, Any]]) -> int:
+        """New habits by pipeline, all at once; the time of the change, epoch milliseconds."""
+        at_ms = self._clock.now_ms()
+        for pipeline, changes in habits.items():
+            self.traffic.change(pipeline, **changes)
+        return at_ms
 
     def stop(self) -> None:
         """End the calls; waits for those under way. Safe to repeat."""
