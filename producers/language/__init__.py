@@ -2,7 +2,7 @@
 
 from producers.language.noise import corrupt
 from producers.language.speech import WAYS, generate, leaked, utterance
-from producers.language.texts import TextSource, read_csv
+from producers.language.texts import Speaker, TextSource, read_csv
 from producers.language.utterance import Utterance
 
-__all__ = ["WAYS", "TextSource", "Utterance", "corrupt", "generate", "leaked", "read_csv", "utterance"]
+__all__ = ["WAYS", "Speaker", "TextSource", "Utterance", "corrupt", "generate", "leaked", "read_csv", "utterance"]

@@ -39,27 +39,36 @@ class TextSource:
 
     def training(self) -> list[Utterance]:
         """Every text of the known labels that is not reserved, in file order."""
-        return [_said(*row, PLAIN) for row in self._rows(held_back=False, reserved=False)]
+        return [_said(*row, PLAIN) for row in self.of(held_back=False, reserved=False)]
 
     def golden(self) -> list[Utterance]:
         """The reserved texts of the known labels, in file order."""
-        return [_said(*row, PLAIN) for row in self._rows(held_back=False, reserved=True)]
+        return [_said(*row, PLAIN) for row in self.of(held_back=False, reserved=True)]
 
-    def utterance(self, way: str, rng: Random) -> Utterance:
-        """One live text; `novel` and `unseen` draw a held-back label with probability `new_share`."""
-        if way not in (PLAIN, LONG, NOVEL, UNSEEN):
-            raise ValueError(f"way of speaking is {way!r}; a text file knows {PLAIN}, {LONG}, {NOVEL}, {UNSEEN}")
-        new = way in (NOVEL, UNSEEN) and bool(self.held_back) and rng.random() < self.new_share
-        text, label = rng.choice(self._rows(held_back=new, reserved=way != NOVEL))
-        return _said(text, label, way)
-
-    def generate(self, way: str, rng: Random, n: int) -> list[Utterance]:
-        """`n` live texts drawn with `rng`; texts may repeat, as a file is finite."""
-        return [self.utterance(way, rng) for _ in range(n)]
-
-    def _rows(self, *, held_back: bool, reserved: bool) -> list[tuple[str, str]]:
+    def of(self, *, held_back: bool, reserved: bool) -> list[tuple[str, str]]:
+        """(text, label) of one kind, in file order."""
         labels = self.held_back if held_back else self.known
         return [row for row in self.rows if row[1] in labels and (row[0] in self.reserved) == reserved]
+
+
+class Speaker:
+    """Speaks a source's texts; none is asked again before all of its kind have been asked, as a file is finite."""
+
+    def __init__(self, source: TextSource) -> None:
+        self._source = source
+        self._left: dict[tuple[bool, bool], list[tuple[str, str]]] = {}
+
+    def utterance(self, way: str, rng: Random) -> Utterance:
+        """One live text; `novel` and `unseen` draw a held-back label with the source's `new_share`."""
+        if way not in (PLAIN, LONG, NOVEL, UNSEEN):
+            raise ValueError(f"way of speaking is {way!r}; a text file knows {PLAIN}, {LONG}, {NOVEL}, {UNSEEN}")
+        asked_new = way in (NOVEL, UNSEEN) and bool(self._source.held_back)
+        new, reserved = asked_new and rng.random() < self._source.new_share, way != NOVEL
+        left = self._left.setdefault((new, reserved), [])
+        if not left:
+            texts = self._source.of(held_back=new, reserved=reserved)
+            left += rng.sample(texts, len(texts))
+        return _said(*left.pop(), way)
 
 
 def split(

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from producers.language import leaked, read_csv
+from producers.language import Speaker, TextSource, Utterance, leaked, read_csv
 from producers.language.texts import split
 
 ROWS = [(f"question {number} about {label}", label) for label in "abcdefgh" for number in range(20)]
@@ -21,33 +21,45 @@ def test_labels_are_held_back_by_seed() -> None:
     assert not source.known & source.held_back
 
 
+def said(source: TextSource, way: str, n: int) -> list[Utterance]:
+    speaker, rng = Speaker(source), Random(1)
+    return [speaker.utterance(way, rng) for _ in range(n)]
+
+
 def test_no_reserved_text_is_trained_on_or_asked_as_new() -> None:
     source = split(ROWS, 0.25, seed=3)
     assert len(source.reserved) == 8 * 2
-    assert {said.text for said in source.golden()} < source.reserved
-    assert not source.reserved & {said.text for said in source.training() + source.generate("novel", Random(1), 400)}
+    assert {each.text for each in source.golden()} < source.reserved
+    assert not source.reserved & {each.text for each in source.training() + said(source, "novel", 400)}
     assert leaked(source.training(), source.golden()) == set()
 
 
 def test_plain_asks_reserved_texts_of_known_labels() -> None:
     source = split(ROWS, 0.5, seed=1)
-    plain = source.generate("plain", Random(1), 200)
-    assert {said.truth for said in plain} == source.known
-    assert {said.text for said in plain} <= source.reserved
+    plain = said(source, "plain", 200)
+    assert {each.truth for each in plain} == source.known
+    assert {each.text for each in plain} <= source.reserved
 
 
 @pytest.mark.parametrize("way", ["novel", "unseen"])
 def test_both_kinds_of_label_are_asked(way: str) -> None:
     source = split(ROWS, 0.5, seed=1, new_share=0.6)
-    asked = source.generate(way, Random(1), 400)
-    assert 0.5 < sum(said.truth in source.held_back for said in asked) / 400 < 0.7
-    assert all((said.text in source.reserved) == (way == "unseen") for said in asked)
-    assert asked == source.generate(way, Random(1), 400)
+    asked = said(source, way, 400)
+    assert 0.5 < sum(each.truth in source.held_back for each in asked) / 400 < 0.7
+    assert all((each.text in source.reserved) == (way == "unseen") for each in asked)
+    assert asked == said(source, way, 400)
+
+
+def test_no_text_comes_back_before_all_of_its_kind_were_asked() -> None:
+    source = split(ROWS, 0.5, seed=1, new_share=1.0)
+    fresh = len(source.of(held_back=True, reserved=False))
+    asked = [each.text for each in said(source, "novel", 2 * fresh)]
+    assert len(set(asked[:fresh])) == len(set(asked[fresh:])) == fresh
 
 
 def test_all_new_is_possible() -> None:
     source = split(ROWS, 0.5, seed=1, new_share=1.0)
-    assert {said.truth for said in source.generate("novel", Random(1), 200)} == source.held_back
+    assert {each.truth for each in said(source, "novel", 200)} == source.held_back
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
@@ -63,7 +75,7 @@ def test_too_few_labels_are_refused() -> None:
 
 def test_unknown_way_is_refused() -> None:
     with pytest.raises(ValueError, match="'words'"):
-        split(ROWS, 0.5, seed=0).utterance("words", Random(0))
+        Speaker(split(ROWS, 0.5, seed=0)).utterance("words", Random(0))
 
 
 def test_csv_with_quotes_and_repeated_texts(tmp_path: Path) -> None:

@@ -108,14 +108,18 @@ def on_texts(rate: float, min_fresh_labels: int) -> Scenario:
                 time_limit_s=TEXTS_LIMIT_S,
                 champion_within_s=TEXTS_LIMIT_S,
                 afterwards={"support": {"way": UNSEEN}},
-                after_scores=800,
+                after_scores=450,
             ),
         ),
         settings={
             "pipelines.support.retrain.min_fresh_labels": min_fresh_labels,
             "pipelines.support.retrain.collect_deadline_s": 900,
-            "pipelines.support.retrain.steps": 400,  # real texts are harder: about five passes over the labels
+            "pipelines.support.retrain.steps": 700,  # real texts are harder: three to four passes over the labels
+            "pipelines.support.retrain.rank": 32,
+            "pipelines.support.retrain.alpha": 64,
+            "pipelines.support.retrain.learning_rate": 3e-3,
             "pipelines.support.retrain.batch": 32,
             "pipelines.support.retrain.replay_share": 0.2,
+            "pipelines.support.retrain.holdout_share": 0.1,
         },
     )

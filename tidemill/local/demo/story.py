@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from producers.language import TextSource
+from producers.language import Speaker, TextSource
 from producers.traffic.habits import Habits
 from producers.traffic.story import demo_habits
 from tidemill.clock import Clock
@@ -122,9 +122,9 @@ def _habits(play_: Play) -> list[Habits]:
     texts = play_.texts
     if texts is None:
         return demo_habits()
+    speak = Speaker(texts).utterance
     return [
-        replace(each, speak=texts.utterance, label_share=1.0) if each.pipeline == "support" else each
-        for each in demo_habits()
+        replace(each, speak=speak, label_share=1.0) if each.pipeline == "support" else each for each in demo_habits()
     ]
 
 
