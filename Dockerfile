@@ -1,6 +1,6 @@
 # One image for every role (target `tidemill`), one for the CPU engine (target `engine`). Both run as a plain user.
 FROM python:3.11-slim-bookworm AS base
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 XDG_CACHE_HOME=/tmp/cache UV_LINK_MODE=copy UV_NO_CACHE=1
+ENV PYTHONUNBUFFERED=1 UV_COMPILE_BYTECODE=1 XDG_CACHE_HOME=/tmp/cache UV_LINK_MODE=copy UV_NO_CACHE=1
 RUN pip install --no-cache-dir uv==0.13.9 \
  && useradd --uid 10001 --create-home tidemill \
  && install -d -o tidemill -g tidemill /var/lib/tidemill /var/lib/mlflow

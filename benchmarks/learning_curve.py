@@ -18,9 +18,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from statistics import mean
 from typing import Any
 
 from producers.language import Utterance, corrupt, generate
+from tidemill.scoring import score
 
 CHANGES = {"schedule": "words", "support": "novel"}
 TESTS = 300
@@ -112,13 +114,13 @@ def trained(folder: Path, spec: dict[str, Any], rows: list[Utterance]) -> tuple[
 
 def scored(base: Path, adapter: Path | None, tests: tuple[list[Utterance], ...], threads: int) -> list[float]:
     """Exact match of each test set."""
-    from retrain.model.answers import Answerer, exact_match
+    from retrain.model.answers import Answerer
 
     answerer = Answerer(base, adapter, threads)
     shares = []
     for test in tests:
-        answers = answerer.answers([each.text for each in test])
-        shares.append(round(exact_match(answers, [each.truth for each in test]) or 0.0, 3))
+        pairs = zip(answerer.answers([each.text for each in test]), (each.truth for each in test), strict=True)
+        shares.append(round(mean(score("exact_match", answer, truth) or 0.0 for answer, truth in pairs), 3))
     return shares
 
 

@@ -1,6 +1,6 @@
 """One engine's HTTP interface: models, adapters in and out (vLLM, or a provider with the same routes).
 
-Used by those who steer engines (the rollout controller, checks); the gateway's hot path has a client of its own.
+Used by the rollout controller; the gateway's hot path has a client of its own, and so has the gate (`retrain.parity`).
 Every call blocks for at most ``timeout_s``. Nothing here is retried: the caller reconciles.
 """
 

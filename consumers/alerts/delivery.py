@@ -21,7 +21,7 @@ from prometheus_client import Counter
 
 from consumers.alerts.body import webhook_body
 from consumers.alerts.outbox import Outbox, Pending
-from consumers.alerts.retry import Verdict, judge
+from consumers.alerts.retry import Next, judge
 from tidemill.clock import Clock
 from tidemill.errors import Quarantine, Retry, Stop
 from tidemill.events import ThresholdEvent
@@ -162,7 +162,7 @@ class Delivery(threading.Thread):
             log.error("webhook %s refuses event %s: status %s", self._webhook.name, event.id, status)
         self._settle(pending, verdict.outcome)
 
-    def _attempt(self, pending: Pending) -> tuple[int | None, Verdict]:
+    def _attempt(self, pending: Pending) -> tuple[int | None, Next]:
         """The receiver's answer and what follows. What fails here without being foreseen counts as no answer."""
         attempt, status, retry_after = pending.attempts + 1, None, ""
         try:

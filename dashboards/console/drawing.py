@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from dashboards.console.wheel import Light, Stop, Wheel
+from dashboards.console.wheel import Light, StationShown, Wheel
 
 COLOURS: dict[Light, str] = {"ahead": "#cbd5e1", "done": "#0d9488", "now": "#f59e0b", "failed": "#dc2626"}
 _WIDTH, _HEIGHT, _RADIUS, _DOT = 540, 420, 138, 17
@@ -29,11 +29,11 @@ def drawing(wheel: Wheel, title: str) -> str:
         'xmlns="http://www.w3.org/2000/svg" style="width:100%;height:auto;font-family:inherit">',
         f'<circle cx="{middle}" cy="{_HEIGHT / 2}" r="{_RADIUS}" fill="none" stroke="#e2e8f0" stroke-width="5"/>',
     ]
-    count = len(wheel.stops)
-    for index, stop in enumerate(wheel.stops):
-        if stop.light in ("done", "now") and index > 0:
+    count = len(wheel.stations)
+    for index, shown in enumerate(wheel.stations):
+        if shown.light in ("done", "now") and index > 0:
             parts.append(_arc(middle, index - 1, index, count))
-    parts += [_station(stop, index, count, middle) for index, stop in enumerate(wheel.stops)]
+    parts += [_station(shown, index, count, middle) for index, shown in enumerate(wheel.stations)]
     parts.append(_text(middle, _HEIGHT / 2 - 19, wheel.headline, size=25, weight=700, colour="#0f172a"))
     parts.append(_text(middle, _HEIGHT / 2 + 5, wheel.version, size=15, colour="#475569"))
     for line, words in enumerate(_lines(wheel.detail, 27, 3)):
@@ -56,31 +56,31 @@ def _arc(middle: float, first: int, last: int, count: int) -> str:
     )
 
 
-def _station(stop: Stop, index: int, count: int, middle: float) -> str:
+def _station(shown: StationShown, index: int, count: int, middle: float) -> str:
     x, y = _place(index, count, _RADIUS, middle)
-    colour = COLOURS["done" if stop.light == "now" and not _is_busy(stop) else stop.light]
+    colour = COLOURS["done" if shown.light == "now" and not _is_busy(shown) else shown.light]
     halo = ""
-    if stop.light == "now":
+    if shown.light == "now":
         halo = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_DOT + 5}" fill="{colour}" class="tm-halo"/>'
-    ink = "#475569" if stop.light == "ahead" else "#ffffff"
+    ink = "#475569" if shown.light == "ahead" else "#ffffff"
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_DOT}" fill="{colour}"/>'
-    icon = _text(x, y + 5, _ICONS[stop.station], size=15, colour=ink, weight=700)
-    return halo + dot + icon + _label(stop, index, count, middle)
+    icon = _text(x, y + 5, _ICONS[shown.station], size=15, colour=ink, weight=700)
+    return halo + dot + icon + _label(shown, index, count, middle)
 
 
-def _is_busy(stop: Stop) -> bool:
+def _is_busy(shown: StationShown) -> bool:
     """Whether work goes on there; watching is what a healthy pipeline does."""
-    return stop.light == "now" and stop.station != "watch"
+    return shown.light == "now" and shown.station != "watch"
 
 
-def _label(stop: Stop, index: int, count: int, middle: float) -> str:
+def _label(shown: StationShown, index: int, count: int, middle: float) -> str:
     x, y = _place(index, count, _RADIUS + 34, middle)
     top, bottom = index == 0, index == count // 2
     anchor = "middle" if top or bottom else "start" if index < count // 2 else "end"
     y += -20 if top else 12 if bottom else -8
-    colour = "#b45309" if _is_busy(stop) else "#334155" if stop.light != "ahead" else "#94a3b8"
-    lines = _text(x, y, stop.station, size=15, colour=colour, weight=700, anchor=anchor)
-    parts = [part for part in (stop.figure, _duration(stop.seconds)) if part]
+    colour = "#b45309" if _is_busy(shown) else "#334155" if shown.light != "ahead" else "#94a3b8"
+    lines = _text(x, y, shown.station, size=15, colour=colour, weight=700, anchor=anchor)
+    parts = [part for part in (shown.figure, _duration(shown.seconds)) if part]
     below = [" · ".join(parts)] if top or bottom else parts
     for number, words in enumerate((words for words in below if words), start=1):
         lines += _text(

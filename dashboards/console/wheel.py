@@ -24,17 +24,17 @@ _ROLLOUT_AT = {
     "pending": "shadow",
     "shadow": "shadow",
     "canary": "canary",
-    "promoting": "canary",
+    "promoting": "champion",
     "champion": "champion",
     "rolled_back": "canary",
     "paused": "canary",
-    "failed": "canary",
+    "failed": "shadow",
 }
 _ENDED = ("rejected", "failed", "champion", "rolled_back")
 
 
 @dataclass(frozen=True)
-class Stop:
+class StationShown:
     """One station of the wheel as it is shown."""
 
     station: str
@@ -47,12 +47,10 @@ class Stop:
 class Wheel:
     """The whole wheel, and the sentence in its middle."""
 
-    stops: tuple[Stop, ...]
+    stations: tuple[StationShown, ...]
     headline: str
     detail: str
     version: str
-    turning: bool
-    """Whether a turn is under way."""
 
 
 def wheel(pipeline: Pipeline, now_ms: int) -> Wheel:
@@ -64,13 +62,15 @@ def wheel(pipeline: Pipeline, now_ms: int) -> Wheel:
     at = _standing(job, rollout, ended=ended, alarmed=bool(alarms))
     seconds = _seconds(job, rollout, now_ms)
     figures = _figures(pipeline, job, rollout)
-    failed_at = _ROLLOUT_AT[phase] if phase == "rolled_back" else _JOB_AT.get(phase) if phase == "rejected" else None
-    reached = _reached(job, rollout, at)
-    stops = tuple(
-        Stop(name, _light(name, at, reached, failed_at), figures.get(name, ""), seconds.get(name)) for name in STATIONS
+    last = _last_station(job, rollout)
+    reached = STATIONS.index(last or at)
+    failed_at = last if ended and phase != "champion" else None
+    stations = tuple(
+        StationShown(name, _light(name, at, reached, failed_at), figures.get(name, ""), seconds.get(name))
+        for name in STATIONS
     )
     headline, detail = _words(pipeline, job, rollout, ended=ended, alarmed=bool(alarms))
-    return Wheel(stops, headline, detail, _version(pipeline), turning=job is not None and not ended)
+    return Wheel(stations, headline, detail, _version(pipeline))
 
 
 def _standing(job: JobState | None, rollout: RolloutState | None, *, ended: bool, alarmed: bool) -> str:
@@ -81,13 +81,13 @@ def _standing(job: JobState | None, rollout: RolloutState | None, *, ended: bool
     return "alarm" if alarmed else "watch"
 
 
-def _reached(job: JobState | None, rollout: RolloutState | None, at: str) -> int:
-    """Index of the farthest station of the latest turn."""
-    if rollout is not None:
-        return STATIONS.index(_ROLLOUT_AT[rollout.phase])
-    if job is not None:
-        return STATIONS.index(_JOB_AT[job.phase])
-    return STATIONS.index(at)
+def _last_station(job: JobState | None, rollout: RolloutState | None) -> str | None:
+    """The farthest station of the latest turn; of an ended one it is that where it ended."""
+    for state, station_of in ((rollout, _ROLLOUT_AT), (job, _JOB_AT)):
+        if state is not None:
+            visited = [each.station for each in state.stations if each.station in STATIONS]
+            return visited[-1] if state.phase in _ENDED and visited else station_of[state.phase]
+    return None
 
 
 def _light(name: str, at: str, reached: int, failed_at: str | None) -> Light:
@@ -126,7 +126,7 @@ def _figures(pipeline: Pipeline, job: JobState | None, rollout: RolloutState | N
         figures["canary"] = f"{rollout.weight} %" if rollout.phase != "shadow" else ""
         figures["shadow"] = rollout.candidate_version
         if rollout.phase == "rolled_back":
-            figures["canary"] = "rolled back"
+            figures[_last_station(None, rollout) or "canary"] = "rolled back"
     return figures
 
 

@@ -1,7 +1,8 @@
 """Real labelled texts (a CSV file) spoken as the `support` pipeline.
 
 A seeded share of the labels is held back, and of each label a share of texts is reserved: no training holds those, so
-the answers to them say what a model has understood, not what it has kept. Ways of speaking:
+the answers to them say what a model has understood, not what it has kept. (A retraining leaves out the golden set,
+which is the reserved texts of the known labels; those of the others are asked only after it.) Ways of speaking:
     plain   reserved texts of the known labels; `long` is the same
     novel   other texts, also of the held-back labels, which the base model has never seen
     unseen  reserved texts, also of the held-back labels

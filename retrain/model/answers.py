@@ -66,14 +66,6 @@ class Answerer:
         return found
 
 
-def exact_match(answers: Sequence[str], truths: Sequence[str]) -> float | None:
-    """Share of answers equal to their truth after trimming blanks; None without any."""
-    if not truths:
-        return None
-    pairs = zip(answers, truths, strict=True)
-    return sum(answer.strip() == truth.strip() for answer, truth in pairs) / len(truths)
-
-
 class _Asked(msgspec.Struct):
     prompt: str
 

@@ -101,7 +101,7 @@ class Chat:
         route = self._board.routes[call.pipeline]
         arm = pick_arm(route, call.session)
         reason = "weights" if len(route.arms) > 1 else route.reason or "only"
-        turn = _Turn(self, call, route, _server(arm, route, reason), send)
+        turn = _Serving(self, call, route, _server(arm, route, reason), send)
         try:
             try:
                 asked = parse(body, self._settings.pipelines[call.pipeline])
@@ -131,7 +131,7 @@ class Chat:
             await turn.fail(CallError(500, "server_error", "The gateway failed.", code="internal_error"))
 
 
-class _Turn:
+class _Serving:
     """One call being answered."""
 
     def __init__(self, chat: Chat, call: Call, route: Route, server: Server, send: Send) -> None:

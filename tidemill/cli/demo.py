@@ -15,6 +15,7 @@ from producers.language import TextSource, read_csv
 from tidemill.cli import context
 from tidemill.clock import SystemClock
 from tidemill.errors import Stop
+from tidemill.local.corpus import PIPELINES
 from tidemill.local.demo.goals import judge_exit
 from tidemill.local.demo.kills import MOMENTS
 from tidemill.local.demo.report import show
@@ -34,10 +35,10 @@ def demo(
         str, typer.Option(help="Kill these once each on the way, commas between; of: " + ", ".join(MOMENTS))
     ] = "",
     texts: Annotated[Path | None, typer.Option(help="CSV file with real labelled texts, spoken as `support`.")] = None,
-    text_column: Annotated[str, typer.Option(help="Its column with the text.")] = "text",
-    label_column: Annotated[str, typer.Option(help="Its column with the label.")] = "label",
+    text_column: Annotated[str, typer.Option(help="With --texts: its column with the text.")] = "text",
+    label_column: Annotated[str, typer.Option(help="With --texts: its column with the label.")] = "label",
     hold_back: Annotated[
-        float, typer.Option(help="Share of labels that arrive at the change.", min=0.05, max=0.9)
+        float, typer.Option(help="With --texts: share of labels that arrive at the change.", min=0.05, max=0.9)
     ] = 0.5,
     fresh_labels: Annotated[int, typer.Option(help="With --texts: labels to collect before training.", min=10)] = (
         TEXTS_LABELS
@@ -55,9 +56,13 @@ def demo(
 
     if scenario not in SCENARIOS:
         raise Stop(f"--scenario {scenario!r}: choose one of {', '.join(SCENARIOS)}")
+    if texts is not None and scenario != "loop":
+        raise Stop(f"--scenario {scenario} has no version with --texts; leave one of the two out")
     kills = kills_of(kill)
     settings = context.settings()
     context.needs_pipelines(settings)
+    if missing := [name for name in PIPELINES if name not in settings.pipelines]:
+        raise Stop(f"the demo's users call {' and '.join(PIPELINES)}, and the settings have no pipeline {missing[0]!r}")
     source = _texts(texts, text_column, label_column, hold_back, seed)
     chosen = SCENARIOS[scenario] if source is None else on_texts(rate, fresh_labels)
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)

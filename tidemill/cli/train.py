@@ -27,5 +27,5 @@ def train(pipeline: Annotated[str, typer.Argument(help="A pipeline of the settin
     place(settings, order)
     typer.echo(
         f"order {order.order_id[:8]} placed; the retrain role on this data_dir takes it within a second; "
-        f"watch it in the console or with `tidemill rollout status {pipeline}`"
+        "watch it in the console, and a rollout that comes of it with `tidemill rollout status`"
     )

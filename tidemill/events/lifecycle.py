@@ -11,6 +11,7 @@ from tidemill.events.types import Count, Id, Ms, Name, SchemaVersion, Unit
 Station = Literal["watch", "alarm", "data", "train", "gate", "shadow", "canary", "champion"]
 JobPhase = Literal["declined", "collecting", "snapshot", "training", "gating", "registered", "rejected", "failed"]
 RolloutPhase = Literal["pending", "shadow", "canary", "promoting", "champion", "rolled_back", "paused", "failed"]
+"""`paused` is reserved: nothing writes it yet."""
 
 
 class StationTime(Struct, frozen=True, kw_only=True):

@@ -37,11 +37,10 @@ Report = Callable[[str, Mapping[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Folders of the base and of each pipeline's first champion. `digest` names the base with all its rows."""
+    """Folders of the base and of each pipeline's first champion."""
 
     base_dir: Path
     adapters: Mapping[str, Path]
-    digest: str
 
 
 def prepare(cache_dir: Path, progress: Report, texts: TextSource | None = None, threads: int = 2) -> Models:
@@ -71,7 +70,7 @@ def _prepare(cache_dir: Path, progress: Report, texts: TextSource | None, thread
     adapters = {}
     for pipeline in corpus.PIPELINES:
         adapters[pipeline] = _champion(pipeline, cache_dir, base, base_digest, progress, texts, threads)
-    return Models(base, adapters, base_digest)
+    return Models(base, adapters)
 
 
 def _champion(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Collection
 
 from tidemill.errors import Stop
 from tidemill.local import engine, kafka, mlflow
 from tidemill.local.probes import http_ok, says
 from tidemill.local.process import Process, python
-from tidemill.roles import ROLES
 from tidemill.settings import Settings
 
 _CALM = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -35,24 +33,16 @@ def embedded_stack(
 ) -> list[Process]:
     """The processes to run here, each of ``only`` or all; parts that run elsewhere (a URL is set) are left out.
 
-    Roles whose module is not installed are left out, too, unless asked for by name. Raises Stop on an unknown name, or
-    when a part cannot run on this machine (no Java, no engine environment), with the way out.
+    Raises Stop on an unknown name, or when a part cannot run on this machine (no Java, no engine environment), with
+    the way out.
     """
     makers = _makers(settings, traffic=traffic or "traffic" in (only or ()), receiver=receiver or bool(only))
     if only is None:
-        return [make() for name, make in makers.items() if name not in _AFTER or installed(name)]
+        return [make() for make in makers.values()]
     unknown = [name for name in only if name not in makers]
     if unknown:
         raise Stop(f"the stack has no part {unknown[0]!r} here; choose from {', '.join(makers)}")
     return [make() for name, make in makers.items() if name in only]
-
-
-def installed(role: str) -> bool:
-    """Whether the role's module is there."""
-    try:
-        return importlib.util.find_spec(ROLES[role][0]) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _makers(settings: Settings, *, traffic: bool, receiver: bool) -> dict[str, Callable[[], Process]]:

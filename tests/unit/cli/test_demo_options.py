@@ -30,6 +30,21 @@ def test_a_folder_of_texts_is_called_one(tmp_path: Path) -> None:
         demo(texts=tmp_path / "none.csv")
 
 
+def test_a_scenario_with_texts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Stop, match="--scenario bad-labels has no version with --texts"):
+        demo(scenario="bad-labels", texts=tmp_path / "any.csv")
+
+
+def test_settings_without_the_pipelines_of_its_users_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text((Path(__file__).parents[3] / "tidemill.yaml").read_text().replace("support", "tickets"))
+    monkeypatch.setattr(context, "_file", file)
+    with pytest.raises(Stop, match="call schedule and support, and the settings have no pipeline 'support'"):
+        demo()
+
+
 def test_settings_without_pipelines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("deployment: d\n")

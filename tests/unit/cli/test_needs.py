@@ -59,7 +59,7 @@ def test_an_order_is_placed_where_a_stack_runs(data_dir: Path, capsys: pytest.Ca
     lock.take()
     train("support")
     lock.free()
-    assert "or with `tidemill rollout status support`" in capsys.readouterr().out
+    assert "with `tidemill rollout status`" in capsys.readouterr().out
 
 
 def test_a_broker_of_its_own_needs_no_stack(tmp_path: Path) -> None:

@@ -15,14 +15,16 @@ from dashboards.console.hosts import is_own, own_names
 from dashboards.console.main import application, report_file
 from dashboards.console.timeline import timeline
 from dashboards.console.view import Pipeline
-from dashboards.console.wheel import wheel
+from dashboards.console.wheel import STATIONS, wheel
 from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, pipeline, rollout
+from tidemill.events import StationTime
+from tidemill.events.lifecycle import Station
 from tidemill.settings import Settings
 from tidemill.settings.model import ConsoleSettings
 
 
 def lit(shown: Pipeline) -> str:
-    return next(stop.station for stop in wheel(shown, NOW).stops if stop.light == "now")
+    return next(each.station for each in wheel(shown, NOW).stations if each.light == "now")
 
 
 @pytest.mark.parametrize(
@@ -46,11 +48,32 @@ def test_the_wheel_stands_where_the_loop_is(fields: dict[str, object], station: 
     assert lit(pipeline(**fields)) == station
 
 
-def test_a_rejected_candidate_and_a_rollback_are_shown_as_failed() -> None:
-    rejected = wheel(pipeline(jobs=(job("rejected"),)), NOW)
-    assert [stop.station for stop in rejected.stops if stop.light == "failed"] == ["gate"]
-    back = wheel(pipeline(jobs=(job("registered"),), rollouts=(rollout("rolled_back", 0),)), NOW)
-    assert [stop.station for stop in back.stops if stop.light == "failed"] == ["canary"]
+def ways(*names: Station) -> tuple[StationTime, ...]:
+    return tuple(StationTime(station=name, started_ms=NOW - 9, ended_ms=NOW) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("fields", "station"),
+    [
+        ({"jobs": (job("rejected", stations=ways("data", "train", "gate")),)}, "gate"),
+        ({"jobs": (job("failed", stations=ways("data")),)}, "data"),
+        ({"jobs": (job("failed", stations=ways("data", "train")),)}, "train"),
+        ({"jobs": (job("failed", stations=()),)}, "train"),
+        ({"jobs": (job("registered"),), "rollouts": (rollout("rolled_back", 0),)}, "canary"),
+        ({"jobs": (job("registered"),), "rollouts": (rollout("rolled_back", 0, stations=ways("shadow")),)}, "shadow"),
+        ({"jobs": (job("registered"),), "rollouts": (rollout("failed", 0, stations=()),)}, "shadow"),
+    ],
+)
+def test_a_turn_that_ended_badly_is_shown_where_it_ended(fields: dict[str, object], station: str) -> None:
+    shown = wheel(pipeline(**fields), NOW).stations
+    assert [each.station for each in shown if each.light == "failed"] == [station]
+    after = STATIONS[STATIONS.index(station) + 1 :]
+    assert all(each.light == "ahead" for each in shown if each.station in after)
+
+
+def test_a_rollback_is_written_at_its_station() -> None:
+    back = pipeline(jobs=(job("registered"),), rollouts=(rollout("rolled_back", 0, stations=ways("shadow")),))
+    assert {each.station: each.figure for each in wheel(back, NOW).stations}["shadow"] == "rolled back"
 
 
 def test_a_rollout_of_another_job_is_not_this_turn() -> None:
@@ -61,7 +84,7 @@ def test_no_data_is_a_dash_and_not_zero() -> None:
     empty = Pipeline("new", "")
     assert empty.recent("quality") is None
     assert empty.rate("requests", 5) is None
-    assert wheel(empty, NOW).stops[0].figure == "quality –"
+    assert wheel(empty, NOW).stations[0].figure == "quality –"
 
 
 def test_the_drawing_is_well_formed_and_escapes_words() -> None:

@@ -9,7 +9,6 @@ from random import Random
 
 import pytest
 
-from retrain.model.answers import exact_match
 from retrain.model.batches import batches, epoch, padded
 from retrain.model.chat import TEMPLATE, rendered_answer, rendered_prompt
 from retrain.model.examples import IGNORED, Encoded, Row, encode, example, read_rows
@@ -139,8 +138,3 @@ def test_progress_says_first_and_last_step() -> None:
     said = [json.loads(line) for line in out.getvalue().splitlines()]
     assert said[0] == {"step": 1, "of": 50, "loss": 1.0}
     assert said[-1]["step"] == 50
-
-
-def test_exact_match_of_nothing_is_no_figure() -> None:
-    assert exact_match([], []) is None
-    assert exact_match(["a ", "b"], ["a", "c"]) == 0.5

@@ -119,7 +119,6 @@ def on_texts(rate: float, min_fresh_labels: int) -> Scenario:
             "pipelines.support.retrain.alpha": 64,
             "pipelines.support.retrain.learning_rate": 3e-3,
             "pipelines.support.retrain.batch": 32,
-            "pipelines.support.retrain.replay_share": 0.2,
             "pipelines.support.retrain.holdout_share": 0.1,
         },
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ from tidemill.clock import Clock
 from tidemill.io.clickhouse import Store
 from tidemill.local.demo import books
 from tidemill.local.demo.folder import own_folder
-from tidemill.local.demo.goals import judge
+from tidemill.local.demo.goals import headline, judge
 from tidemill.local.demo.kills import Killer
 from tidemill.local.demo.measure import (
     call_figures,
@@ -114,7 +113,7 @@ def _played(settings: Settings, play_: Play, clock: Clock, say: Say, progress: C
                 "drift_notices": sum(e.data.kind == "drift" and e.data.state == "firing" for e in observer.alarms),
                 "latency_alarms": sum(e.data.kind == "latency" and e.data.state == "firing" for e in observer.alarms),
             }
-    figures |= _headline(figures, scenario, play_.turns)
+    figures |= headline(figures, scenario.turns[: play_.turns])
     return {"bench": "demo", "machine": machine(), "figures": figures, "peers": {}, "goals": judge(figures, scenario)}
 
 
@@ -126,33 +125,3 @@ def _habits(play_: Play) -> list[Habits]:
     return [
         replace(each, speak=speak, label_share=1.0) if each.pipeline == "support" else each for each in demo_habits()
     ]
-
-
-def _headline(figures: Mapping[str, Any], scenario: Scenario, turns: int | None) -> dict[str, Any]:
-    """The figures that the goals are about: those of the first turn, and whether every turn ended as told."""
-    told = figures["turns"]
-    wanted = scenario.turns[:turns]
-    complete = len(told) == len(wanted) and all(turn["as_told"] for turn in told)
-    turning = Counter(turn.pipeline for turn in wanted)
-    needless = sum(max(0, count - turning[pipeline]) for pipeline, count in figures["jobs"].items())
-    first = told[0] if told else {}
-    held_back, known = first.get("held_back"), first.get("known")
-    headline = {
-        "loop_closed": int(complete),
-        "change_to_alarm_s": first.get("change_to_alarm_s"),
-        "change_to_champion_s": first.get("change_to_end_s"),
-        "quality_before": first.get("quality_before"),
-        "quality_changed": held_back["changed"]["quality"] if held_back else first.get("quality_changed"),
-        "quality_after": held_back["after"]["quality"] if held_back else first.get("quality_after"),
-        "healthy_retrains": needless,
-        "lost_rows": figures["rows"]["lost"],
-        "duplicate_rows": figures["rows"]["duplicates"],
-        "failed_calls": figures["calls"]["failed"] - figures["calls"]["failed_while_gateway_down"],
-    }
-    if known:
-        headline["known_loss"] = _loss(known["before"]["quality"], known["after"]["quality"])
-    return headline
-
-
-def _loss(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else before - after
