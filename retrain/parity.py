@@ -21,6 +21,8 @@ from tidemill.settings import PipelineSettings
 
 LOW_PRIORITY = 100
 """Above the clients' 0: the engine answers everybody else first."""
+MAX_BROKEN = 3
+"""Times the engine may break while the adapter is loaded and asked; then it is the adapter's fault."""
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -39,11 +41,31 @@ class EngineRefused(Exception):
     """The engine said no; the message holds its words."""
 
 
-def compare(spec: ParitySpec) -> dict[str, Any]:
-    """How many were asked and how many answers are equal; ``problem`` when the engine does not take the adapter.
+class Comparison:
+    """Compares once; called again after each Retry, it knows how often the engine broke under the adapter."""
 
-    Raises Retry while the engine is away.
-    """
+    def __init__(self) -> None:
+        self._broken = 0
+
+    def __call__(self, spec: ParitySpec) -> dict[str, Any]:
+        """How many were asked and how many answers are equal; ``problem`` when the engine does not take the adapter,
+        or breaks under it again and again. Raises Retry while the engine is away.
+        """
+        try:
+            return compare(spec)
+        except BrokenUnderIt as error:
+            self._broken += 1
+            if self._broken < MAX_BROKEN:
+                raise
+            return {"asked": 0, "equal": 0, "problem": f"{self._broken} times with it loaded: {error}"[:500]}
+
+
+class BrokenUnderIt(Retry):
+    """The engine took the adapter and then broke, or did not answer in time."""
+
+
+def compare(spec: ParitySpec) -> dict[str, Any]:
+    """One comparison, as Comparison says. Raises Retry, BrokenUnderIt once the adapter was loaded."""
     settings = load_settings(spec.settings)
     pipeline = settings.pipelines[spec.pipeline]
     engine = settings.engines[pipeline.engine]
@@ -55,7 +77,10 @@ def compare(spec: ParitySpec) -> dict[str, Any]:
         _unload(http, name)  # a try before this one may have left it
         try:
             _post(http, "/load_lora_adapter", {"lora_name": name, "lora_path": spec.adapter_dir})
-            return _asked(http, name, pipeline, spec.samples)
+            try:
+                return _asked(http, name, pipeline, spec.samples)
+            except Retry as error:
+                raise BrokenUnderIt(str(error)) from error
         except EngineRefused as error:
             return {"asked": 0, "equal": 0, "problem": str(error)[:500]}
         finally:
@@ -111,4 +136,4 @@ def _post(http: httpx.Client, path: str, body: Mapping[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    run_work("parity", ParitySpec, compare, time.sleep)
+    run_work("parity", ParitySpec, Comparison(), time.sleep)

@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from retrain import adapter, places
 from tidemill.errors import Retry, Stop
 from tidemill.io.modes import let_engines_read, let_engines_through
+from tidemill.io.secrets import without_credentials
 from tidemill.settings import Settings
 
 ARTIFACT = "adapter"
@@ -40,12 +41,12 @@ def _mapped(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except (requests.RequestException, ConnectionError) as error:
-            raise Retry(f"MLflow does not answer: {error}") from error
+            raise Retry(without_credentials(f"MLflow does not answer: {error}")) from error
         except MlflowException as error:
             refused = error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED")
             if refused:
-                raise Stop(f"MLflow refuses: {error}") from error
-            raise Retry(f"MLflow: {error}") from error
+                raise Stop(without_credentials(f"MLflow refuses: {error}")) from error
+            raise Retry(without_credentials(f"MLflow: {error}")) from error
 
     return wrapped
 
@@ -74,7 +75,7 @@ def ensure_champion(settings: Settings, pipeline: str) -> str:
         return f"{pipeline}-v1"
     if chosen.champion != f"{pipeline}-v1":
         raise Stop(
-            f"pipelines.{pipeline}.champion is {chosen.champion!r}, but the registry at {settings.mlflow_url} holds no "
+            f"pipelines.{pipeline}.champion is {chosen.champion!r}, but the registry (mlflow.url) holds no "
             f"version of {pipeline!r}; restore the registry or start with champion: {pipeline}-v1"
         )
     folder = places.champion_dir(settings, pipeline, chosen.champion)

@@ -5,10 +5,10 @@ One round:
 2. one query for the labels that are due;
 3. scores not yet said and the offsets go out in one Kafka transaction.
 
-Exactly once: the committed offset of a partition is that of its first waiting label. Scores are keyed by call like
-their label, so after a restart all scores already said for the labels read again lie further on in the same partition:
-nothing is said before the partition was read to its end once. The transaction (offsets included) keeps a predecessor
-that still lives from writing beside us.
+Exactly once: the committed offset of a partition is that of its first waiting label. Scores go into the partition of
+their label (whose producer may have chosen it in another way than by our key), so after a restart all scores already
+said for the labels read again lie further on in it: nothing is said before the partition was read to its end once. The
+transaction (offsets included) keeps a predecessor that still lives from writing beside us.
 """
 
 from __future__ import annotations
@@ -211,11 +211,11 @@ class Scorer:
 
     def _write(self, reader: Consumer, writer: Producer, offsets: dict[int, int]) -> bool:
         """Scores and offsets in one transaction; False: nothing was written, the next round tries again."""
-        scores = [event for _, event in self._unsent]
+        scores = self._unsent
         try:
             writer.begin_transaction()
-            for event in scores:
-                writer.produce(FEEDBACK.name, encode(event), event.call_id.encode())
+            for partition, event in scores:
+                writer.produce(FEEDBACK.name, encode(event), event.call_id.encode(), partition=partition)
             moved = [TopicPartition(FEEDBACK.name, p, o) for p, o in offsets.items()]
             send_offsets(writer, moved, reader.consumer_group_metadata())
             _commit(writer)
@@ -224,7 +224,7 @@ class Scorer:
             return False
         self._unsent = []
         self._committed.update(offsets)
-        for event in scores:
+        for _, event in scores:
             self._waiting.remember(event.feedback_id)
             SCORES.labels(event.pipeline).inc()
         return True

@@ -20,7 +20,7 @@ from tidemill.settings import PipelineSettings
 MAX_ATTEMPTS = 3
 """A work whose process was killed is started again twice."""
 WORKS = ("snapshot", "train", "evaluate", "parity", "register")
-_TIMED = ("train", "evaluate")
+_TIMED = ("train", "evaluate", "parity")
 _ABSENT = WorkSeen(state="absent")
 
 

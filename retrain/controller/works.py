@@ -136,7 +136,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tags": tags,
         "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS},
         "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
-        "losses": [(line["step"], line["loss"]) for line in curve if "step" in line and "loss" in line],
+        "losses": [(line["step"], line["loss"]) for line in curve if "step" in line and line.get("loss") is not None],
     }
 
 

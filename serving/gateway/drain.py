@@ -97,6 +97,7 @@ class Drainer(threading.Thread):
             GATEWAYS.name, 0
         )  # any partition serves: the offset is the spool's, not the topic's
         self._failures, self._said = 0, ""
+        self._compared = False
         self.trouble: str | None = None
         """Why nothing is carried, where that is not just Kafka being away (the spool is there for that)."""
         self.ended_by: Stop | None = None
@@ -155,7 +156,7 @@ class Drainer(threading.Thread):
             committed = group.committed([self._slot], timeout=10)[0]
             if committed.error is not None:
                 raise KafkaException(committed.error)
-            self._spool.skip_to(committed.offset)
+            self._spool.skip_to(self._believed(group, committed.offset))
             if self._spool.pending_bytes == 0:
                 self._worked()
             while not self._done():
@@ -166,6 +167,17 @@ class Drainer(threading.Thread):
         finally:
             producer.purge()
             group.close()
+
+    def _believed(self, group: Any, in_kafka: int) -> int:
+        """Up to where the spool's records are in Kafka. Before this process has sent any, Kafka cannot have more than
+        was found here at start: a power cut took that tail, and new records stand where it stood.
+        """
+        if not self._compared and in_kafka > self._spool.recovered_end:
+            in_kafka = self._spool.recovered_end
+            lost = TopicPartition(self._slot.topic, self._slot.partition, in_kafka)
+            group.commit(offsets=[lost], asynchronous=False)
+        self._compared = True
+        return in_kafka
 
     def _carry(self, producer: Any, group: Any) -> None:
         """One transaction: the next records that can go out, and the position after them."""

@@ -75,7 +75,7 @@ class Spool:
             self._drop(list(self._segments))
             (folder / "spool.json").unlink()
             kept, self.end = _Kept(id=new_id(), position=0), 0
-        self.id, self.position, self._recovered_end = kept.id, kept.position, self.end
+        self.id, self.position, self.recovered_end = kept.id, kept.position, self.end
         self._active_start, self._fd = -1, -1
         self._appended, self._released = self._count_pending(), 0
         try:
@@ -158,12 +158,11 @@ class Spool:
 
     def skip_to(self, position: int) -> None:
         """Kafka says that everything below ``position`` is there already (a crash came before the note of it)."""
-        target = position if position <= self.end else self._recovered_end  # beyond the end: a power cut took the rest
         records, at = 0, self.position
-        while at < target and (batch := self._look(at, min(target - at, 1 << 20))[0]).position > at:
+        while at < position and (batch := self._look(at, min(position - at, 1 << 20))[0]).position > at:
             records, at = records + len(batch.payloads), batch.position
-        if target > self.position:  # not ``at``: a damaged piece may reach beyond what Kafka has
-            self.release(target, records)
+        if position > self.position:  # not ``at``: a damaged piece may reach beyond what Kafka has
+            self.release(position, records)
 
     def close(self) -> None:
         """Give the folder free for another process."""

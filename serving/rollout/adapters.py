@@ -85,10 +85,12 @@ def removable(
 def drained(model: str, route: Route, live: Collection[GatewayStatus] | None) -> bool | None:
     """Whether every live gateway applies this route (or a later one) and has no call on ``model`` in flight.
 
-    None while the live gateways are not known: nobody heard is not nobody there.
+    One that does not list the pipeline (it has other settings) serves none of its calls. None while the live gateways
+    are not known: nobody heard is not nobody there.
     """
     if live is None:
         return None
     return all(
-        status.epochs.get(route.pipeline, 0) >= route.epoch and not status.in_flight.get(model) for status in live
+        status.epochs.get(route.pipeline, route.epoch) >= route.epoch and not status.in_flight.get(model)
+        for status in live
     )

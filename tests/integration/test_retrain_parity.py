@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retrain.parity import LOW_PRIORITY, ParitySpec, compare, temporary_name
+from retrain.parity import LOW_PRIORITY, MAX_BROKEN, BrokenUnderIt, Comparison, ParitySpec, compare, temporary_name
 from retrain.work import save_settings
 from tests.integration.fake_engine import FakeEngine
 from tests.integration.retrain_world import write_settings
@@ -59,6 +59,15 @@ def test_an_engine_that_refuses_is_a_problem_and_the_adapter_goes(engine: FakeEn
 def test_an_engine_that_breaks_is_waited_for(engine: FakeEngine, tmp_path: Path) -> None:
     with pytest.raises(Retry, match="500"):
         compare(spec(tmp_path, engine.url, {"broken": "broken"}))
+    assert engine.loaded == set()
+
+
+def test_an_engine_that_breaks_under_the_adapter_every_time_is_its_problem(engine: FakeEngine, tmp_path: Path) -> None:
+    given, comparison = spec(tmp_path, engine.url, {"broken": "broken"}), Comparison()
+    for _ in range(MAX_BROKEN - 1):
+        with pytest.raises(BrokenUnderIt):
+            comparison(given)
+    assert "500" in comparison(given)["problem"]
     assert engine.loaded == set()
 
 

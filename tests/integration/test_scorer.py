@@ -61,7 +61,8 @@ class World:
                 source="client",
                 value="right",
             )
-            self.producer.produce(FEEDBACK.name, encode(event), call.encode())
+            # by no key's hash: a producer in another language may choose another partition than ours would
+            self.producer.produce(FEEDBACK.name, encode(event), call.encode(), partition=number % FEEDBACK.partitions)
         self.producer.flush(10)
 
     def answer(self, numbers: range, role: str = "client") -> None:
@@ -95,6 +96,8 @@ class World:
             if message.error() is None and message.value() != BROKEN:
                 event: Feedback = decode(message.value())
                 if event.kind == "score" and event.time_ms >= self.now_ms:
+                    number = int(event.source_feedback_id.removeprefix("label-"))
+                    assert message.partition() == number % FEEDBACK.partitions, "a score lies behind its label"
                     self.scores.append(event)
         return self.scores
 

@@ -23,6 +23,8 @@ _KINDS = {
     "list": "a list",
 }
 """What is wanted, by the first word of pydantic's error types (``int_parsing``, ``bool_type`` …)."""
+_MAY_HOLD_SECRETS = {"options", "webhooks", "url"}
+"""Settings whose values are not repeated in a message: Kafka's passwords, receivers' addresses."""
 _OF_KIND = ("_type", "_parsing", "_from_float")
 
 
@@ -61,13 +63,15 @@ def _message(error: Any, path: Path_) -> str:
         return message
     first = kind.split("_", maxsplit=1)[0]
     if first in _KINDS and kind.endswith(_OF_KIND):
-        return f"must be {_KINDS[first]} (got {_shown(error.get('input'))})"
+        return f"must be {_KINDS[first]} (got {_shown(error.get('input'), path)})"
     message = message.replace("Input should be ", "must be ", 1)
     value = error.get("input")
-    return message if isinstance(value, dict | list | BaseModel) else f"{message} (got {value!r})"
+    return message if isinstance(value, dict | list | BaseModel) else f"{message} (got {_shown(value, path)})"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, path: Path_) -> str:
+    if isinstance(value, str) and (set(path) & _MAY_HOLD_SECRETS):
+        return "a text that is not shown, as it may hold a secret"
     if isinstance(value, dict | BaseModel):
         return "settings by name"
     return "a list" if isinstance(value, list | tuple) else "nothing" if value is None else repr(value)

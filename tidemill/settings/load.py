@@ -122,7 +122,8 @@ def _apply_environment(data: dict[str, Any], environ: Mapping[str, str]) -> dict
         try:
             value = yaml.safe_load(raw)
         except yaml.YAMLError as error:
-            raise SettingsError(f"{name}={raw!r}: not a valid value: {error}") from error
+            problem = getattr(error, "problem", None) or "not valid YAML"
+            raise SettingsError(f"{name}: not a valid value: {problem}; put quotes around a text") from error
         target = data
         for part in path[:-1]:
             inner = target.setdefault(part, {})

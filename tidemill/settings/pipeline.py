@@ -140,7 +140,7 @@ class RetrainSettings(Strict):
     nice: int = Field(default=10, ge=0, le=19)
     """How far the trainer stands back for everybody else (19: most; where no core is spare it then starves)."""
     timeout_s: float = Field(default=900, gt=0)
-    """Longest training, and longest scoring by the gate, seconds; a longer one is stopped and the job has failed."""
+    """Longest training, and longest check by the gate, seconds; a longer one is stopped and the job has failed."""
 
 
 class GateSettings(Strict):

@@ -158,3 +158,19 @@ def test_an_override_of_one_pipeline_leaves_those_that_share_its_group_alone() -
         "schedule": 7,
         "support": 40,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        (GOOD, {"TIDEMILL_KAFKA__OPTIONS": "{sasl.password: @hush}"}),
+        (GOOD, {"TIDEMILL_KAFKA__OPTIONS": "sasl.password=hush"}),
+        (GOOD, {"TIDEMILL_MLFLOW__URL": "[user:hush@mlflow"}),
+        (GOOD + "kafka: {options: {sasl.password: [hush]}}\n", {}),
+        (GOOD + "alerts: {webhooks: [{name: a, url: 'hooks.example.org/hush'}]}\n", {}),
+    ],
+)
+def test_what_may_be_secret_is_in_no_message(tmp_path: Path, text: str, environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text, environ)
+    assert "hush" not in str(caught.value)

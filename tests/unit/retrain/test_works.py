@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from retrain import places
 from retrain.controller import works
 from retrain.dataset import Row
 from retrain.evaluate import EvaluateSpec, mean_score, scores, spread
@@ -20,6 +21,7 @@ from retrain.work import Refused, attempt, load_settings, save_settings
 from tests.unit.retrain.made import NOW, collecting, pipeline
 from tidemill.errors import Retry
 from tidemill.events import Score, Verdict
+from tidemill.io.secrets import without_credentials
 from tidemill.settings import Settings
 from tidemill.settings.model import EngineSettings
 
@@ -151,3 +153,17 @@ def test_orders_wait_for_the_controller(tmp_path: Path) -> None:
     file = place(settings, order)
     (file.parent / "zzz.json").write_text("not an order")
     assert [known for _, known in waiting(settings)] == [order, None]
+
+
+def test_a_loss_that_is_no_number_is_left_out_of_the_curve(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    folder = places.job_dir(settings, JOB.job_id) / "train"
+    folder.mkdir(parents=True)
+    (folder / "stdout.jsonl").write_text('{"step":1,"of":2,"loss":2.5}\n{"step":2,"of":2,"loss":null}\n')
+    spec = works.work(settings, JOB, "register", []).spec
+    assert msgspec.convert(spec, RegisterSpec).losses == [(1, 2.5)]
+
+
+def test_no_password_of_a_url_is_said() -> None:
+    said = without_credentials("API request to http://me:pass@mlflow:5000/api failed; see https://docs.example.org/@x")
+    assert said == "API request to http://mlflow:5000/api failed; see https://docs.example.org/@x"

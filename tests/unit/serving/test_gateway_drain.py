@@ -28,12 +28,17 @@ class Broker:
     def __init__(self) -> None:
         self.taken: list[bytes] = []
         self.committed_offset = -1001
+        self.moved_to: list[int] = []
 
     def produce(self, _topic: str, value: bytes, _key: bytes | None, **_: Any) -> None:
         self.taken.append(value)
 
     def committed(self, slots: list[Any], **_: Any) -> list[Any]:
         return [SimpleNamespace(error=None, offset=self.committed_offset)]
+
+    def commit(self, *, offsets: list[Any], asynchronous: bool) -> None:
+        assert not asynchronous
+        self.moved_to += [each.offset for each in offsets]
 
     def __getattr__(self, _: str) -> Callable[..., None]:
         return lambda *_, **__: None
@@ -185,3 +190,22 @@ class Readiness:
 
     def waiting(self, reason: str) -> None:
         self.said.append(reason)
+
+
+def test_records_that_a_power_cut_took_make_kafka_skip_none_of_the_new_ones(broker: Broker, tmp_path: Path) -> None:
+    broker.committed_offset = 10_000
+    spool = Spool(tmp_path, 1 << 24, new_id=lambda: "spool")
+    spool.append([record(b"x" * 20_000), record(b"two")])  # appended before Kafka could be asked
+    drainer = Drainer(Settings(), spool)
+    drainer.start()
+    assert drainer.stop(5)
+    assert broker.taken == [b"x" * 20_000, b"two"]
+    assert broker.moved_to == [0]
+
+
+def test_what_this_process_sent_is_not_taken_for_a_lost_tail(spool: Spool, broker: Broker) -> None:
+    drainer = Drainer(Settings(), spool)
+    assert drainer._believed(broker, -1001) == -1001
+    spool.append([record(b"one")])
+    assert drainer._believed(broker, spool.end) == spool.end
+    assert broker.moved_to == []

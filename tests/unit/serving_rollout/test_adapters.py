@@ -85,3 +85,9 @@ def test_drained_needs_epoch_and_no_call_in_flight() -> None:
     assert drained("schedule-v2", ROUTE, [gateway(1, in_flight={"schedule-v1": 3})])
     assert not drained("schedule-v1", ROUTE, [gateway(1, in_flight={"schedule-v1": 3})])
     assert not drained("schedule-v2", ROUTE, [gateway(0)])
+
+
+def test_a_gateway_without_the_pipeline_holds_up_nothing() -> None:
+    other = GatewayStatus(gateway_id="g", time_ms=NOW, epochs={"talk": 1}, in_flight={})
+    assert drained("schedule-v1", ROUTE, [other, gateway(1)])
+    assert not drained("schedule-v1", ROUTE, [other, gateway(0)])
