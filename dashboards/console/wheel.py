@@ -115,9 +115,9 @@ def _figures(pipeline: Pipeline, job: JobState | None, rollout: RolloutState | N
         return figures
     figures["alarm"] = f"{job.alarm_metric} {job.alarm_value:.2f}" if job.alarm_value is not None else job.alarm_metric
     figures["data"] = f"{job.fresh_labels} of {job.needed_labels} labels"
-    progress = pipeline.progress
-    if progress is not None and progress.job_id == job.job_id and progress.of:
-        figures["train"] = f"step {progress.done} of {progress.of}"
+    if steps := job.figures.get("train_steps"):
+        figures["train"] = f"{steps:.0f} steps"
+    figures |= _progress(pipeline, job)
     if job.scores:
         ours, theirs = job.scores.get("candidate/verified"), job.scores.get("champion/verified")
         if ours is not None and theirs is not None and ours.mean is not None and theirs.mean is not None:
@@ -128,6 +128,16 @@ def _figures(pipeline: Pipeline, job: JobState | None, rollout: RolloutState | N
         if rollout.phase == "rolled_back":
             figures[_last_station(None, rollout) or "canary"] = "rolled back"
     return figures
+
+
+def _progress(pipeline: Pipeline, job: JobState) -> dict[str, str]:
+    """How far the job is at the station where the progress was last told."""
+    told = pipeline.progress
+    if told is None or told.job_id != job.job_id or not told.of:
+        return {}
+    if told.phase == "collecting":
+        return {"data": f"{told.done} of {told.of} labels"} if job.phase == "collecting" else {}
+    return {"train": f"step {told.done} of {told.of}"} if told.phase == "training" else {}
 
 
 def _words(

@@ -17,7 +17,7 @@ from dashboards.console.timeline import timeline
 from dashboards.console.view import Pipeline
 from dashboards.console.wheel import STATIONS, wheel
 from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, pipeline, rollout
-from tidemill.events import StationTime
+from tidemill.events import JobProgress, StationTime
 from tidemill.events.lifecycle import Station
 from tidemill.settings import Settings
 from tidemill.settings.model import ConsoleSettings
@@ -74,6 +74,22 @@ def test_a_turn_that_ended_badly_is_shown_where_it_ended(fields: dict[str, objec
 def test_a_rollback_is_written_at_its_station() -> None:
     back = pipeline(jobs=(job("registered"),), rollouts=(rollout("rolled_back", 0, stations=ways("shadow")),))
     assert {each.station: each.figure for each in wheel(back, NOW).stations}["shadow"] == "rolled back"
+
+
+@pytest.mark.parametrize(
+    ("phase", "told", "station", "figure"),
+    [
+        ("collecting", "collecting", "data", "204 of 300 labels"),
+        ("training", "training", "train", "step 204 of 300"),
+        ("training", "collecting", "train", ""),
+        ("gating", "gating", "train", "150 steps"),
+    ],
+)
+def test_progress_is_shown_at_its_station(phase: str, told: str, station: str, figure: str) -> None:
+    far = JobProgress(job_id="j1", time_ms=NOW, pipeline="schedule", phase=told, done=204, of=300)  # type: ignore[arg-type]
+    figures = {"train_steps": 150.0} if phase == "gating" else {}
+    shown = wheel(pipeline(jobs=(job(phase, figures=figures),), progress=far), NOW)
+    assert {each.station: each.figure for each in shown.stations}[station] == figure
 
 
 def test_a_rollout_of_another_job_is_not_this_turn() -> None:
