@@ -18,11 +18,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from statistics import mean
 from typing import Any
 
 from producers.language import Utterance, corrupt, generate
-from tidemill.scoring import score
+from retrain.dataset import Row
+from retrain.evaluate import mean_score
 
 CHANGES = {"schedule": "words", "support": "novel"}
 TESTS = 300
@@ -119,8 +119,9 @@ def scored(base: Path, adapter: Path | None, tests: tuple[list[Utterance], ...],
     answerer = Answerer(base, adapter, threads)
     shares = []
     for test in tests:
-        pairs = zip(answerer.answers([each.text for each in test]), (each.truth for each in test), strict=True)
-        shares.append(round(mean(score("exact_match", answer, truth) or 0.0 for answer, truth in pairs), 3))
+        rows = [Row(prompt=each.text, completion=each.truth) for each in test]
+        answers = answerer.answers([row.prompt for row in rows])
+        shares.append(round(mean_score("exact_match", answers, rows)["mean"] or 0.0, 3))
     return shares
 
 

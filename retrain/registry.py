@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from retrain import adapter, places
-from tidemill.errors import Retry, Stop
+from tidemill.errors import Retry, Stop, without_credentials
 from tidemill.io.modes import let_engines_read, let_engines_through
-from tidemill.io.secrets import without_credentials
 from tidemill.settings import Settings
 
 ARTIFACT = "adapter"

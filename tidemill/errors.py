@@ -5,6 +5,8 @@ Every role maps foreign errors (driver, HTTP, OS) to one of these at its rim and
 
 from __future__ import annotations
 
+import re
+
 
 class TidemillError(Exception):
     """Base of every error raised on purpose by tidemill."""
@@ -35,3 +37,8 @@ class Stop(TidemillError):
 
 class SettingsError(Stop):
     """A setting is wrong; the message names the file, the line, the setting, its value and what is allowed."""
+
+
+def without_credentials(text: str) -> str:
+    """The same words without the user and password in any URL among them: for messages that are logged and kept."""
+    return re.sub(r"(?<=://)[^/\s@]+@", "", text)

@@ -21,7 +21,7 @@ from prometheus_client import Counter
 
 from consumers.alerts.body import webhook_body
 from consumers.alerts.outbox import Outbox, Pending
-from consumers.alerts.retry import Next, judge
+from consumers.alerts.retry import FollowUp, judge
 from tidemill.clock import Clock
 from tidemill.errors import Quarantine, Retry, Stop
 from tidemill.events import ThresholdEvent
@@ -151,18 +151,18 @@ class Delivery(threading.Thread):
             log.error("gave up on event %s for %s: too old", event.id, self._webhook.name)
             self._settle(pending, "gave_up")
             return
-        status, verdict = self._attempt(pending)
-        if verdict.outcome == "retry":
+        status, follow_up = self._attempt(pending)
+        if follow_up.outcome == "retry":
             self._count("retry")
-            self._outbox.postpone(pending, self._clock.monotonic_s(), verdict.after_s)
+            self._outbox.postpone(pending, self._clock.monotonic_s(), follow_up.after_s)
             self.trouble = f"webhook {self._webhook.name} answers {status or 'nothing'}; attempt {pending.attempts}"
-            log.warning("%s, next in %.1f s", self.trouble, verdict.after_s)
+            log.warning("%s, next in %.1f s", self.trouble, follow_up.after_s)
             return
-        if verdict.outcome == "refused":
+        if follow_up.outcome == "refused":
             log.error("webhook %s refuses event %s: status %s", self._webhook.name, event.id, status)
-        self._settle(pending, verdict.outcome)
+        self._settle(pending, follow_up.outcome)
 
-    def _attempt(self, pending: Pending) -> tuple[int | None, Next]:
+    def _attempt(self, pending: Pending) -> tuple[int | None, FollowUp]:
         """The receiver's answer and what follows. What fails here without being foreseen counts as no answer."""
         attempt, status, retry_after = pending.attempts + 1, None, ""
         try:

@@ -15,25 +15,25 @@ _PASSING = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
-class Next:
+class FollowUp:
     """What follows from one attempt. ``after_s`` counts for ``retry``."""
 
     outcome: Literal["delivered", "retry", "refused"]
     after_s: float = 0.0
 
 
-def judge(status: int | None, attempt: int, *, retry_after: str = "", now_ms: int = 0, jitter: float = 0.5) -> Next:
+def judge(status: int | None, attempt: int, *, retry_after: str = "", now_ms: int = 0, jitter: float = 0.5) -> FollowUp:
     """What follows from the ``attempt``-th try (from 1). ``status`` None: no answer came.
 
     2xx is done; 408, 425, 429, 5xx and silence are tried again, waiting twice as long each time (Retry-After is obeyed
     where it asks for longer); everything else, redirects too, is a refusal. ``jitter`` in [0, 1] spreads the waits.
     """
     if status is not None and 200 <= status < 300:
-        return Next("delivered")
+        return FollowUp("delivered")
     if status is not None and status not in _PASSING and status < 500:
-        return Next("refused")
+        return FollowUp("refused")
     wait = min(FIRST_S * 2.0 ** min(attempt - 1, 20), LONGEST_S) * (0.75 + 0.5 * jitter)
-    return Next("retry", max(wait, min(_asked_s(retry_after, now_ms), 3600.0)))
+    return FollowUp("retry", max(wait, min(_asked_s(retry_after, now_ms), 3600.0)))
 
 
 def _asked_s(retry_after: str, now_ms: int) -> float:

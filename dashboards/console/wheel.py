@@ -59,10 +59,12 @@ def wheel(pipeline: Pipeline, now_ms: int) -> Wheel:
     phase = rollout.phase if rollout is not None else job.phase if job is not None else ""
     ended = phase in _ENDED
     alarms = [event for event in pipeline.open_alarms if event.data.severity != "info"]
-    at = _standing(job, rollout, ended=ended, alarmed=bool(alarms))
+    last = _last_station(job, rollout)
+    at = last if last is not None and not ended else "alarm" if alarms else "watch"
     seconds = _seconds(job, rollout, now_ms)
     figures = _figures(pipeline, job, rollout)
-    last = _last_station(job, rollout)
+    if rollout is not None and last is not None and rollout.phase == "rolled_back":
+        figures[last] = "rolled back"
     reached = STATIONS.index(last or at)
     failed_at = last if ended and phase != "champion" else None
     stations = tuple(
@@ -73,20 +75,12 @@ def wheel(pipeline: Pipeline, now_ms: int) -> Wheel:
     return Wheel(stations, headline, detail, _version(pipeline))
 
 
-def _standing(job: JobState | None, rollout: RolloutState | None, *, ended: bool, alarmed: bool) -> str:
-    if rollout is not None and not ended:
-        return _ROLLOUT_AT[rollout.phase]
-    if job is not None and not ended:
-        return _JOB_AT[job.phase]
-    return "alarm" if alarmed else "watch"
-
-
 def _last_station(job: JobState | None, rollout: RolloutState | None) -> str | None:
     """The farthest station of the latest turn; of an ended one it is that where it ended."""
     for state, station_of in ((rollout, _ROLLOUT_AT), (job, _JOB_AT)):
         if state is not None:
-            visited = [each.station for each in state.stations if each.station in STATIONS]
-            return visited[-1] if state.phase in _ENDED and visited else station_of[state.phase]
+            ended = state.phase in _ENDED and state.stations
+            return state.stations[-1].station if ended else station_of[state.phase]
     return None
 
 
@@ -125,8 +119,6 @@ def _figures(pipeline: Pipeline, job: JobState | None, rollout: RolloutState | N
     if rollout is not None:
         figures["canary"] = f"{rollout.weight} %" if rollout.phase != "shadow" else ""
         figures["shadow"] = rollout.candidate_version
-        if rollout.phase == "rolled_back":
-            figures[_last_station(None, rollout) or "canary"] = "rolled back"
     return figures
 
 

@@ -59,10 +59,9 @@ class Traffic:
         """How the pipeline's users behave now."""
         return self._habits[pipeline]
 
-    def change(self, pipeline: str, **changes: object) -> int:
-        """Change the users' habits; give back the time of the change, epoch milliseconds."""
+    def change(self, pipeline: str, **changes: object) -> None:
+        """Change the users' habits."""
         self._habits[pipeline] = replace(self._habits[pipeline], **changes)  # type: ignore[arg-type]
-        return self._clock.now_ms()
 
     async def run(self) -> None:
         """Make calls until cancelled; then wait for what is under way, at most a few seconds."""

@@ -101,34 +101,34 @@ class Chat:
         route = self._board.routes[call.pipeline]
         arm = pick_arm(route, call.session)
         reason = "weights" if len(route.arms) > 1 else route.reason or "only"
-        turn = _Serving(self, call, route, _server(arm, route, reason), send)
+        serving = _Serving(self, call, route, _server(arm, route, reason), send)
         try:
             try:
                 asked = parse(body, self._settings.pipelines[call.pipeline])
             except CallError as error:
                 self._recorder.request(call, None)
-                turn.end(Ending(status="rejected", error_type=error.event_type, http_status=error.http_status))
+                serving.end(Ending(status="rejected", error_type=error.event_type, http_status=error.http_status))
                 raise
             self._recorder.request(call, asked)
             async with http.UntilGone(receive) as client:
                 try:
-                    await turn.answer(asked, arm)
+                    await serving.answer(asked, arm)
                 except asyncio.CancelledError:
-                    turn.end(CLIENT_LEFT)
+                    serving.end(CLIENT_LEFT)
                     if not client.gone:
                         raise
                 except http.ClientStalled:
-                    turn.end(CLIENT_LEFT)
+                    serving.end(CLIENT_LEFT)
         except SpoolFull as error:
             refusal = unavailable("The gateway cannot keep the call's event; it is refused.", "spool_full")
             refusal.__cause__ = error
-            await turn.fail(refusal)
+            await serving.fail(refusal)
         except CallError as error:
-            await turn.fail(error)
+            await serving.fail(error)
         except Exception as error:
             log.error("a call failed inside the gateway: %s", where(error), extra={"call_id": call.call_id})
-            turn.end(Ending(status="error", error_type="internal_error", http_status=500))
-            await turn.fail(CallError(500, "server_error", "The gateway failed.", code="internal_error"))
+            serving.end(Ending(status="error", error_type="internal_error", http_status=500))
+            await serving.fail(CallError(500, "server_error", "The gateway failed.", code="internal_error"))
 
 
 class _Serving:

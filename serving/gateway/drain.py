@@ -174,10 +174,12 @@ class Drainer(threading.Thread):
         """
         if not self._compared and in_kafka > self._spool.recovered_end:
             in_kafka = self._spool.recovered_end
-            lost = TopicPartition(self._slot.topic, self._slot.partition, in_kafka)
-            group.commit(offsets=[lost], asynchronous=False)
+            group.commit(offsets=[self._at(in_kafka)], asynchronous=False)
         self._compared = True
         return in_kafka
+
+    def _at(self, position: int) -> TopicPartition:
+        return TopicPartition(self._slot.topic, self._slot.partition, position)
 
     def _carry(self, producer: Any, group: Any) -> None:
         """One transaction: the next records that can go out, and the position after them."""
@@ -189,9 +191,8 @@ class Drainer(threading.Thread):
         for payload in batch.payloads:
             if (message := self._sound(payload)) is not None:
                 _produce(producer, message, undelivered)
-        position = TopicPartition(self._slot.topic, self._slot.partition, batch.position)
         try:
-            kafka.send_offsets(producer, [position], group)
+            kafka.send_offsets(producer, [self._at(batch.position)], group)
             producer.commit_transaction(10)
         except KafkaException as error:
             if undelivered:  # the reason; the transaction's own error says only that some messages failed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import secrets
 from pathlib import Path
 
@@ -17,11 +16,6 @@ GATEWAY_KEYS = "gateway.keys"
 GATEWAY_KEYS_VARIABLE = "TIDEMILL_GATEWAY_KEYS"
 AUDIT_KEYS = "audit.keys"
 AUDIT_KEYS_VARIABLE = "TIDEMILL_AUDIT_KEYS"
-
-
-def without_credentials(text: str) -> str:
-    """The same words without the user and password in any URL among them: for messages that are logged and kept."""
-    return re.sub(r"(?<=://)[^/\s@]+@", "", text)
 
 
 def make_secrets(settings: Settings) -> list[str]:

@@ -78,6 +78,7 @@ def test_the_engines_have_the_room_of_the_embedded_one() -> None:
         assert int(flags["max-cpu-loras"]) == 2 * engine.LIVE_ADAPTERS
         assert int(flags["max-num-seqs"]) == engine.MAX_SEQUENCES
         assert int(flags["max-lora-rank"]) == engine.adapter_rank(settings, "local")
+        assert "entrypoint" not in services[name], "the image's own server"
         assert flags["dtype"] == "float32", "the gate compares its answers with those of a float32 training"
 
 

@@ -21,6 +21,12 @@ def test_labels_are_held_back_by_seed() -> None:
     assert not source.known & source.held_back
 
 
+def test_every_text_has_one_place() -> None:
+    source = split(ROWS, 0.25, seed=3)
+    parts = [source.of(held_back=new, reserved=kept) for new in (False, True) for kept in (False, True)]
+    assert sorted(row for part in parts for row in part) == sorted(ROWS)
+
+
 def said(source: TextSource, way: str, n: int) -> list[Utterance]:
     speaker, rng = Speaker(source), Random(1)
     return [speaker.utterance(way, rng) for _ in range(n)]

@@ -21,7 +21,6 @@ from retrain.work import Refused, attempt, load_settings, save_settings
 from tests.unit.retrain.made import NOW, collecting, pipeline
 from tidemill.errors import Retry
 from tidemill.events import Score, Verdict
-from tidemill.io.secrets import without_credentials
 from tidemill.settings import Settings
 from tidemill.settings.model import EngineSettings
 
@@ -162,8 +161,3 @@ def test_a_loss_that_is_no_number_is_left_out_of_the_curve(tmp_path: Path) -> No
     (folder / "stdout.jsonl").write_text('{"step":1,"of":2,"loss":2.5}\n{"step":2,"of":2,"loss":null}\n')
     spec = works.work(settings, JOB, "register", []).spec
     assert msgspec.convert(spec, RegisterSpec).losses == [(1, 2.5)]
-
-
-def test_no_password_of_a_url_is_said() -> None:
-    said = without_credentials("API request to http://me:pass@mlflow:5000/api failed; see https://docs.example.org/@x")
-    assert said == "API request to http://mlflow:5000/api failed; see https://docs.example.org/@x"
