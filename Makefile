@@ -4,6 +4,7 @@ BIN := .venv/bin
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 SCENARIOS := loop bad-labels bad-canary
 SEEDS := 0 1 2
+BENCHES := meter sink freshness scale
 # The environments are ours: they keep their bytecode, or each of some thirty processes would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
@@ -31,7 +32,7 @@ unit: setup ## unit and property tests only
 check: setup ## lint, format, types, import direction
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy --explicit-package-bases tidemill producers streams consumers retrain serving dashboards tests deploy/setup.py
+	@$(BIN)/mypy --explicit-package-bases tidemill producers streams consumers retrain serving dashboards benchmarks tests deploy/setup.py
 	@$(BIN)/lint-imports
 
 lock: setup ## resolve the requirements anew
@@ -51,8 +52,8 @@ acceptance: setup ## every scenario with three seeds, and one loop with kills; t
 
 bench: setup ## every benchmark; they report, they do not judge
 	@$(BIN)/tidemill models
-	@for file in $(filter-out benchmarks/__init__.py,$(wildcard benchmarks/*.py)); do \
-		echo "== $$file"; nice -n 5 $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/tidemill bench $$name --page || exit 1; done
+	@nice -n 5 $(BIN)/python -m benchmarks.learning_curve
 
 clean: ## remove environments, jars, caches and the stack's data
 	rm -rf .venv .venv-engine .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

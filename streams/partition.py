@@ -10,7 +10,7 @@ import msgspec
 from streams.pipeline import Outputs, PipelineFold, PipelineState
 from streams.windows.sources import Sources
 from tidemill.codec import encode
-from tidemill.events import Partial, Progress
+from tidemill.events import Partial, Partials, Progress
 from tidemill.settings import Settings
 
 _state_decoder = msgspec.json.Decoder(PipelineState)
@@ -38,9 +38,13 @@ class PartitionFold:
     def __iter__(self) -> Iterator[PipelineFold]:
         return iter(self._folds.values())
 
-    def take(self, message: Partial | Progress) -> Outputs:
+    def take(self, message: Partial | Partials | Progress) -> Outputs:
         """Fold one message in; give back what goes out because of it."""
-        return self._apply(message) if isinstance(message, Partial) else self._follow(message)
+        if isinstance(message, Progress):
+            return self._follow(message)
+        for partial in message.partials if isinstance(message, Partials) else (message,):
+            self._apply(partial)
+        return Outputs([], [])
 
     def changed(self) -> dict[str, bytes]:
         """The states that differ from what was last given, encoded; afterwards none does."""
@@ -48,7 +52,7 @@ class PartitionFold:
         self._changed.clear()
         return states
 
-    def _apply(self, partial: Partial) -> Outputs:
+    def _apply(self, partial: Partial) -> None:
         fold = self._folds.get(partial.pipeline)
         if fold is None:
             fold = self._folds[partial.pipeline] = PipelineFold(partial.pipeline, self._settings)
@@ -58,7 +62,6 @@ class PartitionFold:
         self.misplaced.update(late=fold.windows.too_late - late, ahead=fold.windows.ahead - ahead)
         if outcome != "repeated":
             self._changed.add(partial.pipeline)
-        return Outputs([], [])
 
     def _follow(self, progress: Progress) -> Outputs:
         out = Outputs([], [])

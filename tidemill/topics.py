@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +65,8 @@ FEEDBACK = Topic(
 )
 PARTIALS = Topic(
     "monitoring.partials",
-    events.Partial | events.Progress,
-    "pipeline; none on progress messages",
+    events.Partial | events.Partials | events.Progress,
+    "none: the partition says which pipelines",
     2,
     "meter",
     "streams",
@@ -129,6 +130,13 @@ TOPICS: tuple[Topic, ...] = (
     ROUTES,
     GATEWAYS,
 )
+
+
+def partition_of(pipeline: str, partitions: int) -> int:
+    """The partition of monitoring.partials that carries a pipeline: where librdkafka puts the key, too."""
+    return zlib.crc32(pipeline.encode()) % partitions
+
+
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 LANDING: tuple[Topic, ...] = tuple(topic for topic in TOPICS if topic.table is not None)
 """Topics whose events the sink carries to ClickHouse."""

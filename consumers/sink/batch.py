@@ -79,6 +79,7 @@ def _rows(
         [message.topic() for message in messages],
         [message.partition() for message in messages],
         [message.offset() for message in messages],
+        [message.timestamp()[1] for message in messages],
     )
     arrays += [pa.array(values, ARROW[kind]) for values, kind in zip(sources, SOURCE_TYPES.values(), strict=True)]
     names = [column.name for column in landing.columns] + list(SOURCE_TYPES)

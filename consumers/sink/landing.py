@@ -59,7 +59,7 @@ def landing(topic: Topic) -> Landing:
 LANDINGS: dict[str, Landing] = {topic.name: landing(topic) for topic in LANDING}
 """By topic name."""
 
-SOURCE_TYPES: dict[str, Kind] = {"_topic": "text", "_partition": "uint32", "_offset": "uint64"}
+SOURCE_TYPES: dict[str, Kind] = {"_topic": "text", "_partition": "uint32", "_offset": "uint64", "_arrival_ms": "int64"}
 """Columns that say where a row came from."""
 
 

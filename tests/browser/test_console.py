@@ -13,12 +13,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.integration.role_process import Role
 from tests.integration.store_fixture import start_store
-from tests.ports import free_port_base
 from tests.unit.dashboards.console_pictures import alarm, job, rollout, route
 from tests.waiting import until
 from tidemill.clock import SystemClock
 from tidemill.codec import encode
 from tidemill.io.clickhouse import Store
+from tidemill.local.ports import free_port_base
 from tidemill.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port_base
 from tests.waiting import until
 from tidemill.io.kafka import ensure_topics
 from tidemill.local.plan import embedded_stack
+from tidemill.local.ports import free_port_base
 from tidemill.local.process import Children
 from tidemill.settings import Settings, load_settings
 

@@ -15,9 +15,9 @@ import pytest
 
 from tests.integration.fake_engine import FakeEngine
 from tests.integration.role_process import Role
-from tests.ports import free_port_base
 from tidemill.io import kafka
 from tidemill.io.secrets import audit_keys, gateway_keys, make_secrets
+from tidemill.local.ports import free_port_base
 from tidemill.settings import Settings, load_settings
 from tidemill.topics import Topic
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port_base
 from tests.waiting import until
 from tidemill.errors import Stop
 from tidemill.local.lifecycle import State
+from tidemill.local.ports import free_port_base
 from tidemill.local.process import Process, python
 from tidemill.local.stack import Stack
 from tidemill.local.supervisor import Supervisor

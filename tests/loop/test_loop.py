@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.ports import free_port_base
+from tidemill.local.ports import free_port_base
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 2_400

@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli import context, dashboards, demo, init, models, replay, rollout, run, status, traffic, train, up
+from tidemill.cli import (
+    bench,
+    context,
+    dashboards,
+    demo,
+    init,
+    models,
+    replay,
+    rollout,
+    run,
+    status,
+    traffic,
+    train,
+    up,
+)
 from tidemill.errors import TidemillError
 from tidemill.io.modes import keep_private
 
@@ -37,6 +51,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Start here": {"up": up.up, "demo": demo.demo, "status": status.status, "down": status.down},
     "Operate": {"train": train.train, "rollout": rollout.app},
     "Data": {"traffic": traffic.traffic, "replay": replay.replay},
+    "Measure": {"bench": bench.bench},
     "Deploy": {"init": init.init, "run": run.run, "models": models.models, "dashboards": dashboards.app},
 }
 """The commands as people meet them."""

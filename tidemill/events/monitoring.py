@@ -43,6 +43,8 @@ class Cell(Struct, frozen=True, kw_only=True):
     """Hash-bucket counts of the users' words, from the sampled requests."""
     sampled: Count = 0
     """Requests whose text features were taken (a bounded, deterministic sample)."""
+    sampled_answers: Count = 0
+    """Answers whose text features were taken."""
 
 
 class ScorePoint(Struct, frozen=True, kw_only=True):
@@ -73,6 +75,14 @@ class Partial(Struct, frozen=True, kw_only=True, tag="partial"):
     scores: tuple[ScorePoint, ...] = ()
     scores_dropped: Count = 0
     """Scores past the cap of 256 per second: they count in the cells, not in the detectors."""
+
+
+class Partials(Struct, frozen=True, kw_only=True, tag="partials"):
+    """Partials of one frozen source range, of all pipelines that share a partition: few messages, however many
+    pipelines there are."""
+
+    schema: SchemaVersion = 1
+    partials: tuple[Partial, ...]
 
 
 class PartitionProgress(Struct, frozen=True, kw_only=True):
@@ -120,6 +130,8 @@ class Window(Struct, frozen=True, kw_only=True):
     p95: float | None = None
     p99: float | None = None
     histogram: dict[int, int] | None = None
+    sample_share: Unit = 1.0
+    """Share of the calls that were looked at for this metric; below 1 where text is sampled."""
     complete: bool = True
     revision: Count = 0
     time_ms: Ms
@@ -175,6 +187,7 @@ __all__ = [
     "Cell",
     "Moments",
     "Partial",
+    "Partials",
     "PartitionProgress",
     "Progress",
     "ScorePoint",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable
 
 from tidemill.errors import Stop
 from tidemill.local.process import Process
+from tidemill.settings.model import PORTS
 
 BASE_SETTING = "local.port_base"
 BASE_VARIABLE = "TIDEMILL_LOCAL__PORT_BASE"
+_FREE_BASES = range(20_200, 31_000, 250)
 
 
 def refuse_taken(processes: Iterable[Process], port_base: int) -> None:
@@ -43,3 +46,15 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def free_port_base() -> int:
+    """A ``local.port_base`` whose every port is free now; processes that ask at the same time get different ones.
+
+    Raises Stop when there is none.
+    """
+    start = os.getpid() % len(_FREE_BASES)
+    for base in (*_FREE_BASES[start:], *_FREE_BASES[:start]):
+        if all(is_free(base + offset) for offset in PORTS.values()):
+            return base
+    raise Stop(f"no free ports for a stack from {_FREE_BASES.start} to {_FREE_BASES.stop}; end what listens there")

@@ -10,10 +10,10 @@ from threading import Thread
 import pytest
 
 from producers.traffic.traffic import Tally
-from tests.ports import free_port_base
 from tidemill.cli.traffic import counts, needs_gateway
 from tidemill.errors import Stop
 from tidemill.local.plan import embedded_stack
+from tidemill.local.ports import free_port_base
 from tidemill.settings import Settings
 from tidemill.settings.model import GatewaySettings
 

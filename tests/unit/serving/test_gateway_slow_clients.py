@@ -21,10 +21,10 @@ from serving.gateway.errors import CallError
 from serving.gateway.recorder import Recorder
 from serving.gateway.shadow import Shadows
 from serving.gateway.spool import Spool
-from tests.ports import free_port_base
 from tidemill.clock import SystemClock
 from tidemill.events import InferenceResponse
 from tidemill.ids import CompletionIds
+from tidemill.local.ports import free_port_base
 from tidemill.settings import PipelineSettings, Settings
 from tidemill.settings.model import EngineSettings, LocalSettings
 from tidemill.topics import RESPONSES

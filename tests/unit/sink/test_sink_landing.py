@@ -28,7 +28,8 @@ def described(table: str) -> list[dict[str, Any]]:
     body = re.search(rf"CREATE TABLE IF NOT EXISTS {table}\n\((.*?)\n\)", text, re.S)
     assert body is not None
     rows = []
-    for line in body[1].strip().splitlines():
+    added = re.findall(rf"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS (.*?)(?: AFTER \w+)?;", text)
+    for line in [*body[1].strip().splitlines(), *added]:
         name, rest = line.strip().rstrip(",").split(" ", 1)
         kind, _, default = re.sub(r" CODEC\(.*\)$", "", rest).partition(" DEFAULT ")
         rows.append({"name": name, "type": kind, "default_type": "DEFAULT" if default else ""})

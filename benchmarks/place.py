@@ -1,0 +1,65 @@
+"""Real parts for a benchmark: a broker, a store, on ports and in a folder of their own, gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tidemill.errors import Stop
+from tidemill.io.clickhouse import Store
+from tidemill.io.kafka import ensure_topics
+from tidemill.local.plan import embedded_stack
+from tidemill.local.ports import free_port_base
+from tidemill.local.process import Children
+from tidemill.settings import Settings, load_settings
+
+SETTINGS = Path(__file__).parents[1] / "tidemill.yaml"
+READY_WITHIN_S = 180.0
+
+
+@contextlib.contextmanager
+def place(parts: Sequence[str], overrides: Mapping[str, str] | None = None) -> Iterator[tuple[Settings, Children]]:
+    """The named parts of the embedded stack, ready, with every topic and table; and what can start more processes.
+
+    ``overrides``: settings as environment variables (``TIDEMILL_WINDOWS__SIZE_S``).
+    """
+    with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as folder:
+        moved = {
+            "TIDEMILL_DATA_DIR": folder,
+            "TIDEMILL_LOCAL__PORT_BASE": str(free_port_base()),
+            "TIDEMILL_DEPLOYMENT": "bench",
+            **(overrides or {}),
+        }
+        settings = load_settings(SETTINGS, moved)
+        children = Children({**os.environ, "TIDEMILL_SETTINGS": str(SETTINGS), **moved})
+        try:
+            for name in parts:
+                start(settings, children, name)
+            if "kafka" in parts:
+                ensure_topics(settings)
+            if "store" in parts:
+                Store(settings).migrate()
+            yield settings, children
+        finally:
+            children.close()
+
+
+def start(settings: Settings, children: Children, name: str) -> int:
+    """Start one part (``kafka``, ``store``, a role) and wait until it is ready; its process id. Raises Stop."""
+    process = embedded_stack(settings, [name])[0]
+    if process.before is not None:
+        process.before()
+    log = settings.data_dir / "logs" / f"{name}.log"
+    started = children.start(process, log)
+    end = time.monotonic() + READY_WITHIN_S
+    while process.probe is not None and (reason := process.probe()) is not None:
+        if started.poll() is not None:
+            raise Stop(f"{name} ended with code {started.returncode}: {log.read_text()[-2000:]}")
+        if time.monotonic() > end:
+            raise Stop(f"{name} is not ready within {READY_WITHIN_S:g} s: {reason}")
+        time.sleep(0.1)
+    return int(started.pid)

@@ -1,0 +1,45 @@
+"""``tidemill bench NAME``: the benchmarks, from a checkout."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tidemill.errors import Stop
+
+BENCHES = {
+    "meter": "raw events into partials, beside Faust, Quix Streams and Bytewax",
+    "sink": "raw events into ClickHouse, beside the same sink without exactly-once",
+    "freshness": "from produced to queryable, and to a threshold event",
+    "scale": "cost against traffic and series, memory over a soak",
+}
+"""What each measures. The module ``benchmarks.<name>`` has ``measure(long: bool) -> Result``."""
+
+
+def bench(
+    name: Annotated[
+        str, typer.Argument(help="One of:\n\n" + "\n\n".join(f"{name}: {does}" for name, does in BENCHES.items()))
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="More repetitions and longer soaks (20 minutes).")] = False,
+    page: Annotated[bool, typer.Option("--page", help="Write the tables into docs/performance.md too.")] = False,
+) -> None:
+    """Measure; reports and never judges: a goal that is missed is said so and the exit code stays 0.
+
+    Example: tidemill bench sink --json
+    """
+    if name not in BENCHES:
+        raise Stop(f"there is no benchmark {name!r}; choose one of {', '.join(BENCHES)}")
+    try:
+        module = importlib.import_module(f"benchmarks.{name}")
+    except ModuleNotFoundError as error:
+        raise Stop(f"benchmark {name!r} needs {error.name}, which is not installed; run it from a checkout") from error
+    result = module.measure(long=long)
+    if not as_json:
+        result.show(Console(highlight=False))
+    if page:
+        result.into_page()
+    typer.echo(result.line())
