@@ -53,8 +53,9 @@ def free_port_base() -> int:
 
     Raises Stop when there is none.
     """
-    start = os.getpid() % len(_FREE_BASES)
-    for base in (*_FREE_BASES[start:], *_FREE_BASES[:start]):
+    bases = list(_FREE_BASES)
+    start = os.getpid() % len(bases)
+    for base in bases[start:] + bases[:start]:
         if all(is_free(base + offset) for offset in PORTS.values()):
             return base
     raise Stop(f"no free ports for a stack from {_FREE_BASES.start} to {_FREE_BASES.stop}; end what listens there")
