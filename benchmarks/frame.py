@@ -18,6 +18,8 @@ from rich.table import Table as RichTable
 from tidemill.local.demo.report import machine
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+MEASURED = Path(__file__).parent / "measured"
+"""The JSON lines behind the page, one file a benchmark: what the capacity model reckons with."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Result:
             console.print(note)
 
     def into_page(self, page: Path = PAGE) -> None:
-        """Replace the benchmark's section of the page: what stands between its two marks."""
+        """Replace the benchmark's section of the page (what stands between its two marks) and keep the JSON line."""
         begin, end = f"<!-- bench:{self.bench} -->", f"<!-- /bench:{self.bench} -->"
         text = page.read_text(encoding="utf-8")
         if begin not in text or end not in text:
@@ -95,6 +97,8 @@ class Result:
         made = "\n".join([begin, "", *(self._markdown()), end])
         new = re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: made, text, flags=re.DOTALL)
         page.write_text(new, encoding="utf-8")
+        MEASURED.mkdir(exist_ok=True)
+        (MEASURED / f"{self.bench}.json").write_text(self.line() + "\n", encoding="utf-8")
 
     def _markdown(self) -> list[str]:
         said = machine()

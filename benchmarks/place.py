@@ -22,27 +22,34 @@ READY_WITHIN_S = 180.0
 
 
 @contextlib.contextmanager
-def place(parts: Sequence[str], overrides: Mapping[str, str] | None = None) -> Iterator[tuple[Settings, Children]]:
+def place(
+    parts: Sequence[str], overrides: Mapping[str, str] | None = None, *, text: str = ""
+) -> Iterator[tuple[Settings, Children]]:
     """The named parts of the embedded stack, ready, with every topic and table; and what can start more processes.
 
-    ``overrides``: settings as environment variables (``TIDEMILL_WINDOWS__SIZE_S``).
+    ``overrides``: settings as environment variables (``TIDEMILL_WINDOWS__SIZE_S``); ``text``: a settings file's, in
+    place of the demo's.
     """
     with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as folder:
+        file = SETTINGS
+        if text:
+            file = Path(folder) / "tidemill.yaml"
+            file.write_text(text, encoding="utf-8")
         moved = {
             "TIDEMILL_DATA_DIR": folder,
             "TIDEMILL_LOCAL__PORT_BASE": str(free_port_base()),
             "TIDEMILL_DEPLOYMENT": "bench",
             **(overrides or {}),
         }
-        settings = load_settings(SETTINGS, moved)
-        children = Children({**os.environ, "TIDEMILL_SETTINGS": str(SETTINGS), **moved})
+        settings = load_settings(file, moved)
+        children = Children({**os.environ, "TIDEMILL_SETTINGS": str(file), **moved})
         try:
             for name in parts:
                 start(settings, children, name)
-            if "kafka" in parts:
-                ensure_topics(settings)
-            if "store" in parts:
-                Store(settings).migrate()
+                if name == "kafka":
+                    ensure_topics(settings)
+                if name == "store":
+                    Store(settings).migrate()
             yield settings, children
         finally:
             children.close()
