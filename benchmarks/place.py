@@ -46,17 +46,16 @@ def place(
         try:
             for name in parts:
                 start(settings, children, name)
-                if name == "kafka":
-                    ensure_topics(settings)
-                if name == "store":
-                    Store(settings).migrate()
             yield settings, children
         finally:
             children.close()
 
 
 def start(settings: Settings, children: Children, name: str) -> int:
-    """Start one part (``kafka``, ``store``, a role) and wait until it is ready; its process id. Raises Stop."""
+    """Start one part (``kafka``, ``store``, a role), wait until it is ready, make its topics or tables; its process id.
+
+    Raises Stop.
+    """
     process = embedded_stack(settings, [name])[0]
     if process.before is not None:
         process.before()
@@ -69,4 +68,8 @@ def start(settings: Settings, children: Children, name: str) -> int:
         if time.monotonic() > end:
             raise Stop(f"{name} is not ready within {READY_WITHIN_S:g} s: {reason}")
         time.sleep(0.1)
+    if name == "kafka":
+        ensure_topics(settings)
+    if name == "store":
+        Store(settings).migrate()
     return int(started.pid)

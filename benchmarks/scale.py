@@ -22,6 +22,7 @@ from benchmarks.usage import cpu_s, rss_mb
 from tidemill.local.process import Children
 from tidemill.settings import Settings
 
+PARTS = ("kafka", "store")
 ROLES = ("meter", "streams", "sink")
 SECONDS = 30
 SETTLE_S = 8
@@ -71,8 +72,8 @@ def measure(*, long: bool) -> Result:
     soak = _cost(Shape("soak", 5_000, 100, 10), 1_200 if long else 120)
     heaviest = series[SERIES[-1]]
     least, most = (traffic[shape].cores["streams"] for shape in (TRAFFIC[0], TRAFFIC[-1]))
-    peak = max(max(held) for cost in (*series.values(), soak) for held in cost.rss_mb.values())
-    growth = max(_growth_mb_per_h(held) for held in soak.rss_mb.values()) if long else None
+    peak = max(max(cost.rss_mb[role]) for cost in (*series.values(), soak) for role in ROLES)
+    growth = max(_growth_mb_per_h(soak.rss_mb[role]) for role in ROLES) if long else None
     goals = [
         Goal("stage2_cpu_100x_over_1x", most / least, "", 1.3, "lower"),
         Goal("series_10k_cpu_share", heaviest.cores["streams"], "cores", 0.8, "lower"),
@@ -94,8 +95,8 @@ def measure(*, long: bool) -> Result:
 
 
 def _cost(shape: Shape, seconds: int) -> Cost:
-    with place(["kafka", "store"], text=SETTINGS) as (settings, children):
-        pids = {role: start(settings, children, role) for role in ROLES}
+    with place([], text=SETTINGS) as (settings, children):
+        pids = {name: start(settings, children, name) for name in (*PARTS, *ROLES)}
         return _watch(settings, children, pids, shape, seconds)
 
 
@@ -132,13 +133,13 @@ def _peaks(cost: Cost) -> dict[str, float]:
 
 
 def _table(title: str, found: Mapping[Shape, Cost]) -> Table:
-    columns = ("load", "events/s", "series", *(f"{r}, cores" for r in ROLES), *(f"{r}, MB" for r in ROLES))
+    columns = ("load", "events/s", "series", *(f"{r}, cores" for r in (*ROLES, *PARTS)), *(f"{r}, MB" for r in ROLES))
     rows = [
         (
             shape.name,
             f"{shape.rate:,}",
             f"{shape.series:,}",
-            *(number(cost.cores[role]) for role in ROLES),
+            *(number(cost.cores[role]) for role in (*ROLES, *PARTS)),
             *(number(max(cost.rss_mb[role])) for role in ROLES),
         )
         for shape, cost in found.items()
