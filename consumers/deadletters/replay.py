@@ -71,14 +71,11 @@ def rehearse(settings: Settings, topic: Topic, wanted: Wanted, progress: Progres
 
 def replay(settings: Settings, topic: Topic, wanted: Wanted, progress: Progress = lambda _: None) -> Tally:
     """Send back what matches and was not sent before. Blocks. Raises Retry or Stop; what was sent stays remembered."""
-    try:
-        producer = kafka.transactional_producer(settings, "tidemill-dlq", f"tidemill-dlq-{settings.deployment}")
-    except KafkaException as error:
-        raise Retry(f"Kafka opens no transactions: {error}") from error
+    sender = Sender(settings, topic)
     tally = Tally()
     done = remembered(settings, topic, progress)
     for batch in batches(sendable(letters(settings, topic, wanted, progress), done, tally)):
-        refused = Sender(producer, topic).send(batch)
+        refused = sender.send(batch)
         tally.too_large += [letter.id for letter in refused]
         _note(tally, [letter for letter in batch if letter not in refused])
     return tally
@@ -113,10 +110,11 @@ def _note(tally: Tally, sent: list[Found]) -> None:
 
 
 class Sender:
-    """Sends batches back to one topic through one transactional producer."""
+    """Sends batches back to one topic. Starting it fences the one before. Raises Retry where Kafka is away."""
 
-    def __init__(self, producer: Any, topic: Topic) -> None:
-        self._producer, self._topic = producer, topic
+    def __init__(self, settings: Settings, topic: Topic) -> None:
+        self._settings, self._topic = settings, topic
+        self._producer = self._start()
 
     def send(self, batch: list[Found]) -> list[Found]:
         """Commit the batch; give back the letters that the topic does not take. Raises Retry, Stop."""
@@ -131,53 +129,57 @@ class Sender:
 
     def _attempt(self, batch: list[Found]) -> list[Found]:
         """One transaction; where some letters are too large it is undone and they are given back."""
-        too_large: list[Found] = []
+        failed: list[tuple[Found | None, KafkaError]] = []
         try:
             self._producer.begin_transaction()
             for letter in batch:
-                self._produce(letter, too_large)
+                self._produce(
+                    letter, failed, topic=self._topic.name, value=letter.value, key=letter.key, headers=letter.own
+                )
             for partition, value in marker(batch).items():
-                self._producer.produce(self._topic.dlq, value=value, headers=[(REPLAYED, b"1")], partition=partition)
-            if not too_large:
+                headers = [(REPLAYED, b"1")]
+                self._produce(None, failed, topic=self._topic.dlq, value=value, headers=headers, partition=partition)
+            while len(self._producer) and not failed:  # after a failure the others get no answer before the abort
+                self._producer.poll(0.1)
+            if not failed:
                 self._producer.commit_transaction(COMMIT_S)
                 return []
         except KafkaException as error:
-            if not error.args[0].txn_requires_abort():
-                raise _trouble(error) from error
-            if not too_large:
-                self._undo()
-                raise _trouble(error) from error
-        self._undo()
+            raise _trouble(error.args[0]) from error
+        too_large = [letter for letter, error in failed if letter and error.code() == KafkaError.MSG_SIZE_TOO_LARGE]
+        if not too_large:
+            raise _trouble(failed[0][1])
+        self._producer.purge()
+        self._producer = self._start()  # ends the open transaction; to abort it may wait for ever for the other answers
         return too_large
 
-    def _produce(self, letter: Found, too_large: list[Found]) -> None:
+    def _produce(self, letter: Found | None, failed: list[tuple[Found | None, KafkaError]], **sent: Any) -> None:
         def note(error: KafkaError | None, _message: Message) -> None:
-            if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                too_large.append(letter)
+            if error is not None:
+                failed.append((letter, error))
 
         while True:
             try:
-                self._producer.produce(
-                    self._topic.name, value=letter.value, key=letter.key, headers=letter.own or None, on_delivery=note
-                )
+                self._producer.produce(**sent, on_delivery=note)
                 return
             except BufferError:
                 self._producer.poll(0.1)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                     raise
-                too_large.append(letter)
+                failed.append((letter, error.args[0]))
                 return
 
-    def _undo(self) -> None:
+    def _start(self) -> Any:
         try:
-            self._producer.abort_transaction(COMMIT_S)
+            return kafka.transactional_producer(
+                self._settings, "tidemill-dlq", f"tidemill-dlq-{self._settings.deployment}"
+            )
         except KafkaException as error:
-            raise _trouble(error) from error
+            raise Retry(f"Kafka opens no transactions: {error.args[0]}; run the command again") from error
 
 
-def _trouble(error: KafkaException) -> Retry | Stop:
-    cause = error.args[0]
+def _trouble(cause: KafkaError) -> Retry | Stop:
     if cause.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
         return Stop("another `tidemill dlq replay` took over; it goes on from what this one has sent")
     return Retry(f"Kafka did not take the letters: {cause}; run the command again: what was sent is remembered")
