@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import msgspec
-from confluent_kafka import Message
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from consumers.deadletters.bury import as_bytes, own_headers
-from tidemill.io.kafka import TIMEOUT_S, follower, read_to_end
+from tidemill.errors import Retry
+from tidemill.io.kafka import TIMEOUT_S, follower, partition_count, read_to_end
 from tidemill.io.letters import OURS, Header, split
 from tidemill.settings import Settings
 from tidemill.topics import Topic
@@ -183,13 +184,18 @@ def remembered(settings: Settings, topic: Topic, progress: Progress = lambda _: 
     return found
 
 
-def size(settings: Settings, topics: Sequence[Topic]) -> int:
-    """Offsets that the topics' dead letters span: what a scan passes. Raises Retry when Kafka is away."""
-    total = 0
-    for topic in topics:
-        reader = follower(settings, "tidemill-dlq", replace(topic, name=topic.dlq))
-        for place in reader.assignment():
-            low, high = reader.get_watermark_offsets(place, timeout=TIMEOUT_S)
-            total += high - low
+def sizes(settings: Settings, topics: Sequence[Topic]) -> dict[Topic, int]:
+    """Topics with dead letters, and how many offsets those span: what a scan passes. Raises Retry: Kafka is away."""
+    reader = follower(settings, "tidemill-dlq", replace(topics[0], name=topics[0].dlq))
+    try:
+        return {topic: span for topic in topics if (span := _span(reader, topic))}
+    except KafkaException as error:
+        raise Retry(f"Kafka does not say what the dead letters span: {error.args[0]}") from error
+    finally:
         reader.close()
-    return total
+
+
+def _span(reader: Consumer, topic: Topic) -> int:
+    places = [TopicPartition(topic.dlq, partition) for partition in range(partition_count(reader, topic.dlq))]
+    ends = [reader.get_watermark_offsets(place, timeout=TIMEOUT_S) for place in places]
+    return sum(high - low for low, high in ends)

@@ -134,7 +134,7 @@ def test_what_was_refused_is_listed_shown_sent_back_once_and_dropped(deployment:
 
     asked = tidemill(deployment, "replay")
     assert asked.exit_code == 1 and "add --yes" in str(asked.exception)
-    assert said(tidemill(deployment, "replay", "--dry-run", "--json"))["topics"][1]["sent"] == len(SENT)
+    assert said(tidemill(deployment, "replay", "--dry-run", "--json"))["topics"][0]["sent"] == len(SENT)
     assert len(messages(deployment, RESPONSES)) == len(SENT)
     done = tidemill(deployment, "replay", "--yes")
     assert done.stdout == f"{RESPONSES.name}: {len(SENT)} sent back and acknowledged\n"
@@ -179,6 +179,7 @@ def test_killed_between_send_and_remember_every_message_goes_back_once(deploymen
         "class Dying:\n"
         "    commits = 0\n"
         "    def __init__(self, *given): self.inner = made(*given)\n"
+        "    def __len__(self): return len(self.inner)\n"
         "    def __getattr__(self, name): return getattr(self.inner, name)\n"
         "    def commit_transaction(self, *given):\n"
         "        Dying.commits += 1\n"

@@ -194,25 +194,25 @@ def _wanted(reason: str, stage: str, since: str, until: str, partition: int | No
 
 @contextmanager
 def _work(topic: str, passes: int = 1) -> Iterator[tuple[Settings, list[Topic], Callable[[int], None]]]:
-    """Settings, the topics meant, and a progress bar over so many passes through their letters. Raises Stop, Retry."""
+    """Settings, the topics meant that hold anything, and what to tell how many records were passed (progress bar)."""
     from confluent_kafka import KafkaException
 
-    from consumers.deadletters.reading import size
+    from consumers.deadletters.reading import sizes
 
-    topics = _topics(topic)
-    settings = context.settings()
+    meant = _topics(topic)
+    settings = context.quiet(context.settings())
     context.needs_stack(settings)
-    settings = context.quiet(settings)
     try:
-        total = size(settings, topics) * passes
+        found = sizes(settings, meant)
     except Retry as error:
         if isinstance(error.__cause__, KafkaException):
             raise context.no_kafka(settings) from error
         raise
+    total = sum(found.values()) * passes
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not total) as bar:
         task = bar.add_task("dead letters", total=total)
-        yield settings, topics, lambda more: bar.advance(task, more)
+        yield settings, list(found), lambda more: bar.advance(task, more)
 
 
 def _topics(name: str) -> list[Topic]:
