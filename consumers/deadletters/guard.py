@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumers.deadletters.bury import Rejected
 from consumers.deadletters.limits import HOUR_MS, LEAST, Share, breach, past_of
-from consumers.deadletters.reading import Found
+from consumers.deadletters.reading import Found, quiet_reader
 from tidemill.clock import Clock
 from tidemill.errors import Retry, Stop
-from tidemill.io.kafka import TIMEOUT_S, follower, read_to_end
+from tidemill.io.kafka import TIMEOUT_S, partition_count, read_to_end
 from tidemill.io.ranges import Range
 from tidemill.settings import Settings
 from tidemill.topics import BY_NAME, Topic
 
+CLIENT = "sink-limits"
 RECOUNT_S = 60.0
 
 
@@ -74,11 +74,14 @@ class Guard:
     def _from_letters(self, span: Range) -> Share:
         """The share up to this range, from the newest letters."""
         topic = BY_NAME[span.topic]
-        reader = _reader(self._settings, topic)
+        reader = quiet_reader(self._settings, CLIENT, topic)
         try:
-            ends = [(place, reader.get_watermark_offsets(place, timeout=TIMEOUT_S)) for place in reader.assignment()]
             start = reader.get_watermark_offsets(TopicPartition(span.topic, span.partition), timeout=TIMEOUT_S)[0]
-            reader.assign([TopicPartition(p.topic, p.partition, max(low, high - LEAST)) for p, (low, high) in ends])
+            newest = []
+            for place in _places(reader, topic):
+                low, high = reader.get_watermark_offsets(place, timeout=TIMEOUT_S)
+                newest.append(TopicPartition(place.topic, place.partition, max(low, high - LEAST)))
+            reader.assign(newest)
             places = [Found(span.topic, message).place for message in read_to_end(reader)]
         except KafkaException as error:
             raise Retry(f"Kafka does not say what is in {topic.dlq}: {error}") from error
@@ -97,10 +100,10 @@ class Guard:
 
     def _counted(self, topic: Topic) -> int:
         """Records that the dead-letter topic got within the last hour and still has."""
-        reader = _reader(self._settings, topic)
+        reader = quiet_reader(self._settings, CLIENT, topic)
         try:
             since = self._clock.now_ms() - HOUR_MS
-            asked = [TopicPartition(place.topic, place.partition, since) for place in reader.assignment()]
+            asked = [TopicPartition(place.topic, place.partition, since) for place in _places(reader, topic)]
             total = 0
             for place in reader.offsets_for_times(asked, timeout=TIMEOUT_S):
                 if place.offset >= 0:
@@ -112,5 +115,5 @@ class Guard:
             reader.close()
 
 
-def _reader(settings: Settings, topic: Topic) -> Consumer:
-    return follower(settings, "sink-limits", replace(topic, name=topic.dlq))
+def _places(reader: Consumer, topic: Topic) -> list[TopicPartition]:
+    return [TopicPartition(topic.dlq, partition) for partition in range(partition_count(reader, topic.dlq))]
