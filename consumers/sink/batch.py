@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from confluent_kafka import Message
 
-from consumers.deadletters.bury import Rejected
+from consumers.deadletters import Rejected
 from consumers.sink.columns import ARROW, REFUSALS
 from consumers.sink.landing import SOURCE_TYPES, Landing
 from tidemill.codec import Decoder

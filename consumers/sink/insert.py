@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consumers.deadletters.bury import Rejected
+from consumers.deadletters import Rejected
 from consumers.sink.batch import Block
 from tidemill.errors import Retry
 from tidemill.io.clickhouse import Store, StoreError

@@ -17,7 +17,7 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge
 
-from consumers.deadletters.bury import DeadLetters, Rejected
+from consumers.deadletters import DeadLetters, Rejected
 from consumers.deadletters.guard import Guard
 from consumers.sink.batch import prepare
 from consumers.sink.insert import Abandoned, Inserter, Landed
