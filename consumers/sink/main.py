@@ -1,7 +1,7 @@
 """The sink process: Kafka's landing topics into ClickHouse's tables.
 
 For each frozen range (its intent is committed):
-1. decode strictly and build rows; what fits no row is set aside;
+1. decode strictly and build rows; what fits no row is set aside; where that is too much, stop (``dead_letters``);
 2. insert each block under the range's token, again and again until the store has it;
 3. send what was set aside to the dead letters;
 4. done: the next commit moves the offset.
@@ -11,11 +11,14 @@ A crash anywhere replays the very same range: the store knows its tokens, and a 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from prometheus_client import Counter, Gauge
 
 from consumers.deadletters import DeadLetters, Rejected
+from consumers.deadletters.guard import Guard
 from consumers.sink.batch import prepare
 from consumers.sink.insert import Abandoned, Inserter, Landed
 from consumers.sink.landing import LANDINGS, check
@@ -39,7 +42,7 @@ PENDING = Gauge("tidemill_sink_pending_seconds", "age of the oldest range not ye
 
 
 def run(settings: Settings) -> None:
-    """Carry rows until SIGTERM. Blocks. Raises Stop when a table does not fit the events."""
+    """Carry rows until SIGTERM. Blocks. Raises Stop when a table does not fit the events, or too much is refused."""
     with Service(settings, "sink") as service:
         store = Store(settings)
         while not service.stopping:
@@ -78,6 +81,7 @@ class Sink:
             settings, "sink", GROUP, list(LANDINGS), MAX_ROWS, MAX_WAIT_S, stopping=lambda: service.stopping
         )
         self._letters = DeadLetters(settings, "sink-deadletters")
+        self._guard = Guard(settings, service.clock)
         self._inserter = Inserter(store, self._wait)
         self._working: Range | None = None
         PENDING.set_function(self._ranges.oldest_open_s)
@@ -106,6 +110,7 @@ class Sink:
     def _land(self, span: Range) -> None:
         self._still_ours()
         blocks, rejected = prepare(span, LANDINGS[span.topic], self._decoders[span.topic])
+        self._ask(partial(self._guard.check, span, tuple(rejected)))
         for block in blocks:
             self._still_ours()
             landed = self._inserter.insert(block)
@@ -114,7 +119,16 @@ class Sink:
             ROWS.labels(block.table).inc(landed.rows)
         if rejected:
             self._bury(span, rejected)
+        self._ask(partial(self._guard.note, span, len(rejected)))
         self._ranges.done(span)
+
+    def _ask(self, question: Callable[[], None]) -> None:
+        """Ask what needs Kafka's answer until there is one. Raises Stop where a limit of the dead letters is passed."""
+        while True:
+            try:
+                return question()
+            except Retry as error:
+                self._wait(str(error), error.after_s)
 
     def _settle(self, span: Range, landed: Landed) -> None:
         """Where a result that is not certain is to be made certain (healing by count)."""

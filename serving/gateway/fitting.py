@@ -11,6 +11,7 @@ import msgspec
 from serving.gateway.drain import Envelope, limit, size
 from tidemill.codec import encode
 from tidemill.events import InferenceRequest, InferenceResponse
+from tidemill.io.letters import Refusal
 from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES
 
 KEY_BYTES = 128
@@ -41,11 +42,7 @@ def dead_letter(raw: bytes, body: Mapping[str, Any], reason: str, *, whole: bool
     Otherwise (and where the body is too large) what goes is the id, if it has the shape of ours, the names of the
     fields that are ``known``, the body's size in bytes and the reason.
     """
-    headers = (
-        ("__connect.errors.topic", FEEDBACK.name.encode()),
-        ("__connect.errors.stage", b"attribution"),
-        ("__connect.errors.exception.message", reason.encode()),
-    )
+    headers = tuple(Refusal(FEEDBACK.name, "gateway", "attribution", reason).headers())
     kept = Envelope(FEEDBACK.dlq, "", raw, headers)
     if whole and size(kept) <= limit(kept.topic):
         return kept

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from consumers.deadletters import STUB_BYTES
+from consumers.deadletters.bury import STUB_BYTES
 from tests.integration.role_process import Role, environment_of
 from tests.integration.store_fixture import StoreProcess, start_store
 from tests.unit.sink.samples import full, least

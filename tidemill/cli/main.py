@@ -14,6 +14,7 @@ from tidemill.cli import (
     context,
     dashboards,
     demo,
+    dlq,
     init,
     models,
     replay,
@@ -49,7 +50,7 @@ def options(
 
 PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Start here": {"up": up.up, "demo": demo.demo, "status": status.status, "down": status.down},
-    "Operate": {"train": train.train, "rollout": rollout.app},
+    "Operate": {"train": train.train, "rollout": rollout.app, "dlq": dlq.app},
     "Data": {"traffic": traffic.traffic, "replay": replay.replay},
     "Measure": {"bench": bench.bench},
     "Deploy": {"init": init.init, "run": run.run, "models": models.models, "dashboards": dashboards.app},

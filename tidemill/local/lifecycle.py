@@ -73,6 +73,12 @@ def ended(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
 
 
+def why_ended(code: int, last_line: str) -> str:
+    """How a process ended, with what it said of it on purpose (``tidemill: …``) as its last words."""
+    said = last_line.removeprefix("tidemill: ")
+    return f"{ended(code)}: {said}" if code > 0 and said != last_line else ended(code)
+
+
 def hopeless(name: str, failures: int, code: int | None, last_line: str, log: str) -> str | None:
     """Why to give up a start; None: go on."""
     if failures < HOPELESS_FAILURES:

@@ -214,7 +214,7 @@ class Supervisor:
             if unit.process.once and unit.exit_code == 0:
                 self._ready(unit, now_s)
             else:
-                self._failed(unit, lifecycle.ended(unit.exit_code), now_s)
+                self._failed(unit, lifecycle.why_ended(unit.exit_code, logfile.last_line(unit.log)), now_s)
         elif unit.asked is not None and unit.asked.done():
             waits_for = unit.asked.result() if unit.asked.exception() is None else str(unit.asked.exception())
             unit.asked = None

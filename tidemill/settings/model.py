@@ -183,6 +183,15 @@ class AlertSettings(Strict):
     """How long a dead receiver is retried."""
 
 
+class DeadLetterSettings(Strict):
+    """How much the sink sends to the dead letters before it stops, so that a bad deploy drains no topic."""
+
+    max_share: float = Field(default=0.5, gt=0, le=1)
+    """The sink stops when a larger share of a partition's last 1,000 or more messages is refused; 1: never."""
+    max_per_hour: int = Field(default=100_000, ge=1)
+    """The sink stops when a topic would get more dead letters than this within an hour."""
+
+
 class Settings(Strict):
     """Everything one deployment needs to know."""
 
@@ -203,6 +212,7 @@ class Settings(Strict):
     console: ConsoleSettings = ConsoleSettings()
     windows: WindowSettings = WindowSettings()
     alerts: AlertSettings = AlertSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     pipelines: dict[str, PipelineSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")

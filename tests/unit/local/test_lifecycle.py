@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tidemill.errors import Stop
-from tidemill.local.lifecycle import LONGEST_BACKOFF_S, backoff_s, ended, hopeless, levels, missing
+from tidemill.local.lifecycle import LONGEST_BACKOFF_S, backoff_s, ended, hopeless, levels, missing, why_ended
 from tidemill.local.process import Process
 
 
@@ -59,3 +59,9 @@ def test_hopeless_only_after_several_failures() -> None:
         "sink does not start: tried 5 times, last time it ended with code 1: boom (log: x.log)"
     )
     assert "was killed by signal 9" in (hopeless("sink", 5, -9, "", "x.log") or "")
+
+
+def test_a_process_that_ends_on_purpose_says_why_in_the_status() -> None:
+    assert why_ended(1, "tidemill: too much is refused") == "ended with code 1: too much is refused"
+    assert why_ended(1, '{"level": "info"}') == "ended with code 1"
+    assert why_ended(-9, "tidemill: of an earlier run") == "killed by signal 9"

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from consumers import deadletters
-from consumers.deadletters import ADDED, PREFIX, STUB_BYTES, DeadLetters, Rejected, headers, letter, stub
+from consumers.deadletters import bury
+from consumers.deadletters.bury import STUB_BYTES, DeadLetters, Rejected, letter, stub
 from tidemill.io import kafka
+from tidemill.io.letters import PREFIX
 from tidemill.settings import Settings
 from tidemill.topics import MAX_DLQ_MESSAGE_BYTES, MAX_MESSAGE_BYTES, REQUESTS
 
@@ -56,10 +57,6 @@ def sending(monkeypatch: pytest.MonkeyPatch, producer: Any) -> DeadLetters:
     return DeadLetters(Settings(), "test")
 
 
-def test_as_many_headers_are_added_as_said() -> None:
-    assert len(headers(rejected(b"x"))) == 1 + ADDED
-
-
 def test_a_letter_is_the_message_as_it_was() -> None:
     assert letter(rejected(None))[:2] == (None, b"k")
 
@@ -93,7 +90,7 @@ def test_a_stub_that_is_not_taken_counts_as_not_taken(monkeypatch: pytest.Monkey
 
 
 def test_a_message_the_producer_finds_too_large_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deadletters, "FLUSH_S", 0.01)
+    monkeypatch.setattr(bury, "FLUSH_S", 0.01)
     huge = rejected(HUGE)
     offline = DeadLetters(Settings(), "test")
     assert offline.send([huge], waiting=lambda: False) == [huge]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Message
 
-from consumers.deadletters import Rejected, headers
+from consumers.deadletters.bury import Rejected, letter
 from consumers.sink.batch import prepare
 from consumers.sink.insert import pause_s
 from consumers.sink.landing import LANDINGS, check
@@ -132,7 +132,7 @@ def test_dead_letter_headers_keep_the_messages_own() -> None:
     message = Message(
         topic=REQUESTS.name, partition=3, offset=7, value=None, headers=[("trace", b"\x00\xff")], timestamp=(1, 55)
     )
-    found = headers(Rejected(message, "null: the message has no value" + "x" * 5000, "decode"))
+    found = letter(Rejected(message, "null: the message has no value" + "x" * 5000, "decode")).headers
     assert found[0] == ("trace", b"\x00\xff")
     added = dict(found[1:])
     assert {
@@ -141,7 +141,9 @@ def test_dead_letter_headers_keep_the_messages_own() -> None:
         "topic": b"inference.requests",
         "partition": b"3",
         "offset": b"7",
+        "connector.name": b"sink",
         "stage": b"decode",
+        "exception.class.name": b"tidemill.errors.Quarantine",
         "timestamp": b"55",
     }
     assert len(added["__connect.errors.exception.message"] or b"") == 1000

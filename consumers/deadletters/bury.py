@@ -14,13 +14,11 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from tidemill.io import kafka
+from tidemill.io.letters import PREFIX, Header, Refusal
 from tidemill.settings import Settings
 from tidemill.topics import BY_NAME
 
-PREFIX = "__connect.errors."
-REASON_CHARACTERS = 1_000
-ADDED = 6
-"""Headers that a refusal adds."""
+ROLE = "sink"
 FLUSH_S = 5.0
 STUB_BYTES = 65_536
 """How much a stub keeps of the value; key and own headers are left out where they are longer than that."""
@@ -34,20 +32,24 @@ class Rejected(NamedTuple):
     stage: str
 
 
-def headers(rejected: Rejected) -> list[tuple[str, bytes | None]]:
-    """The message's own headers with those of the refusal behind them."""
+def own_headers(message: Message) -> list[Header]:
+    """The headers that the message came with."""
+    return [(name, as_bytes(value)) for name, value in message.headers() or []]
+
+
+def refusal_headers(rejected: Rejected) -> list[Header]:
+    """What is known of the refusal, as headers."""
     message = rejected.message
-    _, time_ms = message.timestamp()
-    added = {
-        "topic": message.topic() or "",
-        "partition": str(message.partition()),
-        "offset": str(message.offset()),
-        "stage": rejected.stage,
-        "exception.message": rejected.reason[:REASON_CHARACTERS],
-        "timestamp": str(time_ms),
-    }
-    own: list[tuple[str, bytes | None]] = [(name, _bytes(value)) for name, value in message.headers() or []]
-    return own + [(PREFIX + name, value.encode(errors="replace")) for name, value in added.items()]
+    refusal = Refusal(
+        message.topic() or "",
+        ROLE,
+        rejected.stage,
+        rejected.reason,
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+    )
+    return list(refusal.headers())
 
 
 class Letter(NamedTuple):
@@ -55,21 +57,22 @@ class Letter(NamedTuple):
 
     value: bytes | None
     key: bytes | None
-    headers: list[tuple[str, bytes | None]]
+    headers: list[Header]
     cut: bool = False
     """Whether it is a stub."""
 
 
 def letter(rejected: Rejected) -> Letter:
     """The message as it was, with the refusal's headers."""
-    return Letter(rejected.message.value(), _bytes(rejected.message.key()), headers(rejected))
+    message = rejected.message
+    return Letter(message.value(), as_bytes(message.key()), own_headers(message) + refusal_headers(rejected))
 
 
 def stub(rejected: Rejected) -> Letter:
     """What is kept of a message too large to be kept: at most about three times STUB_BYTES."""
-    whole, said = letter(rejected), headers(rejected)
-    value, key = whole.value or b"", whole.key
-    own, added = said[:-ADDED], said[-ADDED:]
+    message = rejected.message
+    value, key = message.value() or b"", as_bytes(message.key())
+    own, added = own_headers(message), refusal_headers(rejected)
     if sum(len(name) + len(content or b"") for name, content in own) > STUB_BYTES:
         own = []
     facts = {"value.bytes": str(len(value)), "value.sha256": hashlib.sha256(value).hexdigest()}
@@ -79,7 +82,8 @@ def stub(rejected: Rejected) -> Letter:
     return Letter(value[:STUB_BYTES], key, own + added, cut=True)
 
 
-def _bytes(content: str | bytes | None) -> bytes | None:
+def as_bytes(content: str | bytes | None) -> bytes | None:
+    """A key or a header's value as it travels."""
     return content.encode() if isinstance(content, str) else content
 
 
