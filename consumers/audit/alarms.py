@@ -14,7 +14,7 @@ from consumers.audit.report import Report
 from tidemill.events import ThresholdData, ThresholdEvent
 from tidemill.ids import derived_id
 
-ROWS, WINDOWS, STALE = "audit_rows", "audit_windows", "role_stale"
+AUDIT_ROWS, AUDIT_WINDOWS, ROLE_STALE = "audit_rows", "audit_windows", "role_stale"
 SYSTEM = "tidemill"
 """Stands for the pipeline where the whole deployment is concerned."""
 
@@ -64,7 +64,7 @@ def source(deployment: str) -> str:
 def events(
     open_alarms: Open, troubles: Iterable[Trouble], rules: Iterable[str], speaker: str, now_ms: int
 ) -> list[ThresholdEvent]:
-    """What is to be said: a trouble without an open alarm begins one, an open alarm of ``rules`` without a trouble ends."""
+    """What is to be said: a trouble without an open alarm begins one; one of ``rules`` without a trouble ends."""
     now = {(trouble.rule, trouble.subject): trouble for trouble in troubles}
     judged = set(rules)
     begun = [_begin(trouble, speaker, now_ms) for key, trouble in sorted(now.items()) if key not in open_alarms]
@@ -91,7 +91,7 @@ def of_report(report: Report) -> list[Trouble]:
         where = "; ".join(f"partition {p.partition}: {', '.join(p.examples)}" for p in parts)
         found.append(
             Trouble(
-                rule=ROWS,
+                rule=AUDIT_ROWS,
                 pipeline=SYSTEM,
                 metric=f"rows/{table}",
                 value=missing + duplicates,
@@ -105,7 +105,7 @@ def of_report(report: Report) -> list[Trouble]:
         if one.equal is False:
             found.append(
                 Trouble(
-                    rule=ROWS,
+                    rule=AUDIT_ROWS,
                     pipeline=SYSTEM,
                     metric=f"projections/{one.table}",
                     value=1,
@@ -118,7 +118,7 @@ def of_report(report: Report) -> list[Trouble]:
     for pipeline, starts in report.windows.differing.items():
         found.append(
             Trouble(
-                rule=WINDOWS,
+                rule=AUDIT_WINDOWS,
                 pipeline=pipeline,
                 metric="windows",
                 value=len(starts),
@@ -136,7 +136,7 @@ def silent(role: str, silent_s: float, stale_s: float, now_ms: int, why: str) ->
     """A role that has not been heard of for too long."""
     since_ms = now_ms - round(silent_s * 1000)
     return Trouble(
-        rule=STALE,
+        rule=ROLE_STALE,
         pipeline=SYSTEM,
         metric=f"silent/{role}",
         value=round(silent_s, 1),

@@ -64,11 +64,11 @@ class Audit:
     def run(self) -> None:
         """Until the service stops. Raises Retry when Kafka is not there."""
         self._read_back()
-        known = {subject.rpartition("/")[2] for rule, subject in self._open if rule == alarms.STALE}
+        known = {subject.rpartition("/")[2] for rule, subject in self._open if rule == alarms.ROLE_STALE}
         watch = Watch(watched(self._settings), self._settings.audit.stale_s, self._clock, known)
         self._producer = kafka.producer(self._settings, "audit", message_timeout_ms=30_000)
         while not self._service.stopping:
-            self._say(watch.look(), [alarms.STALE])
+            self._say(watch.look(), [alarms.ROLE_STALE])
             if self._clock.monotonic_s() >= self._due_s:
                 self._compare()
             self._service.beat()
@@ -98,7 +98,7 @@ class Audit:
             self._due_s = self._clock.monotonic_s() + AGAIN_S
             return
         self._tell(report)
-        self._say(alarms.of_report(report), [alarms.ROWS, alarms.WINDOWS])
+        self._say(alarms.of_report(report), [alarms.AUDIT_ROWS, alarms.AUDIT_WINDOWS])
         self._ended_s = self._clock.monotonic_s()
         self._due_s = self._ended_s + self._settings.audit.every_s
         self._service.ready()
@@ -113,9 +113,9 @@ class Audit:
         topics = {topic.table: topic.name for topic in LANDING}
         found: dict[str, int] = {}
         for (rule, _), alarm in self._open.items():
-            if rule == alarms.ROWS:
+            if rule == alarms.AUDIT_ROWS:
                 found[topics[alarm.data.metric.rpartition("/")[2]]] = alarm.data.window_start_ms
-            elif rule == alarms.WINDOWS:
+            elif rule == alarms.AUDIT_WINDOWS:
                 found["windows"] = min(found.get("windows", alarm.data.window_start_ms), alarm.data.window_start_ms)
         return found
 
