@@ -10,7 +10,7 @@ from consumers.audit.report import Projection
 from tidemill.io.clickhouse import Store, StoreError
 
 TRIES = 3
-_UNKNOWN_TABLE = 60
+_UNKNOWN_TABLE, _NOT_USED = 60, 584
 
 
 def compare(store: Store, tables: list[str]) -> Iterator[Projection]:
@@ -32,12 +32,17 @@ def compare(store: Store, tables: list[str]) -> Iterator[Projection]:
 
 
 def _equal(store: Store, table: str, name: str, query: str) -> bool | None:
-    """Compare until the table stood still between two looks without the projection."""
+    """Compare until the table stood still meanwhile; None where it never did, or no part of it holds the projection."""
     for _ in range(TRIES):
         before = _totals(store, table, query, "optimize_use_projections = 0")
-        with_it = _totals(
-            store, table, query, f"force_optimize_projection = 1, force_optimize_projection_name = '{name}'"
-        )
+        try:
+            with_it = _totals(
+                store, table, query, f"force_optimize_projection = 1, force_optimize_projection_name = '{name}'"
+            )
+        except StoreError as error:
+            if error.code == _NOT_USED:
+                return None
+            raise
         after = _totals(store, table, query, "optimize_use_projections = 0")
         if _same(before, with_it):
             return True

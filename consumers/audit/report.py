@@ -43,7 +43,7 @@ class Projection(Struct, frozen=True, kw_only=True):
     table: str
     name: str
     equal: bool | None
-    """None: the table changed under the comparison each time."""
+    """None: no part holds it yet, or the table changed under the comparison each time."""
 
 
 class Difference(Struct, frozen=True, kw_only=True):

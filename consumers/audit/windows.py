@@ -117,7 +117,7 @@ class Reconciliation:
         found: dict[Place, dict[tuple[Series, str], Figure]] = {}
         incomplete: set[Place] = set()
         for row in self._rows(_WINDOWS, since, until, metrics=METRICS):
-            place = (row["pipeline"], row["start"])
+            place = (row["pipeline"], row["start_ms"])
             series = Series(row["model_version"], row["variant"], row["role"])
             figure = Figure(row["n"], row["total"], (row["p50"], row["p95"], row["p99"]))
             found.setdefault(place, {})[series, row["metric"]] = figure
@@ -227,7 +227,7 @@ FROM responses AS r WHERE {COUNTED} GROUP BY pipeline, start, version, variant, 
 """
 
 _WINDOWS = """
-SELECT pipeline, start_ms AS start, model_version, variant, role, metric, n, total, p50, p95, p99, complete
+SELECT pipeline, start_ms, model_version, variant, role, metric, n, total, p50, p95, p99, complete
 FROM windows
 WHERE start_ms >= {since:Int64} AND start_ms < {until:Int64} AND end_ms = start_ms + {size:Int64}
   AND start >= fromUnixTimestamp64Milli({since:Int64}) AND start < fromUnixTimestamp64Milli({until:Int64})

@@ -88,7 +88,11 @@ def _show(report: Report) -> None:
                 "their producer; `tidemill backfill` counts each once"
             )
     for one in report.projections:
-        said = {True: "equal", False: "[red]not equal[/red]", None: "not compared, the table kept changing"}[one.equal]
+        said = {
+            True: "equal",
+            False: "[red]not equal[/red]",
+            None: "not compared (no rows in it yet, or the table kept changing)",
+        }[one.equal]
         console.print(f"projection {one.name} of {one.table}: {said}")
     windows = report.windows
     console.print(
