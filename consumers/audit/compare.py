@@ -8,20 +8,20 @@ As the offsets are read first and rows below them never change, traffic may go o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from consumers.audit import projections, rows
-from consumers.audit.log import Log
+from consumers.audit.log import Log, Present
 from consumers.audit.report import Part, Repeats, Report, Windows
 from consumers.audit.rows import Chunk, Stretch
 from consumers.audit.runs import Run, size, without
-from consumers.audit.windows import Reconciliation
+from consumers.audit.windows import RAW, Reconciliation
 from tidemill.clock import Clock
 from tidemill.io.clickhouse import Store
 from tidemill.settings import Settings
 from tidemill.topics import LANDING, Topic
 
 EXAMPLES = 5
-RAW = ("requests", "responses")
 Progress = Callable[[str, int, int], None]
 """What is compared now, steps done, steps in all. Called at least every second or so while the audit reads Kafka."""
 
@@ -95,20 +95,26 @@ def _parts(
 ) -> list[Part]:
     """Every partition of a topic; the dead letters are read at most once."""
     counted = rows.chunks(store, table, topic.name, stretches)
-    lost: dict[int, list[Run]] = {}
-    holes: dict[int, int] = {}
-    for partition, found in enumerate(counted):
-        gaps = [run for chunk in found if not chunk.whole for run in _absent(store, table, topic, partition, chunk)]
-        lost[partition] = log.present(topic, partition, gaps) if gaps else []
-        holes[partition] = size(gaps) - size(lost[partition])
+    found: list[Lost] = []
+    for partition, of in enumerate(counted):
+        gaps = [run for chunk in of if not chunk.whole for run in _absent(store, table, topic, partition, chunk)]
+        present = log.present(topic, partition, gaps) if gaps else Present([], [])
+        found.append(Lost(present, holes=size(gaps) - present.size))
     letters: dict[int, set[int]] = {}
-    if any(lost.values()):
-        times = [run.time_ms for runs in lost.values() for run in runs if run.time_ms is not None]
+    if any(lost.present.size for lost in found):
+        times = [lost.present.since_ms for lost in found if lost.present.since_ms is not None]
         letters = log.letters(topic, min(times, default=since_ms))
     return [
-        _part(store, topic, table, partition, stretch, counted[partition], lost[partition], holes[partition], letters)
+        _part(store, topic, partition, stretch, counted[partition], found[partition], letters.get(partition, set()))
         for partition, stretch in enumerate(stretches)
     ]
+
+
+class Lost(NamedTuple):
+    """The offsets of a partition that have no row."""
+
+    present: Present
+    holes: int
 
 
 def _absent(store: Store, table: str, topic: Topic, partition: int, chunk: Chunk) -> list[Run]:
@@ -118,15 +124,15 @@ def _absent(store: Store, table: str, topic: Topic, partition: int, chunk: Chunk
 def _part(
     store: Store,
     topic: Topic,
-    table: str,
     partition: int,
     stretch: Stretch,
     counted: list[Chunk],
-    lost: list[Run],
-    holes: int,
-    letters: Mapping[int, set[int]],
+    lost: Lost,
+    letters: set[int],
 ) -> Part:
-    missing = without(lost, letters.get(partition, ()))
+    table = topic.table or ""
+    missing = without(lost.present.sound, letters)
+    unburied = size(without(lost.present.malformed, letters))
     twice = [chunk for chunk in counted if chunk.rows > chunk.offsets]
     repeated = [rows.repeated(store, table, topic.name, partition, chunk) for chunk in twice[:1]]
     examples = [f"{run.lo}-{run.hi}" if run.size > 1 else str(run.lo) for run in missing[:EXAMPLES]]
@@ -141,8 +147,9 @@ def _part(
         rows=sum(chunk.rows for chunk in counted),
         missing=size(missing),
         duplicates=sum(chunk.rows - chunk.offsets for chunk in twice),
-        dead_letters=size(lost) - size(missing),
-        holes=holes,
+        dead_letters=lost.present.size - size(missing) - unburied,
+        unburied=unburied,
+        holes=lost.holes,
         examples=tuple(examples),
         since_ms=min((time_ms for time_ms in times if time_ms is not None), default=None),
     )

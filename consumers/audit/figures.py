@@ -58,7 +58,7 @@ class Counted:
 
     def plus(self, other: Counted) -> Counted:
         """Both together. Quantiles do not add up: they are left out."""
-        added = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        added = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
         durations = dict(self.durations)
         for metric, figure in other.durations.items():
             mine = durations.get(metric, Figure(0, 0.0))
@@ -82,7 +82,8 @@ class Counted:
         return {metric: figure for metric, figure in (found | dict(self.durations)).items() if figure.n}
 
 
-_COUNTS = tuple(name for name in Counted.__dataclass_fields__ if name != "durations")
+COUNTS = tuple(name for name in Counted.__dataclass_fields__ if name != "durations")
+"""Its sums by name."""
 DURATIONS = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
 METRICS = (
     "requests",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from consumers.audit.rows import Stretch
-from consumers.audit.runs import Run, Runs, readings
-from tidemill.errors import Retry
+from consumers.audit.runs import Run, Runs, readings, size
+from tidemill.errors import Quarantine, Retry
 from tidemill.io import kafka
 from tidemill.settings import Settings
 from tidemill.topics import Topic
@@ -20,6 +21,23 @@ SILENCE_S = 30.0
 LETTER_SLACK_MS = 3_600_000
 """A dead letter is looked for from this long before its message arrived: clocks differ."""
 _HEADER = "__connect.errors."
+
+
+class Present(NamedTuple):
+    """Messages of some offsets: those a row should have been made of, and those no row can be made of."""
+
+    sound: list[Run]
+    malformed: list[Run]
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return size(self.sound) + size(self.malformed)
+
+    @property
+    def since_ms(self) -> int | None:
+        """When the first of them arrived."""
+        return min((run.time_ms for run in (*self.sound, *self.malformed) if run.time_ms is not None), default=None)
 
 
 class Log:
@@ -51,14 +69,20 @@ class Log:
             raise Retry(f"Kafka does not answer: {error}") from error
         return [Stretch(low, max(low, end)) for low, end in zip(lows, ends, strict=True)]
 
-    def present(self, topic: Topic, partition: int, absent: Sequence[Run]) -> list[Run]:
+    def present(self, topic: Topic, partition: int, absent: Sequence[Run]) -> Present:
         """Of these offsets those that hold a message in Kafka: the others were compacted away, belong to a
         transaction, or are older than the topic keeps.
         """
-        found = Runs()
+        sound, malformed = Runs(), Runs()
+        decode = topic.decoder()
         for group in readings(absent, NEAR):
-            self._read(TopicPartition(topic.name, partition, group[0].lo), group, found)
-        return found.found
+            for message in self._of(TopicPartition(topic.name, partition, group[0].lo), group):
+                try:
+                    decode(message.value())
+                    sound.add(message.offset(), message.timestamp()[1])
+                except Quarantine:
+                    malformed.add(message.offset(), message.timestamp()[1])
+        return Present(sound.found, malformed.found)
 
     def letters(self, topic: Topic, since_ms: int | None) -> dict[int, set[int]]:
         """Offsets of the topic whose message lies among its dead letters, by partition."""
@@ -90,14 +114,14 @@ class Log:
             starts.append(found.offset if found.offset >= 0 else end)
         return starts
 
-    def _read(self, start: TopicPartition, wanted: Sequence[Run], found: Runs) -> None:
+    def _of(self, start: TopicPartition, wanted: Sequence[Run]) -> Iterator[Message]:
         at = 0
         for message in self._messages(start, wanted[-1].hi):
             offset = message.offset()
             while at < len(wanted) and wanted[at].hi < offset:
                 at += 1
             if at < len(wanted) and wanted[at].lo <= offset:
-                found.add(offset, message.timestamp()[1])
+                yield message
 
     def _read_letters(self, topic: Topic, start: TopicPartition, last: int, found: dict[int, set[int]]) -> None:
         for message in self._messages(start, last):

@@ -20,6 +20,8 @@ class Part(Struct, frozen=True, kw_only=True):
     duplicates: int = 0
     """Rows beyond the first of their offset."""
     dead_letters: int = 0
+    unburied: int = 0
+    """Malformed messages that are not among the dead letters (any more): dropped there, or older than they are kept."""
     holes: int = 0
     """Offsets without a row that hold no message in Kafka either: compaction, transactions."""
     examples: tuple[str, ...] = ()

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from consumers.audit.figures import DURATIONS, METRICS, QUANTILES, Counted, Figure, Mismatch, Series, mismatches
+from consumers.audit.figures import COUNTS, DURATIONS, METRICS, QUANTILES, Counted, Figure, Mismatch, Series, mismatches
 from consumers.audit.report import Difference, Windows
 from tidemill.io.clickhouse import Store
 from tidemill.settings.model import WindowSettings
-from tidemill.sql.counting import COUNTED, START
+from tidemill.sql.counting import COUNTED, START, leads
 
 SLICE_ROWS = 500_000
 """Raw rows whose figures are asked for together."""
 EXAMPLES = 10
+RAW = ("requests", "responses")
 SKEW_SLACK_MS = 1_000
 """How far the clocks of broker and meters may be apart when it is judged what came too late."""
 
@@ -27,8 +28,6 @@ class Held(NamedTuple):
     rows: int
     late: int
     """Those that may have come after the window's lateness."""
-    repeated: int
-    """Those beyond the first of their id."""
 
 
 Place = tuple[str, int]
@@ -50,6 +49,7 @@ class Reconciliation:
 
     def run(self, progress: Callable[[int, int], None]) -> Windows:
         """Blocks. ``progress(done, of)`` counts raw rows. Raises Retry, StoreError."""
+        self._where["lead"] = self._lead()
         held = self._held()
         found = _Found()
         done, total = 0, sum(each.rows for each in held.values())
@@ -59,19 +59,22 @@ class Reconciliation:
             progress(done, total)
         return found.windows()
 
+    def _lead(self) -> int:
+        found = [row["lead"] for table in RAW for row in self._rows(leads(table), self._since, self._until)]
+        return int(max(found, default=0))
+
     def _held(self) -> dict[Place, Held]:
         found: dict[Place, Held] = {}
-        for table, name in (("requests", "call_id"), ("responses", "answer_id")):
+        for table in RAW:
             rows = self._rows(
-                f"SELECT pipeline, {START} AS start, count() AS n, countIf({_LATE}) AS late, "
-                f"n - uniqExact({name}) AS repeated FROM {table} WHERE {COUNTED} GROUP BY pipeline, start",
+                f"SELECT pipeline, {START} AS start, count() AS n, countIf({_LATE}) AS late "
+                f"FROM {table} WHERE {COUNTED} GROUP BY pipeline, start",
                 self._since,
                 self._until,
             )
             for row in rows:
-                before = found.get((row["pipeline"], row["start"]), Held(0, 0, 0))
-                more = Held(row["n"], row["late"], row["repeated"])
-                found[row["pipeline"], row["start"]] = Held(*map(sum, zip(before, more, strict=True)))
+                before = found.get((row["pipeline"], row["start"]), Held(0, 0))
+                found[row["pipeline"], row["start"]] = Held(before.rows + row["n"], before.late + row["late"])
         return found
 
     def _slices(self, held: dict[Place, Held]) -> Iterator[tuple[int, int]]:
@@ -89,29 +92,31 @@ class Reconciliation:
             yield since, self._until
 
     def _compare(self, since: int, until: int, held: dict[Place, Held], found: _Found) -> None:
-        counted = self._counted(since, until)
+        counted, repeated = self._counted(since, until)
         stream, incomplete = self._stream(since, until)
         for place in sorted({*counted, *stream}):
-            rows = held.get(place, Held(0, 0, 0))
             if place in incomplete:
                 found.incomplete += 1
-            elif rows.late:
+            elif place in held and held[place].late:
                 found.late += 1
-            elif rows.repeated:
+            elif place in repeated:
                 found.repeated += 1
             else:
                 found.add(place, mismatches(stream.get(place, {}), counted.get(place, {})))
 
-    def _counted(self, since: int, until: int) -> dict[Place, dict[Series, Counted]]:
+    def _counted(self, since: int, until: int) -> tuple[dict[Place, dict[Series, Counted]], set[Place]]:
+        """What the raw rows add up to, and the windows with events that came twice."""
         found: dict[Place, dict[Series, Counted]] = {}
-        for row in self._rows(_REQUESTS, since, until):
-            series = Series("", "champion", "client")
-            found.setdefault((row["pipeline"], row["start"]), {})[series] = Counted(requests=row["requests"])
-        for row in self._rows(_ANSWERS, since, until):
-            at = found.setdefault((row["pipeline"], row["start"]), {})
-            series, counted = Series(row["version"], row["variant"], row["role"]), _counted(row)
-            at[series] = at[series].plus(counted) if series in at else counted
-        return found
+        repeated: set[Place] = set()
+        for sql in (_REQUESTS, _ANSWERS):
+            for row in self._rows(sql, since, until):
+                place = (row["pipeline"], row["start"])
+                series, counted = Series(row["version"], row["variant"], row["role"]), _counted(row)
+                at = found.setdefault(place, {})
+                at[series] = at[series].plus(counted) if series in at else counted
+                if row["n"] > row["ids"]:
+                    repeated.add(place)
+        return found, repeated
 
     def _stream(self, since: int, until: int) -> tuple[dict[Place, dict[tuple[Series, str], Figure]], set[Place]]:
         found: dict[Place, dict[tuple[Series, str], Figure]] = {}
@@ -183,24 +188,15 @@ def _counted(row: dict[str, Any]) -> Counted:
     durations = {
         metric: Figure(row[f"{metric}_n"], row[f"{metric}_total"], tuple(row[f"{metric}_quantiles"]))
         for metric in DURATIONS
-        if row[f"{metric}_n"]
+        if row.get(f"{metric}_n")
     }
-    sums = {name: int(row[name] or 0) for name in _SUMS}
-    return Counted(**sums, durations=durations)
+    return Counted(**{name: int(row.get(name) or 0) for name in COUNTS}, durations=durations)
 
 
-_SUMS = (
-    "answers",
-    "failed",
-    "cancelled",
-    "priced",
-    "cost_micros",
-    "input_tokens",
-    "cached_tokens",
-    "output_tokens",
-)
 _REQUESTS = f"""
-SELECT pipeline, {START} AS start, count() AS requests FROM requests WHERE {COUNTED} GROUP BY pipeline, start
+SELECT pipeline, {START} AS start, '' AS version, 'champion' AS variant, 'client' AS role,
+       count() AS n, uniqExact(call_id) AS ids, n AS requests
+FROM requests WHERE {COUNTED} GROUP BY pipeline, start
 """
 
 
@@ -217,7 +213,7 @@ def _duration(metric: str) -> str:
 _ANSWERS = f"""
 SELECT * EXCEPT ({", ".join(f"{metric}_sorted" for metric in DURATIONS)}) FROM (
 SELECT pipeline, {START} AS start, {_VERSION} AS version, variant, role,
-       count() AS answers, countIf(status IN ('error', 'timeout')) AS failed,
+       count() AS n, uniqExact(answer_id) AS ids, n AS answers, countIf(status IN ('error', 'timeout')) AS failed,
        countIf(status = 'cancelled') AS cancelled,
        count(r.cost_micros) AS priced, sum(r.cost_micros) AS cost_micros,
        sum(gen_ai_usage_input_tokens) AS input_tokens, sum(gen_ai_usage_cached_tokens) AS cached_tokens,

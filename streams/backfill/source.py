@@ -12,7 +12,7 @@ from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Windo
 from tidemill.events.inference import Message
 from tidemill.io.clickhouse import Store
 from tidemill.settings.model import WindowSettings
-from tidemill.sql.counting import COUNTED, COUNTS_AT, START
+from tidemill.sql.counting import COUNTED, COUNTS_AT, START, leads
 from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES, Topic
 
 CHUNK_ROWS = 50_000
@@ -95,38 +95,48 @@ class Slice(NamedTuple):
 
 
 class Source:
-    """The raw rows and windows of one pipeline. Every method blocks and raises Retry, StoreError."""
+    """The raw rows and windows of one pipeline; ask for the slices first. Methods block and raise Retry, StoreError."""
 
     def __init__(self, store: Store, settings: WindowSettings, pipeline: str) -> None:
         self._store = store
         self._pipeline = pipeline
         self._size_ms = settings.size_s * 1000
-        self._where = {"pipeline": pipeline, "size": self._size_ms, "skew": settings.max_clock_skew_s * 1000}
+        self._where: dict[str, Any] = {
+            "lead": 0,
+            "pipeline": pipeline,
+            "size": self._size_ms,
+            "skew": settings.max_clock_skew_s * 1000,
+        }
 
     def slices(self, since_ms: int, until_ms: int) -> list[Slice]:
         """All windows of the time, those without raw rows among them, in pieces of at most CHUNK_ROWS rows."""
+        leading = [row for kind in KINDS for row in self._rows(leads(kind.topic.table or ""), since_ms, until_ms)]
+        self._where["lead"] = max((row["lead"] for row in leading), default=0)
         by_start: dict[int, int] = {}
         for kind in KINDS:
             sql = (
                 f"SELECT {START} AS start, count() AS n FROM {kind.topic.table} "
                 f"WHERE pipeline = {{pipeline:String}} AND {COUNTED} GROUP BY start"
             )
-            for row in self._store.rows(sql, {**self._where, "since": since_ms, "until": until_ms}):
+            for row in self._rows(sql, since_ms, until_ms):
                 by_start[row["start"]] = by_start.get(row["start"], 0) + row["n"]
         return list(_slices(sorted(by_start.items()), since_ms, until_ms))
 
     def events(self, kind: Kind, piece: Slice, part: int) -> list[Arrived]:
         """One part of a slice: all copies of an event are in the same part, and the first of them is given."""
-        where = {**self._where, "since": piece.since_ms, "until": piece.until_ms, "parts": piece.parts, "part": part}
-        rows = self._store.rows(_events_sql(kind), {**where, "earlier": piece.since_ms - EARLIER_MS})
+        where = {"parts": piece.parts, "part": part, "earlier": piece.since_ms - EARLIER_MS}
+        rows = self._rows(_events_sql(kind), piece.since_ms, piece.until_ms, **where)
         return [
             Arrived(number, row.pop("counted"), _event(kind, self._pipeline, row)) for number, row in enumerate(rows)
         ]
 
     def windows(self, since_ms: int, until_ms: int) -> list[Window]:
         """Each figure's row of the highest revision."""
-        found = self._store.rows(_WINDOWS, {**self._where, "since": since_ms, "until": until_ms})
+        found = self._rows(_WINDOWS, since_ms, until_ms)
         return [Window(**(row | {"histogram": dict(row["histogram"]) or None})) for row in found]
+
+    def _rows(self, sql: str, since_ms: int, until_ms: int, **more: int) -> list[dict[str, Any]]:
+        return self._store.rows(sql, {**self._where, "since": since_ms, "until": until_ms, **more})
 
 
 def pipelines(store: Store, since_ms: int, until_ms: int) -> list[str]:

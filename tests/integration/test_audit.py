@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+from confluent_kafka import OFFSET_END, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from consumers.audit import rows
 from consumers.audit.compare import audit
@@ -90,6 +92,15 @@ def test_after_a_clean_run_nothing_differs_and_dead_letters_are_no_loss(deployme
     assert "responses" in done.stdout
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["holds"] is True and (said["missing"], said["duplicates"]) == (0, 0)
+
+
+def test_letters_dropped_by_hand_are_no_loss(deployment: Settings) -> None:
+    admin = AdminClient({"bootstrap.servers": deployment.kafka_bootstrap})
+    ends = [TopicPartition(RESPONSES.dlq, partition, OFFSET_END) for partition in range(RESPONSES.partitions)]
+    for future in admin.delete_records(ends).values():
+        future.result()
+    report = compared(deployment)
+    assert report.holds and sum(part.unburied for part in report.parts) == BAD
 
 
 def test_a_lost_row_is_found_and_so_is_one_too_many(deployment: Settings) -> None:

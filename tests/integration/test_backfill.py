@@ -15,7 +15,8 @@ from consumers.audit.report import Report
 from streams.backfill.run import Outcome, backfill
 from tests.integration.role_process import Role, environment_of
 from tests.integration.store_fixture import StoreProcess
-from tests.integration.test_audit import command, lag, moved
+from tests.integration.test_audit import command
+from tests.integration.test_sink import lag, moved
 from tests.integration.test_streams import forget
 from tidemill.clock import ManualClock, SystemClock
 from tidemill.codec import encode
@@ -61,7 +62,7 @@ def traffic(now_ms: int, pipeline: str) -> list[tuple[Any, Any]]:
         words = {"chars": float(noise.randrange(9, 99)), "words": float(noise.randrange(1, 9))}
         found.append((REQUESTS, InferenceRequest(time_ms=at, input_features=words, **common, **asked)))
         for answer, role, variant in ((call, "client", "champion"), (shadow, "shadow", "shadow")):
-            answered = InferenceResponse(
+            answered: dict[str, Any] = dict(
                 answer_id=answer, role=role, variant=variant, time_ms=at, call_time_ms=at,
                 model_version=noise.choice([f"{pipeline}-v1", f"{pipeline}-v2"]),
                 status=noise.choice(["ok", "ok", "ok", "error", "timeout", "cancelled"]),
@@ -69,8 +70,8 @@ def traffic(now_ms: int, pipeline: str) -> list[tuple[Any, Any]]:
                 gen_ai_usage_output_tokens=noise.choice([None, noise.randrange(50)]),
                 ttft_ms=noise.uniform(0, 90), e2e_ms=noise.choice([None, 0.0, noise.expovariate(0.002)]),
                 cost_micros=noise.choice([None, noise.randrange(1_000)]), output_features=words, **common, **asked,
-            )  # type: ignore[arg-type] # fmt: skip
-            found.append((RESPONSES, answered))
+            )  # fmt: skip
+            found.append((RESPONSES, InferenceResponse(**answered)))
         found.append(
             (
                 FEEDBACK,

@@ -71,12 +71,23 @@ def line(report: Report) -> dict[str, object]:
 def _show(report: Report) -> None:
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
-    for column in ("table", "partition", "offsets", "rows", "missing", "too many", "dead letters", "holes", "where"):
+    for column in (
+        "table",
+        "partition",
+        "offsets",
+        "rows",
+        "missing",
+        "too many",
+        "dead letters",
+        "unburied",
+        "holes",
+        "where",
+    ):
         table.add_column(column, justify="left" if column in ("table", "offsets", "where") else "right")
     for part in report.parts:
         if part.hi > part.lo:
             wrong = "red" if part.missing or part.duplicates else ""
-            numbers = (part.rows, part.missing, part.duplicates, part.dead_letters, part.holes)
+            numbers = (part.rows, part.missing, part.duplicates, part.dead_letters, part.unburied, part.holes)
             offsets = f"{part.lo:,}-{part.hi - 1:,}"
             cells = (part.table, str(part.partition), offsets, *(f"{n:,}" for n in numbers), ", ".join(part.examples))
             table.add_row(*cells, style=wrong)

@@ -1,7 +1,7 @@
 """When a raw row counts, and in which window: the stream's rule, in SQL.
 
 Parameters of every query made with these: ``skew``, ``size`` (milliseconds), ``since`` and ``until`` (epoch
-milliseconds, window starts; ``until`` exclusive).
+milliseconds, window starts; ``until`` exclusive), and for COUNTED ``lead`` (see ``leads``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ COUNTS_AT = "if(_arrival_ms > 0, least(time_ms, _arrival_ms + {skew:Int64}), tim
 START = f"intDiv({COUNTS_AT}, {{size:Int64}}) * {{size:Int64}}"
 """Start of the window, epoch milliseconds."""
 COUNTED = (
-    f"time >= fromUnixTimestamp64Milli({{since:Int64}}) AND {COUNTS_AT} >= {{since:Int64}} "
-    f"AND {COUNTS_AT} < {{until:Int64}}"
+    "time >= fromUnixTimestamp64Milli({since:Int64}) AND time < fromUnixTimestamp64Milli({until:Int64} + {lead:Int64}) "
+    f"AND {COUNTS_AT} >= {{since:Int64}} AND {COUNTS_AT} < {{until:Int64}}"
 )
-"""It counts in since..until; no row counts later than its own time, so the table's order helps."""
+"""It counts in since..until; the bounds on its own time let the table's order help."""
+
+
+def leads(table: str) -> str:
+    """A query for ``lead``: by how many milliseconds, at most, a row is stamped later than it counts."""
+    return (
+        "SELECT max(if(_arrival_ms > 0, greatest(time_ms - _arrival_ms - {skew:Int64}, 0), 0)) AS lead "
+        f"FROM {table} WHERE time >= fromUnixTimestamp64Milli({{since:Int64}})"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from consumers.audit import alarms
 from consumers.audit.report import Part, Report, Windows
 from tidemill.codec import encode
+from tidemill.events import ThresholdEvent
 from tidemill.topics import THRESHOLDS
 
 SPEAKER = alarms.source("test")
@@ -38,7 +39,7 @@ def test_nothing_wrong_nothing_said() -> None:
 
 
 def test_an_alarm_begins_once_and_ends_once() -> None:
-    open_alarms: dict[alarms.Key, alarms.ThresholdEvent] = {}
+    open_alarms: dict[alarms.Key, ThresholdEvent] = {}
     troubles = alarms.of_report(MISSING)
     (fired,) = alarms.events(open_alarms, troubles, RULES, SPEAKER, NOW_MS)
     assert fired.data.rule == "audit_rows" and fired.data.kind == "system" and fired.data.value == 2
@@ -61,7 +62,7 @@ def test_who_starts_again_says_the_same_ids() -> None:
 
 def test_alarms_of_others_are_not_ours() -> None:
     (fired,) = alarms.events({}, alarms.of_report(MISSING), RULES, alarms.source("elsewhere"), NOW_MS)
-    open_alarms: dict[alarms.Key, alarms.ThresholdEvent] = {}
+    open_alarms: dict[alarms.Key, ThresholdEvent] = {}
     alarms.follow(open_alarms, fired, SPEAKER)
     assert open_alarms == {}
 

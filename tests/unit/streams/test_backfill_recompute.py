@@ -22,7 +22,7 @@ from tidemill.settings import Settings
 
 SIZE_S = 5
 SECONDS = 30
-TOPICS = {InferenceRequest: "inference.requests", InferenceResponse: "inference.responses"}
+TOPICS: dict[Any, str] = {InferenceRequest: "inference.requests", InferenceResponse: "inference.responses"}
 SEEN = {"input_unseen_share", "input_word_distance"}
 
 
