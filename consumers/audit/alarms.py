@@ -16,14 +16,14 @@ from tidemill.ids import derived_id
 
 AUDIT_ROWS, AUDIT_WINDOWS, ROLE_STALE = "audit_rows", "audit_windows", "role_stale"
 SYSTEM = "tidemill"
-"""Stands for the pipeline where the whole deployment is concerned."""
+"""Stands in the place of the pipeline: these alarms are not about what a model does."""
+LONGEST_NAME = 256
 
 
 class Trouble(NamedTuple):
     """Something that is wrong now."""
 
     rule: str
-    pipeline: str
     metric: str
     value: float
     threshold: float
@@ -36,7 +36,7 @@ class Trouble(NamedTuple):
     @property
     def subject(self) -> str:
         """The series: one alarm of a rule is open for it at a time."""
-        return f"{self.pipeline}//{self.metric}"
+        return f"{SYSTEM}//{self.metric}"
 
 
 Key = tuple[str, str]
@@ -92,7 +92,6 @@ def of_report(report: Report) -> list[Trouble]:
         found.append(
             Trouble(
                 rule=AUDIT_ROWS,
-                pipeline=SYSTEM,
                 metric=f"rows/{table}",
                 value=missing + duplicates,
                 threshold=0,
@@ -106,7 +105,6 @@ def of_report(report: Report) -> list[Trouble]:
             found.append(
                 Trouble(
                     rule=AUDIT_ROWS,
-                    pipeline=SYSTEM,
                     metric=f"projections/{one.table}",
                     value=1,
                     threshold=0,
@@ -119,8 +117,7 @@ def of_report(report: Report) -> list[Trouble]:
         found.append(
             Trouble(
                 rule=AUDIT_WINDOWS,
-                pipeline=pipeline,
-                metric="windows",
+                metric=f"windows/{pipeline}"[:LONGEST_NAME],
                 value=len(starts),
                 threshold=0,
                 since_ms=starts[0],
@@ -137,7 +134,6 @@ def silent(role: str, silent_s: float, stale_s: float, now_ms: int, why: str) ->
     since_ms = now_ms - round(silent_s * 1000)
     return Trouble(
         rule=ROLE_STALE,
-        pipeline=SYSTEM,
         metric=f"silent/{role}",
         value=round(silent_s, 1),
         threshold=stale_s,
@@ -159,7 +155,7 @@ def _begin(trouble: Trouble, speaker: str, now_ms: int) -> ThresholdEvent:
             rule=trouble.rule,
             kind="system",
             severity="page",
-            pipeline=trouble.pipeline,
+            pipeline=SYSTEM,
             metric=trouble.metric,
             value=trouble.value,
             threshold=trouble.threshold,
@@ -194,7 +190,7 @@ def _end(alarm: ThresholdEvent, speaker: str, now_ms: int) -> ThresholdEvent:
             detector=began.detector,
             alarm_id=began.alarm_id,
             started_ms=began.started_ms,
-            summary=f"{began.pipeline}: {began.metric} is in order again (alarm since {_rfc3339(began.started_ms)})",
+            summary=f"{began.metric} is in order again (alarm since {_rfc3339(began.started_ms)})",
         ),
     )
 

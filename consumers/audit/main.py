@@ -110,13 +110,13 @@ class Audit:
 
     def _earlier(self) -> dict[str, int]:
         """What open alarms are about is compared again, however long ago it was: only that can end them."""
-        topics = {topic.table: topic.name for topic in LANDING}
+        names = {topic.table: topic.name for topic in LANDING}
         found: dict[str, int] = {}
         for (rule, _), alarm in self._open.items():
-            if rule == alarms.AUDIT_ROWS:
-                found[topics[alarm.data.metric.rpartition("/")[2]]] = alarm.data.window_start_ms
-            elif rule == alarms.AUDIT_WINDOWS:
-                found["windows"] = min(found.get("windows", alarm.data.window_start_ms), alarm.data.window_start_ms)
+            if rule == alarms.ROLE_STALE:
+                continue
+            about = "windows" if rule == alarms.AUDIT_WINDOWS else names[alarm.data.metric.rpartition("/")[2]]
+            found[about] = min(found.get(about, alarm.data.window_start_ms), alarm.data.window_start_ms)
         return found
 
     def _tell(self, report: Report) -> None:

@@ -69,5 +69,5 @@ def test_alarms_of_others_are_not_ours() -> None:
 
 def test_windows_alarm_by_pipeline() -> None:
     troubles = alarms.of_report(report(differing={"a": [NOW_MS, NOW_MS + 10], "b": [NOW_MS]}))
-    assert [(t.pipeline, t.value) for t in troubles] == [("a", 2), ("b", 1)]
+    assert [(t.metric, t.value) for t in troubles] == [("windows/a", 2), ("windows/b", 1)]
     assert not report(differing={"a": [1]}).holds
