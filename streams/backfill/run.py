@@ -14,7 +14,7 @@ from msgspec import Struct
 from streams.backfill.recompute import Recomputed, changes
 from streams.backfill.source import KINDS, Slice, Source, pipelines
 from streams.meter.fold import Rules
-from streams.meter.pack import UNKNOWN
+from streams.windows.state import MAX_SERIES
 from tidemill.clock import Clock
 from tidemill.codec import encode
 from tidemill.errors import Retry, Stop
@@ -98,7 +98,7 @@ def rules_of(settings: Settings, pipeline: str) -> Rules:
     """What the meter's fold is told of a pipeline."""
     found = settings.pipelines.get(pipeline)
     if found is None:
-        return UNKNOWN
+        return Rules()
     return Rules(found.quality.metric, found.drift.samples_per_second if found.drift.enabled else 0)
 
 
@@ -109,13 +109,13 @@ def _piece(
     rows_now = source.windows(piece.since_ms, piece.until_ms)
     for row in rows_now:
         known.setdefault(row.start_ms, []).append(row)
-    computed = Recomputed(pipeline, size_ms, rules, rows_now)
+    computed = Recomputed(pipeline, size_ms, rules, rows_now, MAX_SERIES)
     events = 0
     for part in range(piece.parts):
         for kind in KINDS:
-            arrived = source.events(kind, piece, part)
-            events += len(arrived)
-            computed.add(kind.topic.name, arrived)
+            found_here = source.events(kind, piece, part)
+            events += len(found_here)
+            computed.add(kind.topic.name, found_here)
     outcome.repeated_events += piece.rows - events
     unsampled = computed.unsampled()
     found: list[Window] = []

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streams.meter.fold import Arrived
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Window
 from tidemill.events.inference import Message
 from tidemill.io.clickhouse import Store
@@ -85,6 +84,13 @@ KINDS = (
 )
 
 
+class Counted(NamedTuple):
+    """An event and the time it counts at, epoch milliseconds."""
+
+    time_ms: int
+    event: Any
+
+
 class Slice(NamedTuple):
     """Windows that are computed together: those that start in since..until (exclusive), read in ``parts``."""
 
@@ -122,13 +128,11 @@ class Source:
                 by_start[row["start"]] = by_start.get(row["start"], 0) + row["n"]
         return list(_slices(sorted(by_start.items()), since_ms, until_ms))
 
-    def events(self, kind: Kind, piece: Slice, part: int) -> list[Arrived]:
+    def events(self, kind: Kind, piece: Slice, part: int) -> list[Counted]:
         """One part of a slice: all copies of an event are in the same part, and the first of them is given."""
         where = {"parts": piece.parts, "part": part, "earlier": piece.since_ms - EARLIER_MS}
         rows = self._rows(_events_sql(kind), piece.since_ms, piece.until_ms, **where)
-        return [
-            Arrived(number, row.pop("counted"), _event(kind, self._pipeline, row)) for number, row in enumerate(rows)
-        ]
+        return [Counted(row.pop("counted"), _event(kind, self._pipeline, row)) for row in rows]
 
     def windows(self, since_ms: int, until_ms: int) -> list[Window]:
         """Each figure's row of the highest revision."""

@@ -15,7 +15,7 @@ from consumers.audit.report import Report
 from streams.backfill.run import Outcome, backfill
 from tests.integration.role_process import Role, environment_of
 from tests.integration.store_fixture import StoreProcess
-from tests.integration.test_audit import command
+from tests.integration.test_audit import auditor, command, events
 from tests.integration.test_sink import lag, moved
 from tests.integration.test_streams import forget
 from tidemill.clock import ManualClock, SystemClock
@@ -169,7 +169,7 @@ def test_windows_are_what_the_rows_say_and_are_mended_where_not(deployment: Sett
 
 
 def damage(store: Store) -> None:
-    """Two windows of one pipeline altered by hand, one of the other removed."""
+    """Two windows of one pipeline altered by hand; one of the other hidden (a row that went would be a row lost)."""
     change = "ALTER TABLE windows {} SETTINGS mutations_sync = 2"
     starts = "SELECT DISTINCT start_ms FROM windows WHERE pipeline = '{}' AND metric = 'answers' ORDER BY start_ms"
     first, second, third = (row["start_ms"] for row in store.rows(starts.format("schedule"))[:3])
@@ -178,15 +178,15 @@ def damage(store: Store) -> None:
     of = "WHERE pipeline = 'schedule' AND variant = 'champion' AND start_ms ="
     store.command(change.format(f"UPDATE n = n + 1 {of} {first} AND metric = 'answers'"))
     store.command(change.format(f"UPDATE p95 = p95 * 1.03 {of} {second} AND metric = 'e2e_ms'"))
-    store.command(change.format(f"DELETE WHERE pipeline = 'elsewhere' AND start_ms = {other}"))
+    store.command(change.format(f"UPDATE end_ms = 0 WHERE pipeline = 'elsewhere' AND start_ms = {other}"))
 
 
 def test_what_a_producer_sent_again_counts_once_after_a_backfill(deployment: Settings) -> None:
     with Running(deployment) as running:
         now_ms = SystemClock().now_ms()
-        events = traffic(now_ms, "schedule")
-        again = events[: len(events) // 4]
-        send(deployment, events)
+        told = traffic(now_ms, "schedule")
+        again = told[: len(told) // 4]
+        send(deployment, told)
         running.until(partial(running.landed, 2 * CALLS), "all windows")
         send(deployment, again)  # in ranges of their own, so that the meter cannot know
         running.until(partial(running.landed, 2 * CALLS + CALLS // 2), "all windows, revised")
@@ -227,3 +227,23 @@ def test_the_command_says_what_it_would_do(
         assert "would be written" in done.stdout
         assert command(deployment, *options[:2], "yesterday", *options[3:]).returncode == 1
         assert role.stop() == 0
+
+
+def test_missing_windows_are_an_alarm_until_a_backfill(
+    settings: Settings, store: StoreProcess, fresh_topics: None, unique: Callable[[str], str]
+) -> None:
+    deployment = moved(settings, store, unique)
+    at_ms = SystemClock().now_ms() - 600_000
+    send(deployment, traffic(at_ms, "schedule"))
+    with Role("sink", deployment, environment_of(deployment)).start() as sink:
+        sink.until(lambda: lag(deployment) == 0, what="everything has landed")
+        for table in ("requests", "responses"):  # as if they had been in time
+            Store(deployment).command(f"ALTER TABLE {table} UPDATE _arrival_ms = 0 WHERE 1 SETTINGS mutations_sync = 2")
+        with auditor(deployment).start() as role:
+            (fired,) = role.until(lambda: events(deployment, "audit_windows"), what="an alarm")
+            assert fired.data.metric == "windows/schedule" and fired.data.value >= 2
+            done = command(deployment, "backfill", "--from", str(at_ms - 60_000), "--to", "2099-01-01", "--json")
+            assert done.returncode == 0 and json.loads(done.stdout)["missing_windows"] == fired.data.value, done.stderr
+            role.until(lambda: len(events(deployment, "audit_windows")) == 2, what="the end of the alarm")
+            assert events(deployment, "audit_windows")[1].data.alarm_id == fired.id
+            assert role.stop() == 0

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.backfill.recompute import Recomputed, changes, same
+from streams.backfill.recompute import Recomputed, cells, changes, same
 from streams.backfill.run import rules_of
-from streams.meter.fold import Arrived, Span, fold
+from streams.backfill.source import Counted
 from streams.partition import PartitionFold
 from streams.windows.state import MAX_SERIES
 from tests.unit.streams.drawing import START_MS, deployment
 from tidemill.codec import encode
-from tidemill.events import Feedback, InferenceRequest, InferenceResponse, PartitionProgress, Progress, Window
+from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, PartitionProgress, Progress, Window
 from tidemill.ids import uuid7
 from tidemill.settings import Settings
 
@@ -62,11 +62,11 @@ def told(versions: Sequence[str], per_second: int = 8) -> list[Any]:
     return found
 
 
-def arrived(events: Sequence[Any]) -> dict[str, list[Arrived]]:
-    by_topic: dict[str, list[Arrived]] = {}
+def by_topic_of(events: Sequence[Any]) -> dict[str, list[Counted]]:
+    by_topic: dict[str, list[Counted]] = {}
     for event in events:
         own = by_topic.setdefault(TOPICS.get(type(event), "inference.feedback"), [])
-        own.append(Arrived(len(own), event.time_ms, event))
+        own.append(Counted(event.time_ms, event))
     return by_topic
 
 
@@ -75,11 +75,13 @@ def stream(settings: Settings, events: Sequence[Any], range_size: int) -> list[W
     folded = PartitionFold(settings, {})
     rules = rules_of(settings, "schedule")
     ends = {}
-    for topic, own in arrived(events).items():
+    for topic, own in by_topic_of(events).items():
         ends[topic] = len(own)
         for lo in range(0, len(own), range_size):
             piece = own[lo : lo + range_size]
-            folded.take(fold(Span(topic, 0, lo, lo + len(piece) - 1), "schedule", piece, rules))
+            made = tuple(cells(topic, "schedule", piece, rules))
+            hi = lo + len(piece) - 1
+            folded.take(Partial(topic=topic, partition=0, lo=lo, hi=hi, pipeline="schedule", cells=made))
     progress = Progress(
         meter="m",
         time_ms=START_MS + (SECONDS + 5) * 1000,
@@ -92,8 +94,8 @@ def stream(settings: Settings, events: Sequence[Any], range_size: int) -> list[W
 def recomputed(
     settings: Settings, events: Sequence[Any], known: Sequence[Window], step: int = 10_000
 ) -> tuple[list[Window], dict[int, set[str]]]:
-    computed = Recomputed("schedule", SIZE_S * 1000, rules_of(settings, "schedule"), known)
-    for topic, own in arrived(events).items():
+    computed = Recomputed("schedule", SIZE_S * 1000, rules_of(settings, "schedule"), known, MAX_SERIES)
+    for topic, own in by_topic_of(events).items():
         for lo in range(0, len(own), step):
             computed.add(topic, own[lo : lo + step])
     unsampled = computed.unsampled()
@@ -156,6 +158,16 @@ def test_more_calls_than_the_sample_takes_leave_the_text_alone(settings: Setting
     assert rows == [] and set(unsampled) == {row.start_ms for row in windows}
     without_text = [row for row in windows if not row.metric.endswith("_chars")]
     assert recomputed(settings, events, without_text)[0] == []
+
+
+def test_text_that_the_stream_sampled_is_left_alone(settings: Settings) -> None:
+    events = told(["v1"])
+    windows = [
+        msgspec.structs.replace(row, sample_share=0.5, total=0.0) if row.metric == "input_chars" else row
+        for row in stream(settings, events, 23)
+    ]
+    rows, unsampled = recomputed(settings, events, windows)
+    assert rows == [] and set(unsampled) == {row.start_ms for row in windows}
 
 
 def test_folded_versions_stay_folded(settings: Settings) -> None:
