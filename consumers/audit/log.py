@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message, TopicPartition
 
 from consumers.audit.rows import Stretch
 from consumers.audit.runs import Run, Runs, readings, size
@@ -79,9 +79,9 @@ class Log:
             for message in self._of(TopicPartition(topic.name, partition, group[0].lo), group):
                 try:
                     decode(message.value())
-                    sound.add(message.offset(), message.timestamp()[1])
+                    sound.add(message.offset(), _arrived(message))
                 except Quarantine:
-                    malformed.add(message.offset(), message.timestamp()[1])
+                    malformed.add(message.offset(), _arrived(message))
         return Present(sound.found, malformed.found)
 
     def letters(self, topic: Topic, since_ms: int | None) -> dict[int, set[int]]:
@@ -154,3 +154,9 @@ class Log:
                         return
         finally:
             self._reading.unassign()
+
+
+def _arrived(message: Message) -> int | None:
+    """When the message arrived in Kafka, epoch milliseconds, where the broker says so."""
+    kind, time_ms = message.timestamp()
+    return None if kind == TIMESTAMP_NOT_AVAILABLE else int(time_ms)
