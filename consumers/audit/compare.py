@@ -93,27 +93,28 @@ def _earliest(since_ms: int | None, earlier_ms: int | None) -> int | None:
 def _parts(
     log: Log, store: Store, topic: Topic, table: str, stretches: list[Stretch], since_ms: int | None
 ) -> list[Part]:
-    """Every partition of a topic; the dead letters are read at most once."""
+    """Every partition of a topic. Its dead letters are read where a row is absent, Kafka only for what they lack."""
     counted = rows.chunks(store, table, topic.name, stretches)
-    found: list[Lost] = []
-    for partition, of in enumerate(counted):
-        gaps = [run for chunk in of if not chunk.whole for run in _absent(store, table, topic, partition, chunk)]
-        present = log.present(topic, partition, gaps) if gaps else Present([], [])
-        found.append(Lost(present, holes=size(gaps) - present.size))
-    letters: dict[int, set[int]] = {}
-    if any(lost.present.size for lost in found):
-        times = [lost.present.since_ms for lost in found if lost.present.since_ms is not None]
-        letters = log.letters(topic, min(times, default=since_ms))
-    return [
-        _part(store, topic, partition, stretch, counted[partition], found[partition], letters.get(partition, set()))
-        for partition, stretch in enumerate(stretches)
+    gaps = [
+        [run for chunk in found if not chunk.whole for run in _absent(store, table, topic, partition, chunk)]
+        for partition, found in enumerate(counted)
     ]
+    letters = log.letters(topic, since_ms) if any(gaps) else {}
+    parts = []
+    for partition, stretch in enumerate(stretches):
+        left = without(gaps[partition], letters.get(partition, ()))
+        present = log.present(topic, partition, left) if left else Present([], [])
+        lost = Lost(present, size(gaps[partition]) - size(left), size(left) - present.size)
+        parts.append(_part(store, topic, partition, stretch, counted[partition], lost))
+    return parts
 
 
 class Lost(NamedTuple):
     """The offsets of a partition that have no row."""
 
     present: Present
+    """Messages without a dead letter either."""
+    letters: int
     holes: int
 
 
@@ -128,11 +129,8 @@ def _part(
     stretch: Stretch,
     counted: list[Chunk],
     lost: Lost,
-    letters: set[int],
 ) -> Part:
-    table = topic.table or ""
-    missing = without(lost.present.sound, letters)
-    unburied = size(without(lost.present.malformed, letters))
+    table, missing = topic.table or "", lost.present.sound
     twice = [chunk for chunk in counted if chunk.rows > chunk.offsets]
     repeated = [rows.repeated(store, table, topic.name, partition, chunk) for chunk in twice[:1]]
     examples = [f"{run.lo}-{run.hi}" if run.size > 1 else str(run.lo) for run in missing[:EXAMPLES]]
@@ -147,8 +145,8 @@ def _part(
         rows=sum(chunk.rows for chunk in counted),
         missing=size(missing),
         duplicates=sum(chunk.rows - chunk.offsets for chunk in twice),
-        dead_letters=lost.present.size - size(missing) - unburied,
-        unburied=unburied,
+        dead_letters=lost.letters,
+        unburied=size(lost.present.malformed),
         holes=lost.holes,
         examples=tuple(examples),
         since_ms=min((time_ms for time_ms in times if time_ms is not None), default=None),

@@ -34,11 +34,6 @@ class Present(NamedTuple):
         """How many there are."""
         return size(self.sound) + size(self.malformed)
 
-    @property
-    def since_ms(self) -> int | None:
-        """When the first of them arrived."""
-        return min((run.time_ms for run in (*self.sound, *self.malformed) if run.time_ms is not None), default=None)
-
 
 class Log:
     """Asks the broker; joins no group and commits nothing. Every method blocks and raises Retry when it is away."""
