@@ -10,7 +10,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException,
 from consumers.audit.rows import Stretch
 from consumers.audit.runs import Run, Runs, readings, size
 from tidemill.errors import Quarantine, Retry
-from tidemill.io import kafka
+from tidemill.io import kafka, letters
 from tidemill.settings import Settings
 from tidemill.topics import Topic
 
@@ -20,7 +20,6 @@ NEAR = 20_000
 SILENCE_S = 30.0
 LETTER_SLACK_MS = 3_600_000
 """A dead letter is looked for from this long before its message arrived: clocks differ."""
-_HEADER = "__connect.errors."
 
 
 class Present(NamedTuple):
@@ -120,11 +119,9 @@ class Log:
 
     def _read_letters(self, topic: Topic, start: TopicPartition, last: int, found: dict[int, set[int]]) -> None:
         for message in self._messages(start, last):
-            said = dict(message.headers() or ())
-            if said.get(_HEADER + "topic") != topic.name.encode():
-                continue
-            partition, offset = said.get(_HEADER + "partition"), said.get(_HEADER + "offset")
-            if partition and offset and partition.isdigit() and offset.isdigit():
+            _, said = letters.split(message.headers() or ())
+            partition, offset = said.get("partition", ""), said.get("offset", "")
+            if said.get("topic") == topic.name and partition.isdecimal() and offset.isdecimal():
                 found.setdefault(int(partition), set()).add(int(offset))
 
     def _messages(self, start: TopicPartition, last: int) -> Iterator[Message]:
