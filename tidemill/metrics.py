@@ -91,6 +91,11 @@ RoleMetric = Literal[
     "tidemill_scorer_given_up_total",  # labels whose answer never came, by pipeline
     "tidemill_scorer_waiting",  # labels that wait for an answer or a late shadow answer
     "tidemill_alerts_deliveries_total",  # webhook deliveries by receiver and outcome
+    "tidemill_audit_missing_rows",  # messages below the sink's offsets without a row or a dead letter, last comparison
+    "tidemill_audit_duplicate_rows",  # rows too many for their offsets, last comparison
+    "tidemill_audit_differing_windows",  # windows whose figures differ from the raw rows', last comparison
+    "tidemill_audit_age_seconds",  # since the last comparison ended
+    "tidemill_role_silent_seconds",  # since the role's loop last gave a sign of life
     "tidemill_evidence_reports_total",  # evidence reports by outcome
     "tidemill_retrain_jobs_total",  # jobs by phase reached
     "tidemill_rollout_steps_total",  # rollout transitions by phase

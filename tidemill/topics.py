@@ -78,8 +78,8 @@ THRESHOLDS = Topic(
     events.ThresholdEvent,
     "pipeline",
     1,
-    "streams",
-    "sink, alerts, evidence, retrain",
+    "streams, audit",
+    "sink, alerts, evidence, retrain, audit",
     "events",
 )
 JOBS = Topic("retrain.jobs", events.JobState, "job id", 1, "retrain", "sink, rollout, retrain", "jobs", compacted=True)

@@ -74,6 +74,7 @@ class Evidence:
             reader.subscribe([THRESHOLDS.name], on_revoke=self._lost, on_lost=self._lost)
             self._service.ready()
             while not self._service.stopping:
+                self._service.beat()
                 self._held.extend(m for m in reader.consume(20, 0.2) if m.error() is None)
                 while self._held and not self._service.stopping:
                     message = self._held[0]
@@ -96,7 +97,8 @@ class Evidence:
             return True
         html = report_path(self._settings, event.data.alarm_id, "html")
         age_ms = self._service.clock.now_ms() - event.time_ms
-        if event.data.state != "firing" or html.exists() or age_ms > OLD_MS:
+        about_calls = event.data.kind != "system"
+        if event.data.state != "firing" or not about_calls or html.exists() or age_ms > OLD_MS:
             return True
         if not self._wait(reader, max(0.0, (WAIT_MS - age_ms) / 1000)):
             return False
@@ -167,6 +169,7 @@ class Evidence:
         reader.pause(reader.assignment())
         try:
             while self._service.clock.monotonic_s() < end and not self._service.stopping:
+                self._service.beat()
                 stray = reader.poll(0.2)
                 if stray is not None and stray.error() is None:
                     self._held.append(stray)

@@ -16,6 +16,8 @@ from tidemill.errors import Stop
 from tidemill.io.service import Service
 from tidemill.settings import Settings
 
+BEAT_S = 5.0
+"""Between two signs of life of the serving loop."""
 _ALARM_ID = re.compile(r"^[0-9a-f]{8,64}$")
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -47,9 +49,11 @@ async def _serve(settings: Settings, feed: Feed, service: Service) -> None:
     except SystemExit as error:
         raise Stop(f"console.port {port} on {host} is taken; choose another, or end the other program") from error
     serving = asyncio.create_task(server._serve(sockets))
-    service.ready()
     ending = asyncio.create_task(asyncio.to_thread(service.stop_event.wait))
-    await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+    ended: set[asyncio.Task[Any]] = set()
+    while not ended:
+        service.ready()
+        ended, _ = await asyncio.wait({serving, ending}, timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED)
     service.stop_event.set()
     server.should_exit = server.force_exit = True
     await serving

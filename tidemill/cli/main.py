@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from tidemill.cli import (
+    audit,
+    backfill,
     bench,
     context,
     dashboards,
@@ -50,7 +52,13 @@ def options(
 
 PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Start here": {"up": up.up, "demo": demo.demo, "status": status.status, "down": status.down},
-    "Operate": {"train": train.train, "rollout": rollout.app, "dlq": dlq.app},
+    "Operate": {
+        "train": train.train,
+        "rollout": rollout.app,
+        "dlq": dlq.app,
+        "audit": audit.audit,
+        "backfill": backfill.backfill,
+    },
     "Data": {"traffic": traffic.traffic, "replay": replay.replay},
     "Measure": {"bench": bench.bench},
     "Deploy": {"init": init.init, "run": run.run, "models": models.models, "dashboards": dashboards.app},

@@ -1,7 +1,8 @@
 """What every role process has: JSON logs, a health page with Prometheus metrics, a clean end on SIGTERM.
 
 ``/healthz`` answers 200 while the process lives, ``/readyz`` 200 once ``ready()`` was called (503 before, with the
-reason given by ``waiting()``), ``/metrics`` the process's Prometheus registry.
+reason given by ``waiting()``), ``/metrics`` the process's Prometheus registry. Each ``ready()``, ``waiting()`` or
+``beat()`` is a sign of life of the role's loop; ``tidemill_role_silent_seconds`` says how long ago the last one was.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from typing import Any
 
-from prometheus_client import REGISTRY, generate_latest
+from prometheus_client import REGISTRY, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tidemill.clock import Clock, SystemClock
@@ -23,6 +24,7 @@ from tidemill.errors import Stop
 from tidemill.settings import Settings
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+SILENT = Gauge("tidemill_role_silent_seconds", "since the role's loop last gave a sign of life")
 
 
 class JsonLogs(logging.Formatter):
@@ -68,6 +70,7 @@ class Service:
         self.stop_event = threading.Event()
         self._port = settings.port(role) if port is None else port
         self._waiting_for: str | None = "start-up"
+        self._beat_s = self.clock.monotonic_s()
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -78,13 +81,25 @@ class Service:
     def ready(self) -> None:
         """From now on the role does its work."""
         self._waiting_for = None
+        self.beat()
 
     def waiting(self, reason: str) -> None:
         """The role is not ready (any more), because of ``reason``."""
         self._waiting_for = reason
+        self.beat()
+
+    def beat(self) -> None:
+        """The role's loop goes round, ready or not."""
+        self._beat_s = self.clock.monotonic_s()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the loop's last sign of life."""
+        return self.clock.monotonic_s() - self._beat_s
 
     def __enter__(self) -> Service:
         configure_logs(self.role, self.settings.log_level)
+        SILENT.set_function(lambda: self.silent_s)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         try:

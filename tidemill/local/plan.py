@@ -19,13 +19,14 @@ _AFTER: dict[str, tuple[str, ...]] = {
     "scorer": ("init",),
     "alerts": ("init",),
     "evidence": ("init",),
+    "audit": ("init",),
     "retrain": ("init", "mlflow"),
     "rollout": ("init", "mlflow", "engine"),
     "console": ("init",),
 }
 PARTS = ("kafka", "store", "mlflow", "engine", "init", *_AFTER, "receiver", "traffic")
 """Every part that can run here, in the order people read them."""
-_NICE = {"evidence": 15}
+_NICE = {"evidence": 15, "audit": 10}
 
 
 def embedded_stack(

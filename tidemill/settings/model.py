@@ -47,6 +47,7 @@ PORTS: dict[str, int] = {
     "rollout": 208,
     "gateway-health": 209,
     "console-health": 210,
+    "audit": 211,
 }
 """Offsets from ``local.port_base`` by service; roles listen there for health and metrics."""
 
@@ -192,6 +193,21 @@ class DeadLetterSettings(Strict):
     """The sink stops when a topic would get more dead letters than this within an hour."""
 
 
+class AuditSettings(Strict):
+    """Comparing topics, rows and windows with each other, and watching the roles."""
+
+    every_s: float = Field(default=300, gt=0)
+    """Seconds from the end of one comparison to the next."""
+    look_back_s: float = Field(default=3600, gt=0)
+    """How far back each comparison goes, seconds; further for what an open alarm is about."""
+    settle_s: float = Field(default=120, ge=0)
+    """Windows are compared this long after their lateness has passed: so that they have landed, seconds."""
+    watch: dict[str, str] = Field(default_factory=dict)
+    """Health page by role (``sink: http://sink:18203``); none: the embedded stack's roles, once heard of."""
+    stale_s: float = Field(default=60, gt=0)
+    """A role that is silent or unreachable for longer than this is an alarm, seconds."""
+
+
 class Settings(Strict):
     """Everything one deployment needs to know."""
 
@@ -213,6 +229,7 @@ class Settings(Strict):
     windows: WindowSettings = WindowSettings()
     alerts: AlertSettings = AlertSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
+    audit: AuditSettings = AuditSettings()
     pipelines: dict[str, PipelineSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")

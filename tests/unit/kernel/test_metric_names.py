@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tidemill.metrics import ROLE_METRICS
 
 ROOT = Path(__file__).parents[3]
-ROLES = ("producers", "streams", "consumers", "retrain", "serving", "dashboards")
+ROLES = ("producers", "streams", "consumers", "retrain", "serving", "dashboards", "tidemill/io")
 MADE = re.compile(r'(Counter|Gauge|Histogram)\(\s*"(tidemill_\w+)"')
 
 

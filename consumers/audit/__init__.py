@@ -1,0 +1,1 @@
+"""Comparing what should be equal: messages and rows, stream figures and raw rows; and watching the watchers."""

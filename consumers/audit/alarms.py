@@ -1,0 +1,213 @@
+"""From what an audit found to threshold events: alarms that begin, and alarms that end. Pure.
+
+What is open is read back from monitoring.thresholds, and an alarm's id follows from its cause: whoever starts again
+says nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from consumers.audit.report import Report
+from tidemill.events import ThresholdData, ThresholdEvent
+from tidemill.ids import derived_id
+
+AUDIT_ROWS, AUDIT_WINDOWS, ROLE_STALE = "audit_rows", "audit_windows", "role_stale"
+SYSTEM = "tidemill"
+"""Stands in the place of the pipeline: these alarms are not about what a model does."""
+LONGEST_NAME = 256
+
+
+class Trouble(NamedTuple):
+    """Something that is wrong now."""
+
+    rule: str
+    metric: str
+    value: float
+    threshold: float
+    since_ms: int
+    """The earliest time it is about."""
+    cause: str
+    """What makes this trouble another one than the last of its kind: an offset, a window."""
+    summary: str
+
+    @property
+    def subject(self) -> str:
+        """The series: one alarm of a rule is open for it at a time."""
+        return f"{SYSTEM}//{self.metric}"
+
+
+Key = tuple[str, str]
+"""Rule and subject."""
+Open = Mapping[Key, ThresholdEvent]
+"""The firing events that have no resolved one yet."""
+
+
+def follow(open_alarms: dict[Key, ThresholdEvent], event: ThresholdEvent, source: str) -> None:
+    """Take in one event of the topic; those of other sources are not ours."""
+    if event.source != source:
+        return
+    key = (event.data.rule, event.subject)
+    if event.data.state == "firing":
+        open_alarms[key] = event
+    else:
+        open_alarms.pop(key, None)
+
+
+def source(deployment: str) -> str:
+    """Who speaks, in our events."""
+    return f"tidemill/{deployment}/audit"
+
+
+def events(
+    open_alarms: Open, troubles: Iterable[Trouble], rules: Iterable[str], speaker: str, now_ms: int
+) -> list[ThresholdEvent]:
+    """What is to be said: a trouble without an open alarm begins one; one of ``rules`` without a trouble ends."""
+    now = {(trouble.rule, trouble.subject): trouble for trouble in troubles}
+    judged = set(rules)
+    begun = [_begin(trouble, speaker, now_ms) for key, trouble in sorted(now.items()) if key not in open_alarms]
+    ended = [
+        _end(alarm, speaker, now_ms)
+        for key, alarm in sorted(open_alarms.items(), key=lambda item: item[0])
+        if key[0] in judged and key not in now
+    ]
+    return begun + ended
+
+
+def of_report(report: Report) -> list[Trouble]:
+    """One trouble for each table with wrong rows, and for each pipeline with windows that differ."""
+    found = []
+    by_table: dict[str, list[int]] = {}
+    for number, part in enumerate(report.parts):
+        if part.missing or part.duplicates:
+            by_table.setdefault(part.table, []).append(number)
+    for table, numbers in by_table.items():
+        parts = [report.parts[number] for number in numbers]
+        missing, duplicates = sum(p.missing for p in parts), sum(p.duplicates for p in parts)
+        first = parts[0]
+        since = min((p.since_ms for p in parts if p.since_ms is not None), default=report.since_ms or report.time_ms)
+        where = "; ".join(f"partition {p.partition}: {', '.join(p.examples)}" for p in parts)
+        found.append(
+            Trouble(
+                rule=AUDIT_ROWS,
+                metric=f"rows/{table}",
+                value=missing + duplicates,
+                threshold=0,
+                since_ms=since,
+                cause=f"{first.partition}:{first.examples[0] if first.examples else first.lo}:{since}",
+                summary=f"table {table}: {missing} rows missing, {duplicates} too many ({where}); see `tidemill audit`",
+            )
+        )
+    for one in report.projections:
+        if one.equal is False:
+            found.append(
+                Trouble(
+                    rule=AUDIT_ROWS,
+                    metric=f"projections/{one.table}",
+                    value=1,
+                    threshold=0,
+                    since_ms=report.since_ms or report.time_ms,
+                    cause=one.name,
+                    summary=f"projection {one.name} of table {one.table} says something else than its table",
+                )
+            )
+    for pipeline, starts in report.windows.differing.items():
+        found.append(
+            Trouble(
+                rule=AUDIT_WINDOWS,
+                metric=f"windows/{pipeline}"[:LONGEST_NAME],
+                value=len(starts),
+                threshold=0,
+                since_ms=starts[0],
+                cause=str(starts[0]),
+                summary=f"{pipeline}: {len(starts)} windows since {_rfc3339(starts[0])} differ from their raw rows; "
+                "see `tidemill audit`, mend with `tidemill backfill`",
+            )
+        )
+    return found
+
+
+def silent(role: str, silent_s: float, stale_s: float, now_ms: int, why: str) -> Trouble:
+    """A role that has not been heard of for too long."""
+    since_ms = now_ms - round(silent_s * 1000)
+    return Trouble(
+        rule=ROLE_STALE,
+        metric=f"silent/{role}",
+        value=round(silent_s, 1),
+        threshold=stale_s,
+        since_ms=since_ms,
+        cause=str(since_ms),
+        summary=f"{role}: {why} for {silent_s:.0f} s",
+    )
+
+
+def _begin(trouble: Trouble, speaker: str, now_ms: int) -> ThresholdEvent:
+    alarm_id = derived_id(trouble.rule, trouble.subject, trouble.cause)
+    return _event(
+        alarm_id,
+        "firing",
+        speaker,
+        now_ms,
+        ThresholdData(
+            state="firing",
+            rule=trouble.rule,
+            kind="system",
+            severity="page",
+            pipeline=SYSTEM,
+            metric=trouble.metric,
+            value=trouble.value,
+            threshold=trouble.threshold,
+            window_start_ms=trouble.since_ms,
+            window_end_ms=now_ms,
+            detector="audit",
+            alarm_id=alarm_id,
+            started_ms=now_ms,
+            summary=trouble.summary,
+        ),
+    )
+
+
+def _end(alarm: ThresholdEvent, speaker: str, now_ms: int) -> ThresholdEvent:
+    began = alarm.data
+    return _event(
+        derived_id(began.alarm_id, "resolved"),
+        "resolved",
+        speaker,
+        now_ms,
+        ThresholdData(
+            state="resolved",
+            rule=began.rule,
+            kind="system",
+            severity=began.severity,
+            pipeline=began.pipeline,
+            metric=began.metric,
+            value=0.0,
+            threshold=began.threshold,
+            window_start_ms=began.window_start_ms,
+            window_end_ms=now_ms,
+            detector=began.detector,
+            alarm_id=began.alarm_id,
+            started_ms=began.started_ms,
+            summary=f"{began.metric} is in order again (alarm since {_rfc3339(began.started_ms)})",
+        ),
+    )
+
+
+def _event(
+    event_id: str, state: Literal["firing", "resolved"], speaker: str, now_ms: int, data: ThresholdData
+) -> ThresholdEvent:
+    return ThresholdEvent(
+        id=event_id,
+        source=speaker,
+        type="tidemill.threshold.breached" if state == "firing" else "tidemill.threshold.resolved",
+        subject=f"{data.pipeline}//{data.metric}",
+        time=_rfc3339(now_ms),
+        time_ms=now_ms,
+        data=data,
+    )
+
+
+def _rfc3339(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

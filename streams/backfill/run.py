@@ -1,0 +1,184 @@
+"""The backfill: for each piece of time 1. read the raw rows and the windows; 2. compute; 3. write what differs.
+
+Rows go out through monitoring.windows, as the stream's do, so the sink lands each exactly once. A second run finds
+nothing to write once they have landed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import KafkaException, Producer, TopicPartition
+from msgspec import Struct
+
+from streams.backfill.recompute import Recomputed, changes
+from streams.backfill.source import KINDS, Slice, Source, pipelines
+from streams.meter.fold import Rules
+from streams.windows.state import MAX_SERIES
+from tidemill.clock import Clock
+from tidemill.codec import encode
+from tidemill.errors import Retry, Stop
+from tidemill.events import Window
+from tidemill.io import kafka
+from tidemill.io.clickhouse import Store
+from tidemill.settings import Settings
+from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES, WINDOWS
+
+SINK_GROUP = "tidemill-sink"
+LANDED_WITHIN_S = 120.0
+FLUSH_S = 30.0
+Progress = Callable[[str, int, int], None]
+"""Pipeline, raw rows done, raw rows in all."""
+
+
+class Outcome(Struct, kw_only=True):
+    """What a backfill found and did."""
+
+    since_ms: int
+    until_ms: int
+    written: bool
+    """False: a dry run."""
+    windows: int = 0
+    """Windows (pipeline × start) with raw rows, computed anew."""
+    changed_windows: int = 0
+    missing_windows: int = 0
+    """Of the changed ones, those that were not there at all."""
+    changed_rows: int = 0
+    repeated_events: int = 0
+    """Copies of events that their producer sent again, left out."""
+    unsampled_windows: int = 0
+    """Windows whose text metrics were left as they are: they rest on a sample that cannot be drawn again."""
+    windows_without_rows: int = 0
+    """Windows left as they are, as no raw row of theirs is in the store."""
+
+
+def backfill(
+    settings: Settings,
+    store: Store,
+    clock: Clock,
+    since_ms: int,
+    until_ms: int,
+    *,
+    only: Sequence[str] = (),
+    write: bool = True,
+    progress: Progress,
+) -> Outcome:
+    """Compute the windows anew that start in since..until. Blocks.
+
+    Raises Retry (Kafka or the store is away), StoreError, and Stop where no such window has closed yet, or the sink
+    is so far behind that rows on their way would be taken for lost.
+    """
+    size_ms = settings.windows.size_s * 1000
+    closed_ms = round(clock.now_ms() - (settings.windows.lateness_s + settings.audit.settle_s) * 1000) - size_ms
+    since, until = (at - at % size_ms for at in (since_ms, min(until_ms, closed_ms)))
+    if since >= until:
+        raise Stop(
+            "no window of this time is closed: a window is computed anew when windows.size_s + windows.lateness_s + "
+            f"audit.settle_s have passed since its start; choose --from before {closed_ms} (epoch milliseconds)"
+        )
+    wait_until_landed(settings, clock)
+    outcome = Outcome(since_ms=since, until_ms=until, written=write)
+    writer = Writer(settings) if write else None
+    for name in only or pipelines(store, since, until):
+        source = Source(store, settings.windows, name)
+        pieces = source.slices(since, until)
+        done, total = 0, sum(piece.rows for piece in pieces)
+        for piece in pieces:
+            rows = _piece(source, name, piece, size_ms, rules_of(settings, name), clock.now_ms(), outcome)
+            if writer is not None:
+                writer.send(rows)
+            done += piece.rows
+            progress(name, done, total)
+    if writer is not None:
+        writer.close()
+    return outcome
+
+
+def rules_of(settings: Settings, pipeline: str) -> Rules:
+    """What the meter's fold is told of a pipeline."""
+    found = settings.pipelines.get(pipeline)
+    if found is None:
+        return Rules()
+    return Rules(found.quality.metric, found.drift.samples_per_second if found.drift.enabled else 0)
+
+
+def _piece(
+    source: Source, pipeline: str, piece: Slice, size_ms: int, rules: Rules, now_ms: int, outcome: Outcome
+) -> list[Window]:
+    known: dict[int, list[Window]] = {}
+    rows_now = source.windows(piece.since_ms, piece.until_ms)
+    for row in rows_now:
+        known.setdefault(row.start_ms, []).append(row)
+    computed = Recomputed(pipeline, size_ms, rules, rows_now, MAX_SERIES)
+    events = 0
+    for part in range(piece.parts):
+        for kind in KINDS:
+            found_here = source.events(kind, piece, part)
+            events += len(found_here)
+            computed.add(kind.topic.name, found_here)
+    outcome.repeated_events += piece.rows - events
+    unsampled = computed.unsampled()
+    found: list[Window] = []
+    for start, tallies in sorted(computed.tallies.items()):
+        out = unsampled.get(start, ())
+        change = changes(pipeline, start, start + size_ms, tallies, known.pop(start, ()), out, now_ms)
+        found += change.rows
+        outcome.windows += 1
+        outcome.unsampled_windows += bool(out) and rules.samples_per_second > 0
+        outcome.changed_windows += bool(change.rows)
+        outcome.missing_windows += bool(change.rows) and not change.was_there
+    outcome.windows_without_rows += sum(any(row.n for row in rows) for rows in known.values())
+    outcome.changed_rows += len(found)
+    return found
+
+
+class Writer:
+    """Sends window rows and waits for the broker's word. Raises Retry where it does not take them all."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._failures: list[str] = []
+        self._producer: Producer = kafka.producer(settings, "tidemill-backfill")
+
+    def send(self, rows: Sequence[Window]) -> None:
+        note = kafka.delivered(self._failures)
+        for row in rows:
+            while True:
+                try:
+                    self._producer.produce(WINDOWS.name, encode(row), row.pipeline, on_delivery=note)
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+        self.close()
+
+    def close(self) -> None:
+        """Everything sent so far is in Kafka."""
+        if self._producer.flush(FLUSH_S) or self._failures:
+            raise Retry(f"Kafka did not take all rows: {self._failures[:1]}; run it again")
+
+
+def wait_until_landed(settings: Settings, clock: Clock) -> None:
+    """Wait until the sink has landed what the raw topics and monitoring.windows hold now. Raises Stop, Retry."""
+    client = kafka.consumer(settings, "tidemill-backfill", SINK_GROUP)  # asks only, joins nothing
+    end_s = clock.monotonic_s() + LANDED_WITHIN_S
+    try:
+        places = [
+            TopicPartition(topic.name, partition)
+            for topic in (REQUESTS, RESPONSES, FEEDBACK, WINDOWS)
+            for partition in range(kafka.partition_count(client, topic.name))
+        ]
+        spans = [client.get_watermark_offsets(place, timeout=kafka.TIMEOUT_S) for place in places]
+        while True:
+            committed = [found.offset for found in client.committed(places, timeout=kafka.TIMEOUT_S)]
+            behind = sum(max(0, high - max(low, at)) for at, (low, high) in zip(committed, spans, strict=True))
+            if not behind:
+                return
+            if clock.monotonic_s() > end_s:
+                raise Stop(
+                    f"the sink is {behind} messages behind, and rows on their way would be taken for lost; "
+                    "see `tidemill status`, wait until it has caught up and run this again"
+                )
+            client.poll(0.2)
+    except KafkaException as error:
+        raise Retry(f"Kafka does not answer: {error}") from error
+    finally:
+        client.close()

@@ -1,0 +1,73 @@
+"""Alarms begin and end once, whoever is asked again."""
+
+from __future__ import annotations
+
+from consumers.audit import alarms
+from consumers.audit.report import Part, Report, Windows
+from tidemill.codec import encode
+from tidemill.events import ThresholdEvent
+from tidemill.topics import THRESHOLDS
+
+SPEAKER = alarms.source("test")
+RULES = [alarms.AUDIT_ROWS, alarms.AUDIT_WINDOWS]
+NOW_MS = 1_763_800_000_000
+
+
+def part(**fields: object) -> Part:
+    given = {"topic": "inference.responses", "table": "responses", "partition": 0, "lo": 0, "hi": 10, "rows": 10}
+    return Part(**given | fields)  # type: ignore[arg-type]
+
+
+def report(*parts: Part, differing: dict[str, list[int]] | None = None) -> Report:
+    return Report(
+        time_ms=NOW_MS,
+        since_ms=NOW_MS - 1000,
+        parts=parts,
+        repeats=(),
+        projections=(),
+        windows=Windows(differing=differing or {}),
+    )
+
+
+MISSING = report(part(missing=2, examples=("3-4",), since_ms=NOW_MS - 500), part(partition=1))
+
+
+def test_nothing_wrong_nothing_said() -> None:
+    fine = report(part())
+    assert fine.holds and alarms.of_report(fine) == []
+    assert alarms.events({}, [], RULES, SPEAKER, NOW_MS) == []
+
+
+def test_an_alarm_begins_once_and_ends_once() -> None:
+    open_alarms: dict[alarms.Key, ThresholdEvent] = {}
+    troubles = alarms.of_report(MISSING)
+    (fired,) = alarms.events(open_alarms, troubles, RULES, SPEAKER, NOW_MS)
+    assert fired.data.rule == "audit_rows" and fired.data.kind == "system" and fired.data.value == 2
+    assert "2 rows missing" in fired.data.summary and fired.data.window_start_ms == NOW_MS - 500
+    alarms.follow(open_alarms, fired, SPEAKER)
+    assert alarms.events(open_alarms, troubles, RULES, SPEAKER, NOW_MS + 1) == []
+    assert alarms.events(open_alarms, [], [alarms.ROLE_STALE], SPEAKER, NOW_MS + 1) == [], "of another rule"
+    (resolved,) = alarms.events(open_alarms, [], RULES, SPEAKER, NOW_MS + 2)
+    assert resolved.data.state == "resolved" and resolved.data.alarm_id == fired.id
+    alarms.follow(open_alarms, resolved, SPEAKER)
+    assert open_alarms == {}
+
+
+def test_who_starts_again_says_the_same_ids() -> None:
+    (one,) = alarms.events({}, alarms.of_report(MISSING), RULES, SPEAKER, NOW_MS)
+    (other,) = alarms.events({}, alarms.of_report(MISSING), RULES, SPEAKER, NOW_MS + 5_000)
+    assert one.id == other.id
+    assert THRESHOLDS.decoder()(encode(one)) == one
+
+
+def test_alarms_of_others_are_not_ours() -> None:
+    (fired,) = alarms.events({}, alarms.of_report(MISSING), RULES, alarms.source("elsewhere"), NOW_MS)
+    open_alarms: dict[alarms.Key, ThresholdEvent] = {}
+    alarms.follow(open_alarms, fired, SPEAKER)
+    assert open_alarms == {}
+
+
+def test_windows_alarm_by_pipeline() -> None:
+    troubles = alarms.of_report(report(differing={"a": [NOW_MS, NOW_MS + 10], "b": [NOW_MS]}))
+    assert [(t.metric, t.value) for t in troubles] == [("windows/a", 2), ("windows/b", 1)]
+    assert not report(differing={"a": [1]}).holds

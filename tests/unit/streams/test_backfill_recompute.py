@@ -1,0 +1,181 @@
+"""Windows computed anew from events are the stream's own, row for row; what differs, and only that, is written."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from streams.backfill.recompute import Recomputed, cells, changes, same
+from streams.backfill.run import rules_of
+from streams.backfill.source import Counted
+from streams.partition import PartitionFold
+from streams.windows.state import MAX_SERIES
+from tests.unit.streams.drawing import START_MS, deployment
+from tidemill.codec import encode
+from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, PartitionProgress, Progress, Window
+from tidemill.ids import uuid7
+from tidemill.settings import Settings
+
+SIZE_S = 5
+SECONDS = 30
+TOPICS: dict[Any, str] = {InferenceRequest: "inference.requests", InferenceResponse: "inference.responses"}
+SEEN = {"input_unseen_share", "input_word_distance"}
+
+
+def told(versions: Sequence[str], per_second: int = 8) -> list[Any]:
+    """Requests, answers and scores, in order of time."""
+    noise = random.Random(5)
+    found: list[Any] = []
+    for number in range(SECONDS * per_second):
+        at = START_MS + number * 1000 // per_second
+        call = uuid7(at, number.to_bytes(10, "big"))
+        common: dict[str, Any] = {"call_id": call, "pipeline": "schedule", "time_ms": at}
+        found.append(
+            InferenceRequest(gen_ai_conversation_id="c", input_features={"chars": noise.uniform(1, 99)}, **common)
+        )
+        found.append(
+            InferenceResponse(
+                answer_id=call,
+                call_time_ms=at,
+                gen_ai_conversation_id="c",
+                model_version=noise.choice(versions),
+                variant="champion",
+                status=noise.choice(["ok", "ok", "error", "cancelled"]),
+                gen_ai_usage_input_tokens=noise.randrange(50),
+                gen_ai_usage_output_tokens=noise.randrange(50),
+                e2e_ms=noise.uniform(1, 2000),
+                cost_micros=noise.choice([None, 17]),
+                output_features={"chars": 5.0},
+                **common,
+            )
+        )
+        found.append(
+            Feedback(
+                feedback_id=str(number), call_time_ms=at, model_version=noise.choice(versions), kind="score",
+                source="client", metric="exact_match", score=noise.random(), **common,
+            )
+        )  # fmt: skip
+    return found
+
+
+def by_topic_of(events: Sequence[Any]) -> dict[str, list[Counted]]:
+    by_topic: dict[str, list[Counted]] = {}
+    for event in events:
+        own = by_topic.setdefault(TOPICS.get(type(event), "inference.feedback"), [])
+        own.append(Counted(event.time_ms, event))
+    return by_topic
+
+
+def stream(settings: Settings, events: Sequence[Any], range_size: int) -> list[Window]:
+    """The windows the running stream gives, whose meter froze ranges of ``range_size``."""
+    folded = PartitionFold(settings, {})
+    rules = rules_of(settings, "schedule")
+    ends = {}
+    for topic, own in by_topic_of(events).items():
+        ends[topic] = len(own)
+        for lo in range(0, len(own), range_size):
+            piece = own[lo : lo + range_size]
+            made = tuple(cells(topic, "schedule", piece, rules))
+            hi = lo + len(piece) - 1
+            folded.take(Partial(topic=topic, partition=0, lo=lo, hi=hi, pipeline="schedule", cells=made))
+    progress = Progress(
+        meter="m",
+        time_ms=START_MS + (SECONDS + 5) * 1000,
+        source_partitions=len(ends),
+        partitions=tuple(PartitionProgress(topic=t, partition=0, position=end, end=end) for t, end in ends.items()),
+    )
+    return folded.take(progress).windows
+
+
+def recomputed(
+    settings: Settings, events: Sequence[Any], known: Sequence[Window], step: int = 10_000
+) -> tuple[list[Window], dict[int, set[str]]]:
+    computed = Recomputed("schedule", SIZE_S * 1000, rules_of(settings, "schedule"), known, MAX_SERIES)
+    for topic, own in by_topic_of(events).items():
+        for lo in range(0, len(own), step):
+            computed.add(topic, own[lo : lo + step])
+    unsampled = computed.unsampled()
+    rows = []
+    for start, tallies in computed.tallies.items():
+        before = [row for row in known if row.start_ms == start]
+        out = unsampled.get(start, ())
+        rows += changes("schedule", start, start + SIZE_S * 1000, tallies, before, out, 7).rows
+    return rows, unsampled
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return deployment(size_s=SIZE_S)
+
+
+@pytest.mark.parametrize("step", [7, 10_000])
+def test_where_the_stream_was_right_there_is_nothing_to_write(settings: Settings, step: int) -> None:
+    events = told(["v1", "v2"])
+    windows = stream(settings, events, 23)
+    assert len({row.start_ms for row in windows}) == SECONDS // SIZE_S
+    assert recomputed(settings, events, windows, step) == ([], {})
+
+
+def test_from_nothing_it_gives_the_same_rows(settings: Settings) -> None:
+    events = told(["v1", "v2"])
+    wanted = {key(row): row for row in stream(settings, events, 23) if row.metric not in SEEN}
+    rows, _ = recomputed(settings, events, [])
+    assert {key(row) for row in rows} == set(wanted)
+    assert all(same(row, wanted[key(row)]) and row.revision == 0 and row.complete for row in rows)
+
+
+def test_an_altered_row_is_written_as_the_next_revision_and_nothing_else(settings: Settings) -> None:
+    events = told(["v1", "v2"])
+    windows = stream(settings, events, 23)
+    at = next(i for i, row in enumerate(windows) if row.metric == "e2e_ms")
+    right = windows[at]
+    windows[at] = msgspec.structs.replace(right, total=right.total + 1)
+    (row,), _ = recomputed(settings, events, windows)
+    assert key(row) == key(right) and same(row, right) and row.revision == 1
+    assert recomputed(settings, events, [*windows[:at], row, *windows[at + 1 :]]) == ([], {}), "a second run"
+
+
+def test_what_was_counted_without_raw_rows_is_taken_back_once(settings: Settings) -> None:
+    events = told(["v1"])
+    windows = stream(settings, events, 23)
+    strange = next(row for row in windows if row.metric == "answers")
+    strange = msgspec.structs.replace(strange, model_version="v9")
+    (row,), _ = recomputed(settings, events, [*windows, strange])
+    assert (row.model_version, row.n, row.value) == ("v9", 0, None)
+    assert encode(row)
+    assert recomputed(settings, events, [*windows, row])[0] == []
+
+
+def test_more_calls_than_the_sample_takes_leave_the_text_alone(settings: Settings) -> None:
+    settings = deployment(size_s=SIZE_S, drift={"samples_per_second": 5})
+    events = told(["v1"])
+    windows = stream(settings, events, 40)
+    rows, unsampled = recomputed(settings, events, windows)
+    assert rows == [] and set(unsampled) == {row.start_ms for row in windows}
+    without_text = [row for row in windows if not row.metric.endswith("_chars")]
+    assert recomputed(settings, events, without_text)[0] == []
+
+
+def test_text_that_the_stream_sampled_is_left_alone(settings: Settings) -> None:
+    events = told(["v1"])
+    windows = [
+        msgspec.structs.replace(row, sample_share=0.5, total=0.0) if row.metric == "input_chars" else row
+        for row in stream(settings, events, 23)
+    ]
+    rows, unsampled = recomputed(settings, events, windows)
+    assert rows == [] and set(unsampled) == {row.start_ms for row in windows}
+
+
+def test_folded_versions_stay_folded(settings: Settings) -> None:
+    events = told([f"v{n}" for n in range(MAX_SERIES + 8)])
+    windows = stream(settings, events, 23)
+    assert any(row.model_version == "other" for row in windows)
+    assert recomputed(settings, events, windows)[0] == []
+
+
+def key(row: Window) -> tuple[str, str, str, str, int]:
+    return (row.model_version, row.variant, row.role, row.metric, row.start_ms)
