@@ -1,0 +1,51 @@
+"""The decoded events of one frozen range, as columns of equal length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Span(NamedTuple):
+    """The source range of a partial: lo..hi of one partition, both inclusive."""
+
+    topic: str
+    partition: int
+    lo: int
+    hi: int
+
+
+class Batch(NamedTuple):
+    """Events of one topic, in the order of their offsets."""
+
+    offsets: Sequence[int]
+    times_ms: NDArray[np.int64]
+    """When each one counts, epoch milliseconds."""
+    events: Sequence[Any]
+
+    @property
+    def seconds(self) -> list[int]:
+        """The epoch second in which each event counts."""
+        seconds: list[int] = (self.times_ms // 1000).tolist()
+        return seconds
+
+    def only(self, places: Sequence[int]) -> Batch:
+        """The events at the given places (indices, ascending)."""
+        return Batch(
+            [self.offsets[place] for place in places],
+            self.times_ms[np.asarray(places, np.int64)],
+            [self.events[place] for place in places],
+        )
+
+
+def counting_times_ms(times_ms: Sequence[int], arrivals_ms: Sequence[int], max_skew_ms: int) -> NDArray[np.int64]:
+    """When each event counts: at its own time, but never more than ``max_skew_ms`` after it arrived.
+
+    An arrival of -1 is not known and bounds nothing. Shapes (n,) in, (n,) out.
+    """
+    times = np.asarray(times_ms, np.int64)
+    arrivals = np.asarray(arrivals_ms, np.int64)
+    return np.where(arrivals < 0, times, np.minimum(times, arrivals + max_skew_ms))
