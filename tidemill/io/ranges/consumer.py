@@ -11,6 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from tidemill.errors import Retry, Stop
 from tidemill.io import kafka
 from tidemill.io.ranges.assignment import place
+from tidemill.io.ranges.ends import Ends
+from tidemill.io.ranges.pace import arrived_until, horizon_ms, lane
 from tidemill.io.ranges.partition import Limits, PartitionState
 from tidemill.io.ranges.range import Intent, Position, Range
 from tidemill.settings import Settings
@@ -46,12 +48,16 @@ class RangeConsumer:
         max_wait_s: float,
         *,
         epoch: int = 0,
+        ahead_ms: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``ahead_ms``: how far one partition may run ahead of the slowest, by arrival; None: as far as it goes."""
         self._settings = settings
         self._client, self._group, self._topics = client, group, list(topics)
         self._limits = Limits(max_messages, max_wait_s)
         self._epoch = epoch
+        self._ahead_ms = ahead_ms
+        self._ends = Ends(settings, client)
         self._stopping = stopping
         self._consumer: Consumer | None = None
         self._cluster = ""
@@ -71,9 +77,10 @@ class RangeConsumer:
             self._consumer = self._connect()
         self._take_in(CONSUME, CONSUME_S, holding=False)
         now = time.monotonic()
+        horizon = self._horizon(now)
         for state in self._states.values():
-            if state.ready(self._limits, now):
-                state.freeze(self._limits)
+            if state.ready(self._limits, now) and (most := arrived_until(state.waiting, horizon)):
+                state.freeze(self._limits, most)
         ranges = self._commit(now)
         if not ranges and self._trouble is not None and not self._recovered():
             raise Retry(self._trouble, after_s=0.2)
@@ -105,18 +112,11 @@ class RangeConsumer:
             state.finish(time.monotonic())
 
     def positions(self) -> list[Position]:
-        """How far each assigned partition is; partitions whose end is not known yet are left out."""
-        found = []
-        for (topic, partition), state in self._states.items():
-            assert self._consumer is not None
-            try:
-                high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1]
-            except KafkaException:
-                continue
-            end = max(high, state.seen)
-            if high >= 0:
-                found.append(Position(topic, partition, state.pos, end))
-        return sorted(found)
+        """How far each assigned partition is; partitions whose end the broker has not said yet are left out."""
+        self._ends.ask(self._states)
+        ends, age_s = self._ends.known(), self._ends.age_s()
+        found = [(at, state, ends[at]) for at, state in self._states.items() if at in ends]
+        return sorted(Position(*at, state.pos, max(end, state.seen), age_s) for at, state, end in found)
 
     def oldest_open_s(self) -> float:
         """Age of the oldest range handed out and not done, in seconds; 0.0 when there is none."""
@@ -174,6 +174,13 @@ class RangeConsumer:
                     state.paused = want
                 except KafkaException as error:
                     log.debug("pause or resume of %s/%d: %s", topic, partition, error)
+
+    def _horizon(self, now: float) -> int | None:
+        if self._ahead_ms is None:
+            return None
+        self._ends.ask(self._states)
+        ends = self._ends.known()
+        return horizon_ms([lane(s, ends.get(at), now) for at, s in self._states.items()], self._ahead_ms)
 
     def _commit(self, now: float) -> list[Range]:
         wanted: list[tuple[State, Intent]] = []

@@ -7,6 +7,7 @@ the intent was acknowledged, the caller works on the range) → done (``pos`` mo
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -45,7 +46,9 @@ class PartitionState(Generic[M]):
         self.since_s: float | None = None
         """When the oldest buffered message came (monotonic seconds)."""
         self.last_s = 0.0
-        """When the last message came or the last range was done."""
+        """When the last message came, the last range was done, or the partition was taken over."""
+        self.taken: M | None = None
+        """The last message handed out."""
         self.paused = False
         self._offsets: list[int] = []
         self._messages: list[M] = []
@@ -84,9 +87,9 @@ class PartitionState(Generic[M]):
             self.last_s = now_s
 
     @property
-    def buffered(self) -> int:
-        """Messages that wait."""
-        return len(self._offsets)
+    def waiting(self) -> Sequence[M]:
+        """Messages that wait, in order of their offsets."""
+        return self._messages
 
     @property
     def complete(self) -> bool:
@@ -108,10 +111,13 @@ class PartitionState(Generic[M]):
             return False
         return len(self._offsets) >= 2 * limits.max_messages or self.bytes >= 2 * limits.max_bytes
 
-    def freeze(self, limits: Limits) -> None:
-        """Fix hi: the last buffered message within the limits. Call before the first commit attempt."""
+    def freeze(self, limits: Limits, most: int | None = None) -> None:
+        """Fix hi: the last buffered message within the limits, and of the first ``most`` (at least 1) where given.
+
+        Call before the first commit attempt.
+        """
         count = size = 0
-        for size_here in self._sizes[: limits.max_messages]:
+        for size_here in self._sizes[: min(limits.max_messages, most or limits.max_messages)]:
             size += size_here
             if count and size > limits.max_bytes:
                 break
@@ -127,6 +133,7 @@ class PartitionState(Generic[M]):
         taken = self._messages[:cut]
         self.bytes -= sum(self._sizes[:cut])
         del self._offsets[:cut], self._messages[:cut], self._sizes[:cut]
+        self.taken = taken[-1] if taken else self.taken
         self.since_s = now_s if self._offsets else None
         self.open = True
         self.acknowledged_s = now_s
