@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from numpy.typing import NDArray
+
+from tidemill.codec import Decoder
+from tidemill.errors import Quarantine
 
 
 class Span(NamedTuple):
@@ -39,6 +43,22 @@ class Batch(NamedTuple):
             self.times_ms[np.asarray(places, np.int64)],
             [self.events[place] for place in places],
         )
+
+
+def decoded(messages: Sequence[Message], decoder: Decoder[Any], max_skew_ms: int) -> Batch:
+    """The messages that are valid events; the others are left out (the sink sends them to the dead letters)."""
+    offsets: list[int] = []
+    arrivals: list[int] = []
+    events: list[Any] = []
+    for message in messages:
+        try:
+            events.append(decoder(message.value()))
+        except Quarantine:
+            continue
+        offsets.append(message.offset() or 0)
+        kind, arrival_ms = message.timestamp()
+        arrivals.append(-1 if kind == TIMESTAMP_NOT_AVAILABLE else arrival_ms)
+    return Batch(offsets, counting_times_ms([event.time_ms for event in events], arrivals, max_skew_ms), events)
 
 
 def counting_times_ms(times_ms: Sequence[int], arrivals_ms: Sequence[int], max_skew_ms: int) -> NDArray[np.int64]:

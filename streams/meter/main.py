@@ -17,14 +17,14 @@ import socket
 from math import ceil
 from typing import Any
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, Producer
+from confluent_kafka import KafkaException, Producer
 from prometheus_client import Counter
 
-from streams.meter.batch import Batch, Span, counting_times_ms
+from streams.meter.batch import Batch, Span, decoded
 from streams.meter.fold import Rules
 from streams.meter.pack import Packed, pack
 from tidemill.codec import Decoder, encode
-from tidemill.errors import Quarantine, Retry
+from tidemill.errors import Retry
 from tidemill.events import PartitionProgress, Progress
 from tidemill.io import kafka
 from tidemill.io.ranges import Range, RangeConsumer
@@ -104,7 +104,7 @@ class Meter:
         self._producer.flush(FLUSH_S)
 
     def _measure(self, span: Range, targets: int) -> None:
-        batch = self._decode(span)
+        batch = decoded(span.messages, self._decoders[span.topic], self._skew_ms)
         packed = pack(Span(span.topic, span.partition, span.lo, span.hi), batch, self._rules, targets)
         while True:
             try:
@@ -119,21 +119,6 @@ class Meter:
                 self._ranges.hold(error.after_s)
         self._ranges.done(span)
         self._note(span, batch)
-
-    def _decode(self, span: Range) -> Batch:
-        decoder = self._decoders[span.topic]
-        offsets: list[int] = []
-        arrivals: list[int] = []
-        events: list[Any] = []
-        for message in span.messages:
-            try:
-                events.append(decoder(message.value()))
-            except Quarantine:
-                continue
-            offsets.append(message.offset())
-            kind, arrival_ms = message.timestamp()
-            arrivals.append(-1 if kind == TIMESTAMP_NOT_AVAILABLE else arrival_ms)
-        return Batch(offsets, counting_times_ms([event.time_ms for event in events], arrivals, self._skew_ms), events)
 
     def _note(self, span: Range, batch: Batch) -> None:
         """Count a range that is done."""
