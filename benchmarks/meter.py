@@ -70,7 +70,7 @@ def measure(*, long: bool = False) -> Result:
 def _fill(settings: Settings, events: int) -> int:
     """Put the answers in their topic; the size of one, bytes."""
     made = kafka.producer(settings, "bench-fill", linger_ms=50, queue_buffering_max_kbytes=262_144)
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     texts = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz     ", k=380)) for _ in range(512)]
     begin_ms = SystemClock().now_ms() - events * 1000 // EVENTS_PER_SECOND
     size = 0

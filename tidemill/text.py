@@ -19,7 +19,7 @@ def features(text: str) -> dict[str, float]:
     return {
         "chars": float(len(text)),
         "words": float(len(found)),
-        "digit_share": sum(c.isdigit() for c in text) / len(text) if text else 0.0,
+        "digit_share": sum(map(str.isdigit, text)) / len(text) if text else 0.0,
         "mean_word_length": sum(map(len, found)) / len(found) if found else 0.0,
     }
 

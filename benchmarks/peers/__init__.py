@@ -70,9 +70,7 @@ def run(name: str, bootstrap: str, topic: str, events: int, within_s: float = 60
 def _command(command: list[str], name: str, within_s: float = 600.0) -> str:
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     try:
-        done = subprocess.run(  # noqa: S603
-            command, capture_output=True, text=True, timeout=within_s, env=environment, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, env=environment, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Stop(f"{name} could not be measured: {error}") from error
     if done.returncode != 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,10 @@ class Batch(NamedTuple):
         """The epoch second in which each event counts."""
         seconds: list[int] = (self.times_ms // 1000).tolist()
         return seconds
+
+    def column(self, name: str) -> list[Any]:
+        """One field of every event."""
+        return list(map(attrgetter(name), self.events))
 
     def only(self, places: Sequence[int]) -> Batch:
         """The events at the given places (indices, ascending)."""

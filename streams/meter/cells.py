@@ -5,7 +5,9 @@ Sums run in the order of the batch, and everything in a cell is sorted: equal ba
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import count as counter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -42,13 +44,13 @@ class Cells:
 
     def __init__(self, keys: Iterable[tuple[Any, ...]]) -> None:
         """``keys``: of each event, the values of its Key (all of them, or the first ones)."""
-        of_events = list(keys)
-        named = {key: _bounded(Key(*key)) for key in dict.fromkeys(of_events)}
-        self.keys: list[Key] = sorted(set(named.values()))
+        seen: defaultdict[tuple[Any, ...], int] = defaultdict(counter().__next__)
+        places: NDArray[np.int64] = np.fromiter(map(seen.__getitem__, keys), np.int64)
+        bounded = [_bounded(Key(*key)) for key in seen]
+        self.keys: list[Key] = sorted(set(bounded))
         """Key by cell number."""
         numbers = {key: number for number, key in enumerate(self.keys)}
-        of_keys = {key: numbers[bounded] for key, bounded in named.items()}
-        self.at: NDArray[np.int64] = np.fromiter(map(of_keys.__getitem__, of_events), np.int64, len(of_events))
+        self.at: NDArray[np.int64] = np.array([numbers[key] for key in bounded], np.int64)[places]
         """Cell number by event."""
         self._fields: list[dict[str, Any]] = [{} for _ in self.keys]
 

@@ -7,7 +7,6 @@ Everything that each event has is folded column by column; only the text of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,11 +23,6 @@ DURATIONS = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
 OUTPUT_FEATURES = ("chars", "words")
 _MAX_WORD_COUNT = 1_000_000
-_RESPONSE = attrgetter(
-    *("pipeline", "model_version", "variant", "role", "status", "cost_micros"),
-    *(f"gen_ai_usage_{name}" for name in TOKENS),
-    *DURATIONS,
-)
 
 
 class Rules(NamedTuple):
@@ -51,13 +45,12 @@ _Folded = tuple[Cells, Mapping[str, _Scores]]
 
 
 def fold(span: Span, batch: Batch, rules: Mapping[str, Rules]) -> list[Partial]:
-    """The partials of a batch, one for each pipeline that has events in it, in order of their names."""
+    """The partials of a batch, one for each pipeline of which something counts in it, in order of their names."""
     if not batch.events:
         return []
     cells, scores = _FOLDS[type(batch.events[0])](batch, rules)
-    built = cells.build()
     partials = []
-    for pipeline in sorted({event.pipeline for event in batch.events}):
+    for pipeline, built in cells.build().items():
         points, dropped = scores.get(pipeline, _Scores())
         partials.append(
             Partial(
@@ -66,7 +59,7 @@ def fold(span: Span, batch: Batch, rules: Mapping[str, Rules]) -> list[Partial]:
                 lo=span.lo,
                 hi=span.hi,
                 pipeline=pipeline,
-                cells=built.get(pipeline, ()),
+                cells=built,
                 scores=points,
                 scores_dropped=dropped,
             )
@@ -75,7 +68,7 @@ def fold(span: Span, batch: Batch, rules: Mapping[str, Rules]) -> list[Partial]:
 
 
 def _requests(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
-    cells = Cells(zip([event.pipeline for event in batch.events], batch.seconds, strict=True))
+    cells = Cells(zip(batch.column("pipeline"), batch.seconds, strict=True))
     cells.count("requests")
     with_text = [bool(event.input_features or event.gen_ai_input_messages) for event in batch.events]
     looked_at = [
@@ -98,16 +91,18 @@ def _requests(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
 
 
 def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
-    pipelines, versions, variants, roles, statuses, costs, *numbers = zip(*map(_RESPONSE, batch.events), strict=True)
-    cells = Cells(zip(pipelines, batch.seconds, versions, variants, roles, strict=True))
+    column = batch.column
+    keys = column("pipeline"), batch.seconds, column("model_version"), column("variant"), column("role")
+    cells = Cells(zip(*keys, strict=True))
     cells.count("answers")
-    cells.outcomes(statuses)
-    for name, counts in zip(TOKENS, numbers[: len(TOKENS)], strict=True):
-        cells.count(name, counts)
+    cells.outcomes(column("status"))
+    for name in TOKENS:
+        cells.count(name, column(f"gen_ai_usage_{name}"))
+    costs = column("cost_micros")
     cells.count("cost_micros", costs, MAX_MICROS)
     cells.count("priced", [cost is not None for cost in costs])
-    for name, values in zip(DURATIONS, numbers[len(TOKENS) :], strict=True):
-        cells.measure(name, values)
+    for name in DURATIONS:
+        cells.measure(name, column(name))
     with_text = [bool(event.output_features or event.gen_ai_output_text) for event in batch.events]
     found = [
         (cell, event.output_features or features(event.gen_ai_output_text))

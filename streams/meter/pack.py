@@ -30,7 +30,7 @@ def pack(
     """The messages of a range, in order of partition; pipelines in order of their names. Equal ranges, equal bytes.
 
     Pipelines whose figures do not fit one message go on in the next. A pipeline whose own do not fit (events of
-    thousands of different seconds) becomes several partials that adjoin each other: lo..m-1, m..hi. Feedback that
+    thousands of different seconds) becomes several partials of adjoining ranges: lo..m-1, m..hi. Feedback that
     is in the range twice (one ``feedback_id``) counts once, at its first place; a repeat in another range counts
     again, as nothing is remembered over ranges.
     """
@@ -74,8 +74,8 @@ def _parted(partial: Partial, batch: Batch, rules: Mapping[str, Rules], max_byte
         (span._replace(lo=cut), range(middle, len(own.events))),
     ):
         half = own.only(places)
-        (folded,) = fold(part, half, rules)
-        yield from _parted(folded, half, rules, max_bytes)
+        for folded in fold(part, half, rules):
+            yield from _parted(folded, half, rules, max_bytes)
 
 
 def _batched(values: list[bytes], max_bytes: int) -> Iterator[list[bytes]]:

@@ -98,9 +98,9 @@ def packed(events: list[Any], max_bytes: int = 700_000) -> dict[str, list[Partia
 def test_columns_give_what_event_by_event_gives(events: list[Any], most: int) -> None:
     rules = {name: rule._replace(samples_per_second=most) for name, rule in RULES.items()}
     found = folded(events, rules)
-    assert found.keys() == {event.pipeline for event in events}
-    for pipeline, partial in found.items():
-        assert partial.cells == naive_fold(batch(events), pipeline, rules[pipeline])
+    for pipeline in RULES:
+        wanted = naive_fold(batch(events), pipeline, rules[pipeline])
+        assert (found[pipeline].cells if pipeline in found else ()) == wanted
 
 
 @given(streams, st.integers(0, 30), st.integers(0, 30))
@@ -122,12 +122,12 @@ def test_a_replay_gives_the_same_bytes(events: list[Any]) -> None:
 
 
 @given(streams, st.integers(500, 3000))
-def test_parted_partials_adjoin_and_hold_everything_once(events: list[Any], max_bytes: int) -> None:
+def test_parted_partials_do_not_overlap_and_hold_everything_once(events: list[Any], max_bytes: int) -> None:
     whole = packed(events)
     parts = packed(events, max_bytes)
     assert parts.keys() == whole.keys()
     for pipeline, found in parts.items():
-        assert (found[0].lo, found[-1].hi) == (SPAN.lo, SPAN.hi)
-        assert all(a.hi + 1 == b.lo for a, b in pairwise(found))
+        assert SPAN.lo <= found[0].lo and found[-1].hi <= SPAN.hi
+        assert all(a.lo <= a.hi < b.lo for a, b in pairwise(found))
         cells = tuple(cell for partial in whole[pipeline] for cell in partial.cells)
         assert tallies(tuple(cell for partial in found for cell in partial.cells)) == tallies(cells)

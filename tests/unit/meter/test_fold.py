@@ -199,8 +199,9 @@ def test_a_thumb_may_be_the_quality() -> None:
 
 
 def test_unknown_pipelines_get_traffic_but_no_quality() -> None:
-    (partial,) = opened(pack(SPAN, batch(feedback(1)), {}, 2))
-    assert partial.cells == ()
+    assert pack(SPAN, batch(feedback(1)), {}, 2) == []
+    (partial,) = opened(pack(SPAN, batch(request(1)), {}, 2))
+    assert only(partial).requests == 1
 
 
 def test_a_clock_ahead_counts_at_arrival_plus_skew() -> None:

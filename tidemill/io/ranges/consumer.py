@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 CONSUME = 10_000
 CONSUME_S = 0.05
 IDLE_COMMIT_S = 0.3
+FETCH = {"queued_max_messages_kbytes": 32_768, "fetch_queue_backoff_ms": 20, "fetch_message_max_bytes": 4_194_304}
+"""A full queue is looked at again soon: by default it stays empty for up to a second after it was drained."""
 SESSION_S = 8.0
 """Older acknowledgments of an intent are renewed before the effect: below the broker's session time-out (10 s in the
 embedded broker, 45 s by Kafka's default), so that a member the group gave up on learns it there."""
@@ -132,9 +134,7 @@ class RangeConsumer:
     def _connect(self) -> Consumer:
         self._cluster = kafka.cluster_id(self._settings)
         kafka.topic_ids(self._settings, self._topics)
-        made = kafka.consumer(
-            self._settings, self._client, self._group, queued_max_messages_kbytes=32_768, error_cb=self._on_error
-        )
+        made = kafka.consumer(self._settings, self._client, self._group, error_cb=self._on_error, **FETCH)
         made.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         return made
 
