@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import psutil
@@ -14,8 +16,8 @@ from benchmarks.frame import Goal, Result, Table, number
 from benchmarks.peers import PEERS, run
 from benchmarks.place import place, start
 from streams.meter.batch import Span, decoded
-from streams.meter.fold import Rules, fold
-from streams.meter.main import MAX_MESSAGES, MAX_WAIT_S
+from streams.meter.fold import Rules
+from streams.meter.main import COLLECT_AFTER, MAX_BYTES, MAX_MESSAGES, MAX_WAIT_S
 from streams.meter.pack import pack
 from tidemill.clock import SystemClock
 from tidemill.codec import encode
@@ -162,6 +164,8 @@ def _cpu_s(process: psutil.Process) -> tuple[float, float]:
 def _steps(settings: Settings, events: int) -> dict[str, float]:
     """CPU time of each step on its thread, microseconds an event: the same code, step by step."""
     spent: dict[str, float] = defaultdict(float)
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
     def timed(step: str, do: Callable[[], T]) -> T:
         begin = time.thread_time()
@@ -169,22 +173,22 @@ def _steps(settings: Settings, events: int) -> dict[str, float]:
         spent[step] += time.thread_time() - begin
         return found
 
-    ranges = RangeConsumer(settings, "bench-steps", "bench-steps", [RESPONSES.name], MAX_MESSAGES, MAX_WAIT_S)
+    ranges = RangeConsumer(
+        settings, "bench-steps", "bench-steps", [RESPONSES.name], MAX_MESSAGES, MAX_WAIT_S, max_bytes=MAX_BYTES
+    )
     producer = kafka.producer(settings, "bench-steps")
     decoder, rules, count = RESPONSES.decoder(), dict.fromkeys(PIPELINES, Rules()), 0
     while count < events:
         for one in timed("consume, freeze and commit", ranges.poll):
-            batch = timed("decode strictly", lambda one=one: decoded(one.messages, decoder, 5000))  # type: ignore[misc]
+            batch = timed("decode strictly", partial(decoded, one.messages, decoder, 5000))
             span = Span(one.topic, one.partition, one.lo, one.hi)
-            timed("fold", lambda span=span, batch=batch: fold(span, batch, rules))  # type: ignore[misc]
-            packed = timed("pack", lambda span=span, batch=batch: pack(span, batch, rules, PARTIALS.partitions))  # type: ignore[misc]
+            packed = timed("fold and encode", partial(pack, span, batch, rules, PARTIALS.partitions))
             for message in packed:
-                timed("produce", lambda m=message: producer.produce(PARTIALS.name, m.value, partition=m.partition))  # type: ignore[misc]
-            timed("produce", lambda: producer.flush(10))
+                timed("produce", partial(producer.produce, PARTIALS.name, message.value, partition=message.partition))
+            timed("produce", partial(producer.flush, 10))
             ranges.done(one)
             count += len(batch.events)
     ranges.close()
-    spent["encode and pack"] = spent.pop("pack") - spent["fold"]
     return {step: round(seconds / count * 1e6, 2) for step, seconds in spent.items()}
 
 

@@ -38,6 +38,7 @@ GROUP = "tidemill-meter"
 SOURCES = (REQUESTS, RESPONSES, FEEDBACK)
 MAX_MESSAGES = 20_000
 MAX_WAIT_S = 0.25
+MAX_BYTES = 25_165_824
 AHEAD_MS = 60_000
 """Windows between the slowest and the fastest source partition stay open in stage 2: a minute's, no more."""
 PROGRESS_S = 0.5
@@ -82,6 +83,7 @@ class Meter:
             [topic.name for topic in SOURCES],
             MAX_MESSAGES,
             MAX_WAIT_S,
+            max_bytes=MAX_BYTES,
             ahead_ms=AHEAD_MS,
             stopping=lambda: service.stopping,
         )

@@ -13,7 +13,7 @@ from tidemill.io import kafka
 from tidemill.io.ranges.assignment import place
 from tidemill.io.ranges.ends import Ends
 from tidemill.io.ranges.pace import arrived_until, horizon_ms, lane
-from tidemill.io.ranges.partition import Limits, PartitionState
+from tidemill.io.ranges.partition import MAX_BYTES, Limits, PartitionState
 from tidemill.io.ranges.range import Intent, Position, Range
 from tidemill.settings import Settings
 
@@ -49,6 +49,7 @@ class RangeConsumer:
         max_messages: int,
         max_wait_s: float,
         *,
+        max_bytes: int = MAX_BYTES,
         epoch: int = 0,
         ahead_ms: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
@@ -56,7 +57,7 @@ class RangeConsumer:
         """``ahead_ms``: how far one partition may run ahead of the slowest, by arrival; None: as far as it goes."""
         self._settings = settings
         self._client, self._group, self._topics = client, group, list(topics)
-        self._limits = Limits(max_messages, max_wait_s)
+        self._limits = Limits(max_messages, max_wait_s, max_bytes)
         self._epoch = epoch
         self._ahead_ms = ahead_ms
         self._ends = Ends(settings, client)
@@ -68,6 +69,8 @@ class RangeConsumer:
         self._trouble: str | None = None
         self._checked_s = 0.0
         self._broken: BaseException | None = None
+        self._busy = False
+        """Whether the last poll gave ranges: then more may be here already, and nothing is waited for."""
 
     def poll(self) -> list[Range]:
         """Ranges ready for their effect; empty after about 0.05 s when there are none.
@@ -77,13 +80,14 @@ class RangeConsumer:
         """
         if self._consumer is None:
             self._consumer = self._connect()
-        self._take_in(CONSUME, CONSUME_S, holding=False)
+        self._take_in(CONSUME, 0.0 if self._busy else CONSUME_S, holding=False)
         now = time.monotonic()
         horizon = self._horizon(now)
         for state in self._states.values():
             if state.ready(self._limits, now) and (most := arrived_until(state.waiting, horizon)):
                 state.freeze(self._limits, most)
         ranges = self._commit(now)
+        self._busy = bool(ranges)
         if not ranges and self._trouble is not None and not self._recovered():
             raise Retry(self._trouble, after_s=0.2)
         return ranges

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 M = TypeVar("M")
+MAX_BYTES = 8_388_608
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Limits:
 
     max_messages: int
     max_wait_s: float
-    max_bytes: int = 8_388_608
+    max_bytes: int = MAX_BYTES
 
 
 class PartitionState(Generic[M]):
