@@ -24,6 +24,7 @@ from prometheus_client import Counter
 from streams.meter.batch import Batch, Span, decoded
 from streams.meter.fold import Rules
 from streams.meter.pack import Packed, pack
+from streams.meter.unknown import Unknown
 from tidemill.codec import Decoder, encode
 from tidemill.errors import Retry
 from tidemill.events import PartitionProgress, Progress
@@ -88,6 +89,7 @@ class Meter:
             stopping=lambda: service.stopping,
         )
         self._producer: Producer = kafka.producer(settings, "meter", message_timeout_ms=30_000)
+        self._unknown = Unknown(self._rules)
         self._newest: dict[tuple[str, int], int] = {}
         self._partitions: tuple[int, int] | None = None
         self._said_s = 0.0
@@ -132,6 +134,7 @@ class Meter:
         if batch.events:
             place = (span.topic, span.partition)
             self._newest[place] = max(self._newest.get(place, 0), int(batch.times_ms.max()))
+        self._unknown.note(batch.column("pipeline"), self._service.clock.monotonic_s())
         EVENTS.labels(span.topic).inc(len(batch.events))
         RANGES.inc()
         if rejected := len(span.messages) - len(batch.events):
