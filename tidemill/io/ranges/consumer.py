@@ -133,6 +133,7 @@ class RangeConsumer:
         """Leave the group. Open ranges stay noted and are replayed by the next owner."""
         if self._consumer is not None:
             self._consumer.close()
+        self._ends.close()
         self._states.clear()
 
     def _connect(self) -> Consumer:

@@ -60,6 +60,10 @@ class Ends:
         """How long ago the last answer was asked for, seconds."""
         return time.monotonic() - self._known_s
 
+    def close(self) -> None:
+        """Ask no more."""
+        self._admin, self._futures = None, {}
+
     def _answer(self) -> dict[Place, int]:
         found: dict[Place, int] = {}
         for place, future in self._futures.items():
