@@ -18,7 +18,11 @@ def chosen(groups: NDArray[np.int64], calls: Sequence[str], most: NDArray[np.int
     """
     hashes = np.fromiter(map(zlib.crc32, map(str.encode, calls)), np.int64, len(calls))
     ranked = groups << 32 | hashes
-    distinct = np.unique(ranked)
+    ordered = np.sort(ranked)
+    distinct = ordered[np.diff(ordered, prepend=-1) > 0]
     group = distinct >> 32
     rank = np.arange(len(distinct)) - np.searchsorted(group, group)
-    return np.isin(ranked, distinct[rank < most[group]])
+    kept = rank < most[group]
+    last = np.full(len(most), -1)
+    np.maximum.at(last, group[kept], distinct[kept])
+    return ranked <= last[groups]

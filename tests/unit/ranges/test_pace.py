@@ -80,7 +80,10 @@ def test_producers_clocks_hold_nothing_back() -> None:
 
 def test_a_range_ends_at_the_horizon() -> None:
     found = state(10, 20, 30, 40)
-    found.freeze(Limits(3, 1.0), arrived_until(found.waiting, 25))
+    limits, most = Limits(9, 1.0), arrived_until(found.waiting, 25)
+    assert not found.ready(limits, 1.5) and found.ready(limits, 1.5, most), "it need not wait for more"
+    assert not found.ready(limits, 99, 0), "one ahead of the horizon waits"
+    found.freeze(limits, most)
     assert found.hi == 1
     assert [message.timestamp()[1] for message in found.take(2.0)] == [10, 20]
     assert lane(found, 99, 2.0) == Lane(30, 20, None)

@@ -84,7 +84,8 @@ class RangeConsumer:
         now = time.monotonic()
         horizon = self._horizon(now)
         for state in self._states.values():
-            if state.ready(self._limits, now) and (most := arrived_until(state.waiting, horizon)):
+            most = arrived_until(state.waiting, horizon)
+            if state.ready(self._limits, now, most):
                 state.freeze(self._limits, most)
         ranges = self._commit(now)
         self._busy = bool(ranges)

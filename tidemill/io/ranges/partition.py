@@ -97,13 +97,20 @@ class PartitionState(Generic[M]):
         """Whether a frozen range has all its messages here."""
         return self.hi is not None and self.seen > self.hi
 
-    def ready(self, limits: Limits, now_s: float) -> bool:
-        """Whether a range can be frozen now."""
-        if self.hi is not None or not self._offsets:
+    def ready(self, limits: Limits, now_s: float, most: int | None = None) -> bool:
+        """Whether a range can be frozen now, of the first ``most`` messages that wait (None: of all).
+
+        Where only some of them may be taken there is no use in waiting for more.
+        """
+        most = len(self._offsets) if most is None else most
+        if self.hi is not None or not most:
             return False
         waited = now_s - (self.since_s if self.since_s is not None else now_s)
         return (
-            len(self._offsets) >= limits.max_messages or self.bytes >= limits.max_bytes or waited >= limits.max_wait_s
+            most < len(self._offsets)
+            or most >= limits.max_messages
+            or self.bytes >= limits.max_bytes
+            or waited >= limits.max_wait_s
         )
 
     def full(self, limits: Limits) -> bool:
@@ -113,12 +120,12 @@ class PartitionState(Generic[M]):
         return len(self._offsets) >= 2 * limits.max_messages or self.bytes >= 2 * limits.max_bytes
 
     def freeze(self, limits: Limits, most: int | None = None) -> None:
-        """Fix hi: the last buffered message within the limits, and of the first ``most`` (at least 1) where given.
+        """Fix hi: the last message within the limits, of the first ``most`` that wait (at least 1; None: of all).
 
         Call before the first commit attempt.
         """
         count = size = 0
-        for size_here in self._sizes[: min(limits.max_messages, most or limits.max_messages)]:
+        for size_here in self._sizes[:most][: limits.max_messages]:
             size += size_here
             if count and size > limits.max_bytes:
                 break
