@@ -22,6 +22,8 @@ from tidemill.text import FEATURES, WORD_BUCKETS, features, word_buckets
 DURATIONS = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
 OUTPUT_FEATURES = ("chars", "words")
+MAX_TEXTS = 2_000
+"""So many calls' texts are looked at in a batch: the work is bounded, however many pipelines there are."""
 _MAX_WORD_COUNT = 1_000_000
 
 
@@ -137,7 +139,7 @@ _FOLDS: dict[type, Callable[[Batch, Mapping[str, Rules]], _Folded]] = {
 def _sample(
     cells: Cells, batch: Batch, with_text: Sequence[bool], rules: Mapping[str, Rules]
 ) -> Iterator[tuple[int, Any]]:
-    """The sampled events with their cells: of each pipeline and second, as many calls as its rules say."""
+    """The sampled events with their cells: of each pipeline and second as many calls as its rules say."""
     numbers: dict[tuple[str, int], int] = {}
     of_cell = [numbers.setdefault((key.pipeline, key.second), len(numbers)) for key in cells.keys]
     most = [rules.get(pipeline, UNKNOWN).samples_per_second for pipeline, _ in numbers]
@@ -145,7 +147,7 @@ def _sample(
     limits: NDArray[np.int64] = np.array(most, np.int64)
     places = np.flatnonzero(np.array(with_text) & (limits[groups] > 0))
     calls = [batch.events[place].call_id for place in places.tolist()]
-    for place in places[chosen(groups[places], calls, limits)].tolist():
+    for place in places[chosen(groups[places], calls, limits, MAX_TEXTS)].tolist():
         yield int(cells.at[place]), batch.events[place]
 
 

@@ -135,11 +135,14 @@ def test_the_sample_is_bounded_and_depends_on_ids_alone() -> None:
     assert (found.requests, found.sampled, found.moments["input_chars"].n) == (50, 5, 5)
     calls = [call(n) for n in range(100)]
     groups, most = np.arange(100) % 2, np.array([5, 3])
-    kept = chosen(groups, calls, most)
+    kept = chosen(groups, calls, most, 999)
     assert [int(kept[groups == group].sum()) for group in (0, 1)] == [5, 3]
-    assert (chosen(groups[::-1], calls[::-1], most) == kept[::-1]).all()
-    assert not chosen(groups, calls, np.array([0, 0])).any()
-    twice = chosen(np.append(groups, groups), calls + calls, most)
+    assert (chosen(groups[::-1], calls[::-1], most, 999) == kept[::-1]).all()
+    assert not chosen(groups, calls, np.array([0, 0]), 999).any()
+    fewer = chosen(groups, calls, most, 5)
+    assert [int(fewer[groups == group].sum()) for group in (0, 1)] == [3, 2], "each group's first ones first"
+    assert not (fewer & ~kept).any()
+    twice = chosen(np.append(groups, groups), calls + calls, most, 999)
     assert (twice == np.append(kept, kept)).all(), "two answers of one call are looked at together"
 
 
