@@ -188,7 +188,7 @@ def ensure_topics(settings: Settings, topics: tuple[Topic, ...] = TOPICS) -> lis
 
 def admin(settings: Settings, client: str) -> AdminClient:
     """A client for the broker's own business. Keep it until its answers have come: they go with it."""
-    return AdminClient(_common(settings, client) | {"error_cb": lambda error: log.debug("%s: %s", client, error)})
+    return AdminClient(_common(settings, client))
 
 
 def topic_ids(settings: Settings, names: list[str]) -> dict[str, str]:
