@@ -40,6 +40,8 @@ lock: setup ## resolve the requirements anew
 		--extra dev pyproject.toml -o requirements/all.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 		--overrides requirements/engine.overrides requirements/engine.in -o requirements/engine.txt
+	for peer in quix bytewax; do $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" requirements/peers-$$peer.in -o requirements/peers-$$peer.txt || exit 1; done
 
 acceptance: setup ## every scenario with three seeds, and one loop with kills; takes hours
 	@mkdir -p .cache; : > .cache/acceptance.jsonl; failed=0; \

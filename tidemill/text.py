@@ -19,9 +19,13 @@ def features(text: str) -> dict[str, float]:
     return {
         "chars": float(len(text)),
         "words": float(len(found)),
-        "digit_share": sum(c.isdigit() for c in text) / len(text) if text else 0.0,
+        "digit_share": _digits(text) / len(text) if text else 0.0,
         "mean_word_length": sum(map(len, found)) / len(found) if found else 0.0,
     }
+
+
+def _digits(text: str) -> int:
+    return sum(map(text.count, "0123456789")) if text.isascii() else sum(map(str.isdigit, text))
 
 
 def word_buckets(texts: Iterable[str]) -> dict[int, int]:

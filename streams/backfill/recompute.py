@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial as bind
 from typing import NamedTuple
 
+import numpy as np
+
 from streams.backfill.source import Counted
-from streams.meter.fold import Arrived, Rules, Span, fold
+from streams.meter.batch import Batch, Span
+from streams.meter.fold import Rules, fold
 from streams.windows.figures import Figure, figures, window_row
 from streams.windows.tally import OTHER, Series, Tally
 from tidemill.events import Cell, InferenceRequest, InferenceResponse, Window
@@ -86,8 +89,10 @@ class Recomputed:
 
 def cells(topic: str, pipeline: str, counted: Sequence[Counted], rules: Rules) -> Sequence[Cell]:
     """What the meter makes of one pipeline's events of one topic."""
-    arrived = [Arrived(number, time_ms, event) for number, (time_ms, event) in enumerate(counted)]
-    return fold(Span(topic, 0, 0, max(0, len(arrived) - 1)), pipeline, arrived, rules).cells
+    times_ms = np.array([time_ms for time_ms, _ in counted], np.int64)
+    batch = Batch(range(len(counted)), times_ms, [event for _, event in counted])
+    span = Span(topic, 0, 0, max(0, len(counted) - 1))
+    return [cell for partial in fold(span, batch, {pipeline: rules}) for cell in partial.cells]
 
 
 def _text_of(event: object) -> str:

@@ -1,23 +1,30 @@
-"""Cells under construction: columns of numbers by cell, summed at once. Pure and deterministic."""
+"""Cells of a batch: columns of numbers, summed by cell at once. Pure and deterministic.
+
+Sums run in the order of the batch, and everything in a cell is sorted: equal batches give equal bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import count as counter
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.events import Cell, Moments
 from tidemill.events.types import Variant
-from tidemill.sketch import buckets
+from tidemill.sketch import ZERO_BUCKET, buckets
 
 MAX_COUNT = 2_147_483_647
 MAX_MICROS = 9_000_000_000_000_000
+"""Whole numbers up to here are exact as floats, so sums of them are."""
 MAX_NAME = 256
 MAX_VALUE = 1e12
 """Feature values beyond this are no measurement; their squares would leave the range of numbers."""
-
+_BUCKETS = 2**21
+"""More than there are histogram buckets."""
 
 Role = Literal["client", "shadow"]
 
@@ -25,104 +32,96 @@ Role = Literal["client", "shadow"]
 class Key(NamedTuple):
     """What a cell is for."""
 
+    pipeline: str
     second: int
-    model_version: str
-    variant: Variant
-    role: Role
+    model_version: str = ""
+    variant: Variant = "champion"
+    role: Role = "client"
 
 
 class Cells:
-    """Collects values by cell; ``build`` gives the finished cells in order of their keys."""
+    """One cell for each different key of a batch's events; figures are added column by column."""
 
-    def __init__(self) -> None:
-        self._numbers: dict[Key, int] = {}
-        self._counts: dict[str, list[int]] = {}
-        self._outcomes: dict[tuple[int, str], int] = {}
-        self._values: dict[str, tuple[list[int], list[float]]] = {}
-        self._measured: set[str] = set()
-        self._words: dict[int, dict[int, int]] = {}
+    def __init__(self, keys: Iterable[tuple[Any, ...]]) -> None:
+        """``keys``: of each event, the values of its Key (all of them, or the first ones)."""
+        seen: defaultdict[tuple[Any, ...], int] = defaultdict(counter().__next__)
+        places: NDArray[np.int64] = np.fromiter(map(seen.__getitem__, keys), np.int64)
+        bounded = [_bounded(Key(*key)) for key in seen]
+        self.keys: list[Key] = sorted(set(bounded))
+        """Key by cell number."""
+        numbers = {key: number for number, key in enumerate(self.keys)}
+        self.at: NDArray[np.int64] = np.array([numbers[key] for key in bounded], np.int64)[places]
+        """Cell number by event."""
+        self._fields: list[dict[str, Any]] = [{} for _ in self.keys]
 
-    def at(self, second: int, model_version: str = "", variant: Variant = "champion", role: Role = "client") -> int:
-        """The number of a cell, made when it is new."""
-        key = Key(second, model_version[:MAX_NAME], variant, role)
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = len(self._numbers)
-        return number
+    def count(self, name: str, by: Sequence[int | None] | None = None, most: int = MAX_COUNT) -> None:
+        """Fill a plain count (a field of Cell): the events, or the sum of ``by``, where None adds nothing."""
+        weights = None if by is None else np.nan_to_num(np.array(by, np.float64))
+        for cell, n in _nonzero(np.bincount(self.at, weights, len(self.keys))):
+            self._fields[cell][name] = min(int(n), most)
 
-    def count(self, cell: int, name: str, by: int = 1) -> None:
-        """Add to a plain count of the cell (a field of Cell)."""
-        column = self._counts.setdefault(name, [])
-        if len(column) <= cell:
-            column.extend([0] * (len(self._numbers) - len(column)))
-        column[cell] += by
+    def count_at(self, name: str, at: Sequence[int]) -> None:
+        """Fill a plain count: how often each cell number is in ``at``."""
+        for cell, n in _nonzero(np.bincount(np.array(at, np.int64), minlength=len(self.keys))):
+            self._fields[cell][name] = int(n)
 
-    def outcome(self, cell: int, status: str) -> None:
-        """Count an answer by how it ended."""
-        place = (cell, status)
-        self._outcomes[place] = self._outcomes.get(place, 0) + 1
+    def outcomes(self, statuses: Sequence[str]) -> None:
+        """Count the events by how they ended."""
+        kinds = sorted(set(statuses))
+        code = {kind: number for number, kind in enumerate(kinds)}
+        codes = np.fromiter(map(code.__getitem__, statuses), np.int64, len(statuses))
+        for place, n in _nonzero(np.bincount(self.at * len(kinds) + codes)):
+            cell, kind = divmod(place, len(kinds))
+            self._inner(cell, "outcomes")[kinds[kind]] = int(n)
 
-    def value(self, cell: int, metric: str, value: float, *, histogram: bool = False) -> None:
-        """Add one observation to the moments of a metric, and to its histogram where quantiles are wanted."""
-        if not -MAX_VALUE <= value <= MAX_VALUE:
-            return
-        column = self._values.get(metric)
-        if column is None:
-            column = self._values[metric] = ([], [])
-            if histogram:
-                self._measured.add(metric)
-        column[0].append(cell)
-        column[1].append(value)
+    def measure(self, metric: str, values: Sequence[float | None]) -> None:
+        """Fill the moments and the histogram of a metric that every event may have; None is no measurement."""
+        observed = np.array(values, np.float64)
+        there = ~np.isnan(observed)
+        at, observed = self.at[there], observed[there]
+        self._moments(metric, at, observed)
+        pairs, counts = np.unique(at * _BUCKETS + (buckets(observed) - ZERO_BUCKET), return_counts=True)
+        for pair, n in zip(pairs.tolist(), counts.tolist(), strict=True):
+            cell, bucket = divmod(pair, _BUCKETS)
+            self._inner(cell, "histograms").setdefault(metric, {})[bucket + ZERO_BUCKET] = n
 
-    def words(self, cell: int, counts: Iterable[tuple[int, int]]) -> None:
-        """Add word counts by hash bucket."""
-        total = self._words.setdefault(cell, {})
-        for bucket, count in counts:
-            total[bucket] = total.get(bucket, 0) + count
+    def observe(self, metric: str, at: Sequence[int], values: Sequence[float]) -> None:
+        """Fill the moments of a metric from ``values`` in the cells ``at``; absurd values are left out."""
+        observed = np.array(values, np.float64)
+        sound = np.abs(observed) <= MAX_VALUE
+        self._moments(metric, np.array(at, np.int64)[sound], observed[sound])
 
-    def build(self) -> tuple[Cell, ...]:
-        """The finished cells, sorted by key; everything inside sorted too, so that equal contents are equal bytes."""
-        size = len(self._numbers)
-        moments: list[dict[str, Moments]] = [{} for _ in range(size)]
-        histograms: list[dict[str, dict[int, int]]] = [{} for _ in range(size)]
-        outcomes: list[dict[str, int]] = [{} for _ in range(size)]
-        for (cell, status), n in sorted(self._outcomes.items()):
-            outcomes[cell][status] = n
-        for metric, (cells, observed) in sorted(self._values.items()):
-            at, values = np.asarray(cells, np.int64), np.asarray(observed, np.float64)
-            for cell, found in _moments(at, values, size):
-                moments[cell][metric] = found
-            if metric in self._measured:
-                for cell, bucket, n in _histogram(at, values):
-                    histograms[cell].setdefault(metric, {})[bucket] = n
-        return tuple(
-            Cell(
-                second=key.second,
-                model_version=key.model_version,
-                variant=key.variant,
-                role=key.role,
-                outcomes=outcomes[cell],
-                moments=moments[cell],
-                histograms=histograms[cell],
-                words=dict(sorted(self._words.get(cell, {}).items())),
-                **{name: _bounded(name, column[cell]) for name, column in self._counts.items() if cell < len(column)},
+    def words(self, counts: dict[int, dict[int, int]]) -> None:
+        """Fill word counts: by cell number, by hash bucket."""
+        for cell, found in counts.items():
+            self._fields[cell]["words"] = dict(sorted(found.items()))
+
+    def build(self) -> dict[str, tuple[Cell, ...]]:
+        """The finished cells by pipeline, in order of their keys."""
+        found: dict[str, list[Cell]] = {}
+        for key, fields in zip(self.keys, self._fields, strict=True):
+            cell = Cell(
+                second=key.second, model_version=key.model_version, variant=key.variant, role=key.role, **fields
             )
-            for key, cell in sorted(self._numbers.items())
-        )
+            found.setdefault(key.pipeline, []).append(cell)
+        return {pipeline: tuple(cells) for pipeline, cells in found.items()}
+
+    def _moments(self, metric: str, at: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        size = len(self.keys)
+        totals = np.bincount(at, values, size).tolist()
+        squares = np.bincount(at, values * values, size).tolist()
+        for cell, n in _nonzero(np.bincount(at, minlength=size)):
+            self._inner(cell, "moments")[metric] = Moments(n=int(n), total=totals[cell], total_sq=squares[cell])
+
+    def _inner(self, cell: int, name: str) -> dict[Any, Any]:
+        inner: dict[Any, Any] = self._fields[cell].setdefault(name, {})
+        return inner
 
 
-def _bounded(name: str, n: int) -> int:
-    return min(n, MAX_MICROS if name == "cost_micros" else MAX_COUNT)
+def _bounded(key: Key) -> Key:
+    return key._replace(model_version=key.model_version[:MAX_NAME])
 
 
-def _moments(at: NDArray[np.int64], values: NDArray[np.float64], size: int) -> Iterable[tuple[int, Moments]]:
-    n = np.bincount(at, minlength=size)
-    total = np.bincount(at, weights=values, minlength=size)
-    total_sq = np.bincount(at, weights=values * values, minlength=size)
-    for cell in np.flatnonzero(n).tolist():
-        yield cell, Moments(n=int(n[cell]), total=float(total[cell]), total_sq=float(total_sq[cell]))
-
-
-def _histogram(at: NDArray[np.int64], values: NDArray[np.float64]) -> Iterable[tuple[int, int, int]]:
-    pairs, counts = np.unique(np.stack([at, buckets(values)]), axis=1, return_counts=True)
-    yield from zip(pairs[0].tolist(), pairs[1].tolist(), counts.tolist(), strict=True)
+def _nonzero(counts: NDArray[Any]) -> Iterable[tuple[int, float]]:
+    places = np.flatnonzero(counts)
+    return zip(places.tolist(), counts[places].tolist(), strict=True)

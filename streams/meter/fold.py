@@ -1,39 +1,30 @@
-"""Folding one pipeline's events of one frozen range into a partial. Pure: the range alone decides every byte.
+"""Folding the events of one frozen range into a partial per pipeline. Pure: the range alone decides every byte.
 
 Source of the shape: the combiner of MapReduce (Dean, Ghemawat, OSDI 2004): what is summed here need not travel.
+Everything that each event has is folded column by column; only the text of the sampled calls is looked at singly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from streams.meter.cells import MAX_NAME, Cells, Role
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.meter.batch import Batch, Span
+from streams.meter.cells import MAX_MICROS, Cells
 from streams.meter.sample import chosen
+from streams.meter.scores import cell_keys, kept_points, relevant
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint
 from tidemill.text import FEATURES, WORD_BUCKETS, features, word_buckets
 
-SCORES_PER_SECOND = 256
 DURATIONS = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
+TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
 OUTPUT_FEATURES = ("chars", "words")
+MAX_TEXTS = 2_000
+"""So many calls' texts are looked at in a batch: the work is bounded, however many pipelines there are."""
 _MAX_WORD_COUNT = 1_000_000
-
-
-class Span(NamedTuple):
-    """The source range of a partial: lo..hi of one partition, both inclusive."""
-
-    topic: str
-    partition: int
-    lo: int
-    hi: int
-
-
-class Arrived(NamedTuple):
-    """A decoded event with its place and the time it counts at (epoch milliseconds)."""
-
-    offset: int
-    time_ms: int
-    event: Any
 
 
 class Rules(NamedTuple):
@@ -44,129 +35,126 @@ class Rules(NamedTuple):
     samples_per_second: int = 20
 
 
-def counting_time_ms(time_ms: int, arrival_ms: int | None, max_skew_ms: int) -> int:
-    """When an event counts: its own time, but never more than ``max_skew_ms`` after it arrived."""
-    return time_ms if arrival_ms is None else min(time_ms, arrival_ms + max_skew_ms)
+UNKNOWN = Rules()
 
 
-def fold(span: Span, pipeline: str, arrived: Sequence[Arrived], rules: Rules) -> Partial:
-    """The partial of one pipeline's events. All of one topic; the order they come in is the topic's."""
-    cells = Cells()
-    scores: tuple[ScorePoint, ...] = ()
-    dropped = 0
-    requests = [a for a in arrived if isinstance(a.event, InferenceRequest)]
-    responses = [a for a in arrived if isinstance(a.event, InferenceResponse)]
-    judgements = [a for a in arrived if isinstance(a.event, Feedback)]
-    if requests:
-        _requests(cells, requests, rules)
-    if responses:
-        _responses(cells, responses, rules)
-    if judgements:
-        scores, dropped = _feedback(cells, judgements, rules)
-    return Partial(
-        topic=span.topic,
-        partition=span.partition,
-        lo=span.lo,
-        hi=span.hi,
-        pipeline=pipeline,
-        cells=cells.build(),
-        scores=scores,
-        scores_dropped=dropped,
-    )
+class _Scores(NamedTuple):
+    points: tuple[ScorePoint, ...] = ()
+    dropped: int = 0
 
 
-def _requests(cells: Cells, arrived: Sequence[Arrived], rules: Rules) -> None:
-    looked_at = chosen(
-        (
-            (a.time_ms // 1000, a.event.call_id)
-            for a in arrived
-            if a.event.input_features or a.event.gen_ai_input_messages
-        ),
-        rules.samples_per_second,
-    )
-    for _, time_ms, event in arrived:
-        cell = cells.at(time_ms // 1000)
-        cells.count(cell, "requests")
-        if event.call_id not in looked_at:
-            continue
-        users = [m.content for m in event.gen_ai_input_messages or () if m.role == "user"]
-        found = event.input_features or (features("\n".join(users)) if users else {})
-        if not found:
-            continue
-        cells.count(cell, "sampled")
-        for name in FEATURES:
-            if name in found:
-                cells.value(cell, f"input_{name}", found[name])
-        counts = event.input_words or word_buckets(users)
-        cells.words(cell, ((b, min(n, _MAX_WORD_COUNT)) for b, n in counts.items() if 0 <= b < WORD_BUCKETS and n > 0))
+_Folded = tuple[Cells, Mapping[str, _Scores]]
 
 
-def _responses(cells: Cells, arrived: Sequence[Arrived], rules: Rules) -> None:
-    looked_at = chosen(
-        (
-            (a.time_ms // 1000, a.event.call_id)
-            for a in arrived
-            if a.event.output_features or a.event.gen_ai_output_text
-        ),
-        rules.samples_per_second,
-    )
-    for _, time_ms, event in arrived:
-        cell = cells.at(time_ms // 1000, event.model_version, event.variant, event.role)
-        cells.count(cell, "answers")
-        cells.outcome(cell, event.status)
-        if event.gen_ai_usage_input_tokens:
-            cells.count(cell, "input_tokens", event.gen_ai_usage_input_tokens)
-        if event.gen_ai_usage_cached_tokens:
-            cells.count(cell, "cached_tokens", event.gen_ai_usage_cached_tokens)
-        if event.gen_ai_usage_output_tokens:
-            cells.count(cell, "output_tokens", event.gen_ai_usage_output_tokens)
-        if event.cost_micros is not None:
-            cells.count(cell, "cost_micros", event.cost_micros)
-            cells.count(cell, "priced")
-        for name in DURATIONS:
-            if (value := getattr(event, name)) is not None:
-                cells.value(cell, name, value, histogram=True)
-        if event.call_id in looked_at:
-            found = event.output_features or (features(event.gen_ai_output_text) if event.gen_ai_output_text else {})
-            for name in OUTPUT_FEATURES:
-                if name in found:
-                    cells.value(cell, f"output_{name}", found[name])
-
-
-def _feedback(cells: Cells, arrived: Sequence[Arrived], rules: Rules) -> tuple[tuple[ScorePoint, ...], int]:
-    """Scores count in the cells; the first 256 of each second, the pipeline's own metric first, travel one by one."""
-    points: list[ScorePoint] = []
-    for _, time_ms, event in arrived:
-        metric = event.metric or ("thumb" if event.kind == "thumb" else "")
-        is_quality = metric != "" and metric == rules.quality_metric
-        if event.score is None or not (is_quality or metric == "thumb"):
-            continue
-        role: Role = "shadow" if event.variant == "shadow" else "client"
-        version = event.model_version[:MAX_NAME]
-        cell = cells.at(time_ms // 1000, version, event.variant, role)
-        if is_quality:
-            cells.value(cell, "quality", event.score)
-        if metric == "thumb":
-            cells.value(cell, "thumb", event.score)
-        points.append(
-            ScorePoint(
-                time_ms=time_ms,
-                call_time_ms=event.call_time_ms,
-                feedback_id=event.feedback_id,
-                metric=metric,
-                score=event.score,
-                model_version=version,
-                variant=event.variant,
-                source=event.source,
-                label_source=event.label_source[:MAX_NAME],
+def fold(span: Span, batch: Batch, rules: Mapping[str, Rules]) -> list[Partial]:
+    """The partials of a batch, one for each pipeline of which something counts in it, in order of their names."""
+    if not batch.events:
+        return []
+    cells, scores = _FOLDS[type(batch.events[0])](batch, rules)
+    partials = []
+    for pipeline, built in cells.build().items():
+        points, dropped = scores.get(pipeline, _Scores())
+        partials.append(
+            Partial(
+                topic=span.topic,
+                partition=span.partition,
+                lo=span.lo,
+                hi=span.hi,
+                pipeline=pipeline,
+                cells=built,
+                scores=points,
+                scores_dropped=dropped,
             )
         )
-    kept: list[ScorePoint] = []
-    seconds: dict[int, int] = {}
-    for point in sorted(points, key=lambda p: (p.metric != rules.quality_metric, p.time_ms, p.feedback_id)):
-        second = point.time_ms // 1000
-        seconds[second] = seconds.get(second, 0) + 1
-        if seconds[second] <= SCORES_PER_SECOND:
-            kept.append(point)
-    kept.sort(key=lambda p: (p.time_ms, p.feedback_id))
-    return tuple(kept), len(points) - len(kept)
+    return partials
+
+
+def _requests(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
+    cells = Cells(zip(batch.column("pipeline"), batch.seconds, strict=True))
+    cells.count("requests")
+    with_text = [bool(event.input_features or event.gen_ai_input_messages) for event in batch.events]
+    looked_at = [
+        (cell, event, [message.content for message in event.gen_ai_input_messages or () if message.role == "user"])
+        for cell, event in _sample(cells, batch, with_text, rules)
+    ]
+    found = [
+        (cell, event.input_features or (features("\n".join(users)) if users else {}))
+        for cell, event, users in looked_at
+    ]
+    _features(cells, "sampled", "input", FEATURES, found)
+    words: dict[int, dict[int, int]] = {}
+    for (cell, event, users), (_, values) in zip(looked_at, found, strict=True):
+        total = words.setdefault(cell, {})
+        for bucket, n in (event.input_words or word_buckets(users)).items() if values else ():
+            if 0 <= bucket < WORD_BUCKETS and n > 0:
+                total[bucket] = total.get(bucket, 0) + min(n, _MAX_WORD_COUNT)
+    cells.words(words)
+    return cells, {}
+
+
+def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
+    column = batch.column
+    keys = column("pipeline"), batch.seconds, column("model_version"), column("variant"), column("role")
+    cells = Cells(zip(*keys, strict=True))
+    cells.count("answers")
+    cells.outcomes(column("status"))
+    for name in TOKENS:
+        cells.count(name, column(f"gen_ai_usage_{name}"))
+    costs = column("cost_micros")
+    cells.count("cost_micros", costs, MAX_MICROS)
+    cells.count("priced", [cost is not None for cost in costs])
+    for name in DURATIONS:
+        cells.measure(name, column(name))
+    with_text = [bool(event.output_features or event.gen_ai_output_text) for event in batch.events]
+    found = [
+        (cell, event.output_features or features(event.gen_ai_output_text))
+        for cell, event in _sample(cells, batch, with_text, rules)
+    ]
+    _features(cells, "sampled_answers", "output", OUTPUT_FEATURES, found)
+    return cells, {}
+
+
+def _feedback(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
+    quality = {name: rule.quality_metric for name, rule in rules.items()}
+    judged = relevant(batch, quality)
+    cells = Cells(cell_keys(judged))
+    for metric in ("quality", "thumb"):
+        places = [place for place, one in enumerate(judged) if metric in one.counts_as]
+        cells.observe(metric, cells.at[places].tolist(), [judged[place].point.score for place in places])
+    by_pipeline: dict[str, list[ScorePoint]] = {}
+    for one in judged:
+        by_pipeline.setdefault(one.pipeline, []).append(one.point)
+    return cells, {
+        pipeline: _Scores(*kept_points(points, quality.get(pipeline, ""))) for pipeline, points in by_pipeline.items()
+    }
+
+
+_FOLDS: dict[type, Callable[[Batch, Mapping[str, Rules]], _Folded]] = {
+    InferenceRequest: _requests,
+    InferenceResponse: _responses,
+    Feedback: _feedback,
+}
+
+
+def _sample(
+    cells: Cells, batch: Batch, with_text: Sequence[bool], rules: Mapping[str, Rules]
+) -> Iterator[tuple[int, Any]]:
+    """The sampled events with their cells: of each pipeline and second as many calls as its rules say."""
+    numbers: dict[tuple[str, int], int] = {}
+    of_cell = [numbers.setdefault((key.pipeline, key.second), len(numbers)) for key in cells.keys]
+    most = [rules.get(pipeline, UNKNOWN).samples_per_second for pipeline, _ in numbers]
+    groups: NDArray[np.int64] = np.array(of_cell, np.int64)[cells.at]
+    limits: NDArray[np.int64] = np.array(most, np.int64)
+    places = np.flatnonzero(np.array(with_text) & (limits[groups] > 0))
+    calls = [batch.events[place].call_id for place in places.tolist()]
+    for place in places[chosen(groups[places], calls, limits, MAX_TEXTS)].tolist():
+        yield int(cells.at[place]), batch.events[place]
+
+
+def _features(
+    cells: Cells, count: str, prefix: str, names: Sequence[str], found: Sequence[tuple[int, Mapping[str, float]]]
+) -> None:
+    cells.count_at(count, [cell for cell, values in found if values])
+    for name in names:
+        there = [(cell, values[name]) for cell, values in found if name in values]
+        cells.observe(f"{prefix}_{name}", [cell for cell, _ in there], [value for _, value in there])

@@ -2,26 +2,31 @@
 
 For each frozen range (its intent is committed):
 1. decode strictly; what is no valid event is counted and left to the sink's dead letters;
-2. fold into one partial per pipeline: bytes that depend on the range alone;
+2. fold into one partial per pipeline, packed into one message per partition: bytes that depend on the range alone;
 3. produce them and wait for the broker's word;
 4. done: the next commit moves the offset.
 A crash anywhere replays the very same range into the very same bytes, which stage 2 recognises by lo..hi.
-Every half second each partition of the partials topic is told how far the sources were read.
+Every half second each partition of the partials topic is told how far the sources were read, as of the moment at
+which the broker was asked for their ends: what came later says nothing about idleness.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
+from math import ceil
 from typing import Any
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, Producer
+from confluent_kafka import KafkaException, Producer
 from prometheus_client import Counter
 
-from streams.meter.fold import Arrived, Rules, Span, counting_time_ms
+from streams.meter.batch import Batch, Span, decoded
+from streams.meter.fold import Rules
 from streams.meter.pack import Packed, pack
+from streams.meter.unknown import Unknown
 from tidemill.codec import Decoder, encode
-from tidemill.errors import Quarantine, Retry
+from tidemill.errors import Retry
 from tidemill.events import PartitionProgress, Progress
 from tidemill.io import kafka
 from tidemill.io.ranges import Range, RangeConsumer
@@ -34,7 +39,12 @@ GROUP = "tidemill-meter"
 SOURCES = (REQUESTS, RESPONSES, FEEDBACK)
 MAX_MESSAGES = 20_000
 MAX_WAIT_S = 0.25
+MAX_BYTES = 25_165_824
+AHEAD_MS = 60_000
+"""Windows between the slowest and the fastest source partition stay open in stage 2: a minute's, no more."""
 PROGRESS_S = 0.5
+COLLECT_AFTER = (200_000, 20, 20)
+"""Some ranges of events come and go between two searches for cycles: they hold none, and the search costs a third."""
 FLUSH_S = 10.0
 
 EVENTS = Counter("tidemill_meter_events_total", "source events folded by topic", ["topic"])
@@ -44,6 +54,8 @@ REJECTED = Counter("tidemill_meter_rejected_total", "messages that were no valid
 
 def run(settings: Settings) -> None:
     """Fold until SIGTERM. Blocks."""
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
     with Service(settings, "meter") as service:
         meter = Meter(settings, service)
         try:
@@ -72,9 +84,12 @@ class Meter:
             [topic.name for topic in SOURCES],
             MAX_MESSAGES,
             MAX_WAIT_S,
+            max_bytes=MAX_BYTES,
+            ahead_ms=AHEAD_MS,
             stopping=lambda: service.stopping,
         )
         self._producer: Producer = kafka.producer(settings, "meter", message_timeout_ms=30_000)
+        self._unknown = Unknown(self._rules)
         self._newest: dict[tuple[str, int], int] = {}
         self._partitions: tuple[int, int] | None = None
         self._said_s = 0.0
@@ -83,9 +98,9 @@ class Meter:
         """Until told to end."""
         while not self._service.stopping:
             try:
-                ranges = self._ranges.poll()
-                for span in ranges:
-                    self._measure(span)
+                _, targets = self._counts()
+                for span in self._ranges.poll():
+                    self._measure(span, targets)
                 self._say_progress()
                 self._service.ready()
             except Retry as error:
@@ -97,9 +112,9 @@ class Meter:
         self._ranges.close()
         self._producer.flush(FLUSH_S)
 
-    def _measure(self, span: Range) -> None:
-        arrived, rejected = self._decode(span)
-        packed = pack(Span(span.topic, span.partition, span.lo, span.hi), arrived, self._rules)
+    def _measure(self, span: Range, targets: int) -> None:
+        batch = decoded(span.messages, self._decoders[span.topic], self._skew_ms)
+        packed = pack(Span(span.topic, span.partition, span.lo, span.hi), batch, self._rules, targets)
         while True:
             try:
                 if not self._ranges.holds(span):
@@ -112,34 +127,25 @@ class Meter:
                 self._service.waiting(str(error))
                 self._ranges.hold(error.after_s)
         self._ranges.done(span)
-        if arrived:
-            place = (span.topic, span.partition)
-            newest = max(one.time_ms for one in arrived)
-            self._newest[place] = max(self._newest.get(place, newest), newest)
-        EVENTS.labels(span.topic).inc(len(arrived))
-        RANGES.inc()
-        if rejected:
-            REJECTED.labels(span.topic).inc(rejected)
+        self._note(span, batch)
 
-    def _decode(self, span: Range) -> tuple[list[Arrived], int]:
-        decoder = self._decoders[span.topic]
-        arrived: list[Arrived] = []
-        for message in span.messages:
-            try:
-                event = decoder(message.value())
-            except Quarantine:
-                continue
-            kind, arrival_ms = message.timestamp()
-            known = None if kind == TIMESTAMP_NOT_AVAILABLE else arrival_ms
-            arrived.append(Arrived(message.offset(), counting_time_ms(event.time_ms, known, self._skew_ms), event))
-        return arrived, len(span.messages) - len(arrived)
+    def _note(self, span: Range, batch: Batch) -> None:
+        """Count a range that is done."""
+        if batch.events:
+            place = (span.topic, span.partition)
+            self._newest[place] = max(self._newest.get(place, 0), int(batch.times_ms.max()))
+        self._unknown.note(batch.column("pipeline"), self._service.clock.monotonic_s())
+        EVENTS.labels(span.topic).inc(len(batch.events))
+        RANGES.inc()
+        if rejected := len(span.messages) - len(batch.events):
+            REJECTED.labels(span.topic).inc(rejected)
 
     def _send(self, packed: list[Packed]) -> None:
         """Produce and wait. Raises Retry when the broker did not take all of them (all are sent again)."""
         failures: list[str] = []
         note = kafka.delivered(failures)
         for one in packed:
-            self._produce(one.value, key=one.pipeline, on_delivery=note)
+            self._produce(one.value, partition=one.partition, on_delivery=note)
         left = self._producer.flush(FLUSH_S)
         if failures or left:
             raise Retry(f"partials not taken by Kafka: {failures[0] if failures else f'{left} unanswered'}")
@@ -150,10 +156,12 @@ class Meter:
             return
         self._said_s = now_s
         sources, targets = self._counts()
+        positions = self._ranges.positions()
+        asked_s = max((one.asked_s for one in positions), default=0.0)
         message = encode(
             Progress(
                 meter=self._name,
-                time_ms=self._service.clock.now_ms(),
+                time_ms=self._service.clock.now_ms() - ceil(asked_s * 1000),
                 source_partitions=sources,
                 partitions=tuple(
                     PartitionProgress(
@@ -163,7 +171,7 @@ class Meter:
                         end=p.end,
                         max_event_ms=self._newest.get((p.topic, p.partition)),
                     )
-                    for p in self._ranges.positions()
+                    for p in positions
                 ),
             )
         )

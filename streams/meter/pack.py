@@ -1,63 +1,95 @@
-"""Partials as messages: one per (range, pipeline), parted further only where one would be too large for its topic."""
+"""Partials as messages: one for each partition of their topic, parted only where one would be too large for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, cast
 
-from streams.meter.fold import Arrived, Rules, Span, fold
+import msgspec
+
+from streams.meter.batch import Batch, Span
+from streams.meter.fold import Rules, fold
 from tidemill.codec import encode
-from tidemill.events import Feedback
+from tidemill.events import Feedback, Partial, Partials
+from tidemill.topics import partition_of
 
 MAX_BYTES = 700_000
 """Below the topic's limit of 1 MiB, with room for the batch around it."""
-UNKNOWN = Rules()
 
 
 class Packed(NamedTuple):
-    """One message of monitoring.partials."""
+    """One message of monitoring.partials: the partition it goes to, and its bytes."""
 
-    pipeline: str
+    partition: int
     value: bytes
 
 
 def pack(
-    span: Span, arrived: Sequence[Arrived], rules: Mapping[str, Rules], *, max_bytes: int = MAX_BYTES
+    span: Span, batch: Batch, rules: Mapping[str, Rules], partitions: int, *, max_bytes: int = MAX_BYTES
 ) -> list[Packed]:
-    """The messages of a range, in order of pipeline and offset. The same range gives the same bytes.
+    """The messages of a range, in order of partition; pipelines in order of their names. Equal ranges, equal bytes.
 
-    A range whose figures do not fit one message (events of thousands of different seconds) becomes several that
-    adjoin each other: lo..m-1, m..hi. Feedback that is in the range twice (one ``feedback_id``) counts once, at its
-    first place; a repeat in another range counts again, as nothing is remembered over ranges.
+    Pipelines whose figures do not fit one message go on in the next. A pipeline whose own do not fit (events of
+    thousands of different seconds) becomes several partials of adjoining ranges: lo..m-1, m..hi. Feedback that
+    is in the range twice (one ``feedback_id``) counts once, at its first place; a repeat in another range counts
+    again, as nothing is remembered over ranges.
     """
-    by_pipeline: dict[str, list[Arrived]] = {}
-    for one in _first_of_each(arrived):
-        by_pipeline.setdefault(one.event.pipeline, []).append(one)
-    found: list[Packed] = []
-    for pipeline, events in sorted(by_pipeline.items()):
-        found += _pack(span, pipeline, events, rules.get(pipeline, UNKNOWN), max_bytes)
-    return found
-
-
-def _first_of_each(arrived: Sequence[Arrived]) -> Iterator[Arrived]:
-    """The events without feedback that came before in the same range (and pipeline)."""
-    seen: set[tuple[str, str]] = set()
-    for one in arrived:
-        if isinstance(one.event, Feedback):
-            named = (one.event.pipeline, one.event.feedback_id)
-            if named in seen:
-                continue
-            seen.add(named)
-        yield one
-
-
-def _pack(span: Span, pipeline: str, arrived: Sequence[Arrived], rules: Rules, max_bytes: int) -> list[Packed]:
-    value = encode(fold(span, pipeline, arrived, rules))
-    if len(value) <= max_bytes or len(arrived) == 1:
-        return [Packed(pipeline, value)]
-    middle = len(arrived) // 2
-    cut = arrived[middle].offset
+    unique = _first_of_each(batch)
+    waiting: dict[int, list[bytes]] = {}
+    for partial in fold(span, unique, rules):
+        own = waiting.setdefault(partition_of(partial.pipeline, partitions), [])
+        own.extend(_parted(partial, unique, rules, max_bytes))
     return [
-        *_pack(span._replace(hi=cut - 1), pipeline, arrived[:middle], rules, max_bytes),
-        *_pack(span._replace(lo=cut), pipeline, arrived[middle:], rules, max_bytes),
+        Packed(partition, _message(together))
+        for partition in sorted(waiting)
+        for together in _batched(waiting[partition], max_bytes)
     ]
+
+
+def _first_of_each(batch: Batch) -> Batch:
+    """The events without feedback that came before in the same range (and pipeline)."""
+    if not batch.events or not isinstance(batch.events[0], Feedback):
+        return batch
+    first: dict[tuple[str, str], int] = {}
+    for place, event in enumerate(batch.events):
+        first.setdefault((event.pipeline, event.feedback_id), place)
+    return batch.only(list(first.values()))
+
+
+def _parted(partial: Partial, batch: Batch, rules: Mapping[str, Rules], max_bytes: int) -> Iterator[bytes]:
+    """The partial's bytes, in adjoining parts of at most ``max_bytes`` where it holds more than one event."""
+    value = encode(partial)
+    if len(value) <= max_bytes:
+        yield value
+        return
+    own = batch.only([place for place, event in enumerate(batch.events) if event.pipeline == partial.pipeline])
+    middle = len(own.events) // 2
+    if middle == 0:
+        yield value
+        return
+    cut = own.offsets[middle]
+    span = Span(partial.topic, partial.partition, partial.lo, partial.hi)
+    for part, places in (
+        (span._replace(hi=cut - 1), range(middle)),
+        (span._replace(lo=cut), range(middle, len(own.events))),
+    ):
+        half = own.only(places)
+        for folded in fold(part, half, rules):
+            yield from _parted(folded, half, rules, max_bytes)
+
+
+def _batched(values: list[bytes], max_bytes: int) -> Iterator[list[bytes]]:
+    together: list[bytes] = []
+    size = 0
+    for value in values:
+        if together and size + len(value) > max_bytes:
+            yield together
+            together, size = [], 0
+        together.append(value)
+        size += len(value) + 1
+    yield together
+
+
+def _message(values: list[bytes]) -> bytes:
+    """Partials around partials that are encoded already."""
+    return encode(Partials(partials=cast("tuple[Partial, ...]", tuple(map(msgspec.Raw, values)))))

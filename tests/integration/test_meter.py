@@ -14,11 +14,11 @@ from tests.unit.sink.samples import full
 from tests.waiting import until
 from tidemill.clock import SystemClock
 from tidemill.codec import Decoder, encode
-from tidemill.events import Partial, PartitionProgress, Progress
+from tidemill.events import Partial, Partials, PartitionProgress, Progress
 from tidemill.ids import uuid7
 from tidemill.io.kafka import follower, producer, read_to_end
 from tidemill.settings import Settings
-from tidemill.topics import FEEDBACK, PARTIALS, REQUESTS, RESPONSES, Topic
+from tidemill.topics import FEEDBACK, PARTIALS, REQUESTS, RESPONSES, Topic, partition_of
 
 NOW_MS = 1_763_800_000_000
 SOURCES = (REQUESTS, RESPONSES, FEEDBACK)
@@ -56,19 +56,19 @@ def said(settings: Settings) -> tuple[Places, list[Progress]]:
     raw: dict[tuple[str, int, str, int, int], bytes] = {}
     found: Places = {}
     progress: list[Progress] = []
-    decode: Decoder[Partial | Progress] = PARTIALS.decoder()
+    decode: Decoder[Partials | Progress] = PARTIALS.decoder()
     for message in read_to_end(reader):
-        value = message.value() or b""
-        event = decode(value)
+        event = decode(message.value() or b"")
+        assert message.key() is None
         if isinstance(event, Progress):
-            assert message.key() is None
             progress.append(event)
             continue
-        assert message.key() == event.pipeline.encode()
-        name = (event.topic, event.partition, event.pipeline, event.lo, event.hi)
-        assert raw.setdefault(name, value) == value, "a replayed partial differs"
-        if raw[name] is value:
-            found.setdefault(name[:3], []).append(event)
+        for one in event.partials:
+            assert message.partition() == partition_of(one.pipeline, PARTIALS.partitions)
+            value, name = encode(one), (one.topic, one.partition, one.pipeline, one.lo, one.hi)
+            assert raw.setdefault(name, value) == value, "a replayed partial differs"
+            if raw[name] is value:
+                found.setdefault(name[:3], []).append(one)
     reader.close()
     return found, progress
 

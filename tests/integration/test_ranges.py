@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -199,6 +200,62 @@ def test_idle_partitions_are_committed_past_transaction_markers(
     assert [(p.position, p.end) for p in member.positions()] == [(p.end, p.end) for p in member.positions()]
     member.close()
     reader.close()
+
+
+def test_who_takes_nothing_in_is_not_at_the_end(
+    settings: Settings, kafka: str, topic: str, unique: Callable[[str], str]
+) -> None:
+    fill(kafka, topic, 40)
+    member = RangeConsumer(settings, "t", unique("g"), [topic], 1000, 0.1)
+
+    def behind() -> list[int]:
+        return [p.end - p.position for p in member.positions()]
+
+    def at_end() -> bool:
+        for span in poll(member):
+            member.done(span)
+        return behind() == [0, 0, 0, 0]
+
+    until(at_end, what="all partitions at their end")
+    member.hold(0.1)  # nothing is fetched from now on
+    fill(kafka, topic, 400)
+
+    def known_of() -> bool:
+        member.hold(0.05)
+        return sum(behind()) == 400
+
+    until(known_of, what="the new messages are known of")
+    until(at_end, what="all partitions at their end again")
+    member.close()
+
+
+def test_no_partition_runs_ahead_of_the_slowest(settings: Settings, kafka: str, unique: Callable[[str], str]) -> None:
+    name = unique("paced")
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_topics([NewTopic(name, 2, 1, config={"message.timestamp.type": "LogAppendTime"})])[name].result()
+    made = Producer({"bootstrap.servers": kafka})
+    for partition, count in ((0, 100), (1, 5)):
+        for _ in range(count):
+            made.produce(name, "early", partition=partition)
+    assert made.flush(30) == 0
+    early_s = time.monotonic()
+    until(lambda: time.monotonic() - early_s > 1.0, what="a second between early and late")
+    for _ in range(100):
+        made.produce(name, "late", partition=1)
+    assert made.flush(30) == 0
+    member = RangeConsumer(settings, "t", unique("g"), [name], 5, 0.1, ahead_ms=500)
+    order: list[bytes | None] = []
+
+    def all_taken() -> bool:
+        for span in poll(member):
+            order.extend(message.value() for message in span.messages)
+            member.done(span)
+        return len(order) == 205
+
+    until(all_taken, what="everything")
+    assert order == [b"early"] * 105 + [b"late"] * 100
+    member.close()
+    admin.delete_topics([name])[name].result()
 
 
 def test_without_a_broker_poll_says_retry(settings: Settings) -> None:

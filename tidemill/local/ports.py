@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 
 from tidemill.errors import Stop
 from tidemill.local.process import Process
@@ -49,13 +52,26 @@ def is_free(port: int) -> bool:
 
 
 def free_port_base() -> int:
-    """A ``local.port_base`` whose every port is free now; processes that ask at the same time get different ones.
+    """A ``local.port_base`` whose every port is free now, kept from others who ask here until this process ends.
 
     Raises Stop when there is none.
     """
-    bases = list(_FREE_BASES)
-    start = os.getpid() % len(bases)
-    for base in bases[start:] + bases[:start]:
-        if all(is_free(base + offset) for offset in PORTS.values()):
+    for base in _FREE_BASES:
+        if all(is_free(base + offset) for offset in PORTS.values()) and _claim(base):
             return base
     raise Stop(f"no free ports for a stack from {_FREE_BASES.start} to {_FREE_BASES.stop}; end what listens there")
+
+
+_claims: list[int] = []
+
+
+def _claim(base: int) -> bool:
+    """Lock the base's file, of which the kernel lets go when this process ends; False where another holds it."""
+    file = os.open(Path(tempfile.gettempdir()) / f"tidemill-ports-{base}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return False
+    _claims.append(file)
+    return True

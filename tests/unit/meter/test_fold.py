@@ -6,14 +6,17 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
-from streams.meter.fold import Arrived, Rules, Span, counting_time_ms, fold
-from streams.meter.pack import pack
+from streams.meter.batch import Batch, Span, counting_times_ms
+from streams.meter.fold import Rules, fold
+from streams.meter.pack import Packed, pack
 from streams.meter.sample import chosen
-from tidemill.events import Cell, Feedback, InferenceRequest, InferenceResponse, Message, Moments, Partial
+from tidemill.events import Cell, Feedback, InferenceRequest, InferenceResponse, Message, Moments, Partial, Partials
 from tidemill.sketch import quantile
 from tidemill.text import word_buckets
+from tidemill.topics import partition_of
 
 NOW_MS = 1_763_800_000_000
 SPAN = Span("topic", 0, 10, 99)
@@ -61,8 +64,19 @@ def feedback(number: int = 1, **fields: Any) -> Feedback:
     return Feedback(**base | fields)
 
 
+def batch(*events: Any, start: int = 10) -> Batch:
+    times = np.array([event.time_ms for event in events], np.int64)
+    return Batch(range(start, start + len(events)), times, events)
+
+
 def folded(*events: Any, rules: Rules = RULES) -> Partial:
-    return fold(SPAN, "p", [Arrived(10 + n, e.time_ms, e) for n, e in enumerate(events)], rules)
+    (partial,) = fold(SPAN, batch(*events), {"p": rules})
+    return partial
+
+
+def opened(packed: list[Packed]) -> list[Partial]:
+    messages = [msgspec.json.decode(one.value, type=Partials) for one in packed]
+    return [partial for message in messages for partial in message.partials]
 
 
 def only(partial: Partial) -> Cell:
@@ -119,10 +133,24 @@ def test_the_sample_is_bounded_and_depends_on_ids_alone() -> None:
     events = [request(n, input_features={"chars": 1.0}) for n in range(50)]
     found = only(folded(*events, rules=Rules("", 5)))
     assert (found.requests, found.sampled, found.moments["input_chars"].n) == (50, 5, 5)
-    candidates = [(n % 2, call(n)) for n in range(100)]
-    kept = chosen(candidates, 5)
-    assert kept == chosen(reversed(candidates), 5) and len(kept) == 10
-    assert chosen(candidates, 0) == set()
+    calls = [call(n) for n in range(100)]
+    groups, most = np.arange(100) % 2, np.array([5, 3])
+    kept = chosen(groups, calls, most, 999)
+    assert [int(kept[groups == group].sum()) for group in (0, 1)] == [5, 3]
+    assert (chosen(groups[::-1], calls[::-1], most, 999) == kept[::-1]).all()
+    assert not chosen(groups, calls, np.array([0, 0]), 999).any()
+    fewer = chosen(groups, calls, most, 5)
+    assert [int(fewer[groups == group].sum()) for group in (0, 1)] == [3, 2], "each group's first ones first"
+    assert not (fewer & ~kept).any()
+    twice = chosen(np.append(groups, groups), calls + calls, most, 999)
+    assert (twice == np.append(kept, kept)).all(), "two answers of one call are looked at together"
+
+
+def test_answers_looked_at_are_counted() -> None:
+    events = [response(n, gen_ai_output_text="two words") for n in range(50)]
+    found = only(folded(*events, response(99), rules=Rules("", 5)))
+    assert (found.answers, found.sampled_answers, found.moments["output_words"].n) == (51, 5, 5)
+    assert only(folded(*events, rules=Rules("", 0))).sampled_answers == 0
 
 
 def test_absurd_values_are_no_measurement_and_counts_stay_readable() -> None:
@@ -174,22 +202,35 @@ def test_a_thumb_may_be_the_quality() -> None:
 
 
 def test_unknown_pipelines_get_traffic_but_no_quality() -> None:
-    (packed,) = pack(SPAN, [Arrived(10, NOW_MS, feedback(1))], {})
-    assert msgspec.json.decode(packed.value, type=Partial).cells == ()
+    assert pack(SPAN, batch(feedback(1)), {}, 2) == []
+    (partial,) = opened(pack(SPAN, batch(request(1)), {}, 2))
+    assert only(partial).requests == 1
 
 
 def test_a_clock_ahead_counts_at_arrival_plus_skew() -> None:
-    assert counting_time_ms(9_000, 1_000, 5_000) == 6_000
-    assert counting_time_ms(5_999, 1_000, 5_000) == 5_999
-    assert counting_time_ms(10, 1_000, 5_000) == 10
-    assert counting_time_ms(9_000, None, 5_000) == 9_000
+    found = counting_times_ms([9_000, 5_999, 10, 9_000], [1_000, 1_000, 1_000, -1], 5_000)
+    assert found.tolist() == [6_000, 5_999, 10, 9_000]
 
 
-def test_one_message_a_pipeline_parted_only_when_too_large() -> None:
-    events = [Arrived(10 + n, NOW_MS + n * 1000, request(n, pipeline="ab"[n % 2])) for n in range(40)]
-    packed = pack(SPAN, events, {})
-    assert [p.pipeline for p in packed] == ["a", "b"]
-    parted = [msgspec.json.decode(p.value, type=Partial) for p in pack(SPAN, events, {}, max_bytes=2_000)]
+def test_one_message_a_partition_however_many_pipelines() -> None:
+    names = [f"pipeline-{n:03d}" for n in range(100)]
+    found = pack(SPAN, batch(*(request(n, pipeline=name) for n, name in enumerate(names))), {}, 3)
+    assert [one.partition for one in found] == [0, 1, 2]
+    for one in found:
+        mine = [partial.pipeline for partial in opened([one])]
+        assert mine == [name for name in names if partition_of(name, 3) == one.partition]
+
+
+def test_messages_stay_below_the_limit_of_the_topic() -> None:
+    events = [request(n, pipeline=f"pipeline-{n:03d}") for n in range(100)]
+    found = pack(SPAN, batch(*events), {}, 2, max_bytes=2_000)
+    assert len(found) > 4 and all(len(one.value) < 2_100 for one in found)
+    assert sorted(p.pipeline for p in opened(found)) == [f"pipeline-{n:03d}" for n in range(100)]
+
+
+def test_a_pipeline_too_large_for_a_message_is_parted_into_adjoining_ranges() -> None:
+    events = batch(*(request(n, pipeline="ab"[n % 2], time_ms=NOW_MS + n * 1000) for n in range(40)))
+    parted = opened(pack(SPAN, events, {}, 2, max_bytes=2_000))
     for pipeline in "ab":
         mine = [p for p in parted if p.pipeline == pipeline]
         assert len(mine) > 1 and (mine[0].lo, mine[-1].hi) == (10, 99)
@@ -199,22 +240,22 @@ def test_one_message_a_pipeline_parted_only_when_too_large() -> None:
 
 def test_feedback_repeated_in_a_range_counts_once_at_its_first_place() -> None:
     events = [feedback(1), feedback(2, score=0.0), feedback(1, score=0.5), feedback(2, score=0.0), feedback(3)]
-    arrived = [Arrived(10 + n, NOW_MS + n, e) for n, e in enumerate(events)]
-    (packed,) = pack(SPAN, arrived, {"p": RULES})
-    found = msgspec.json.decode(packed.value, type=Partial)
+    arrived = batch(*(msgspec.structs.replace(e, time_ms=NOW_MS + n) for n, e in enumerate(events)))
+    packed = pack(SPAN, arrived, {"p": RULES}, 2)
+    (found,) = opened(packed)
     assert only(found).moments["quality"] == Moments(n=3, total=2.0, total_sq=2.0)
     assert [p.feedback_id for p in found.scores] == ["f1", "f2", "f3"]
-    assert pack(SPAN, arrived, {"p": RULES}) == [packed]
-    parted = [msgspec.json.decode(p.value, type=Partial) for p in pack(SPAN, arrived, {"p": RULES}, max_bytes=10)]
+    assert pack(SPAN, arrived, {"p": RULES}, 2) == packed
+    parted = opened(pack(SPAN, arrived, {"p": RULES}, 2, max_bytes=10))
     assert sum(len(p.scores) for p in parted) == 3 and (parted[0].lo, parted[-1].hi) == (10, 99)
-    (a, b) = pack(SPAN, [arrived[0], Arrived(20, NOW_MS, feedback(1, pipeline="q"))], {"p": RULES, "q": RULES})
-    assert all(len(msgspec.json.decode(one.value, type=Partial).scores) == 1 for one in (a, b))
+    both = opened(pack(SPAN, batch(feedback(1), feedback(1, pipeline="q")), {"p": RULES, "q": RULES}, 2))
+    assert [len(one.scores) for one in both] == [1, 1]
 
 
 def test_an_answer_without_text_has_no_features_though_its_shadow_has() -> None:
     client = response(1, status="error", gen_ai_output_text=None)
     shadow = response(1, role="shadow", variant="shadow", gen_ai_output_text="two words")
-    without, looked_at = fold(SPAN, "p", [Arrived(10, NOW_MS, client), Arrived(11, NOW_MS, shadow)], RULES).cells
+    without, looked_at = folded(client, shadow).cells
     assert (without.role, looked_at.role) == ("client", "shadow")
     assert not {"output_chars", "output_words"} & without.moments.keys()
     assert looked_at.moments["output_words"].total == 2

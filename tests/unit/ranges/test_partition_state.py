@@ -38,7 +38,7 @@ def test_a_frozen_range_does_not_grow() -> None:
     assert not found.ready(LIMITS, 99), "one range at a time"
     assert found.take(5.0) == ["m10", "m11", "m12"]
     found.finish(6.0)
-    assert found.pos == 13 and found.buffered == 3
+    assert found.pos == 13 and len(found.waiting) == 3
 
 
 def test_freeze_heeds_bytes_but_takes_one_message_at_least() -> None:
@@ -73,7 +73,7 @@ def test_a_replay_is_complete_at_a_later_record_when_hi_was_compacted_away() -> 
     found = state()
     found.replay(15, epoch=0)
     feed(found, 10, 17)
-    assert found.complete and found.take(0.0) == ["m10"] and found.buffered == 1
+    assert found.complete and found.take(0.0) == ["m10"] and len(found.waiting) == 1
 
 
 def test_the_end_moves_an_idle_partition_past_markers_only() -> None:
@@ -110,7 +110,7 @@ def test_delivered_again_while_open_does_not_enter_twice() -> None:
     found.freeze(LIMITS)
     found.take(0.0)
     feed(found, 11, 12, 13)
-    assert found.buffered == 1
+    assert len(found.waiting) == 1
     found.finish(0.0)
     assert found.pos == 13
 

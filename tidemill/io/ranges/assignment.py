@@ -59,4 +59,6 @@ def _place(
         else:
             state.committed = found.offset
         states.append(state)
+    for state in states:
+        state.last_s = time.monotonic()
     return states

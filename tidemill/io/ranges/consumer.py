@@ -11,7 +11,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from tidemill.errors import Retry, Stop
 from tidemill.io import kafka
 from tidemill.io.ranges.assignment import place
-from tidemill.io.ranges.partition import Limits, PartitionState
+from tidemill.io.ranges.ends import Ends
+from tidemill.io.ranges.pace import arrived_until, horizon_ms, lane
+from tidemill.io.ranges.partition import MAX_BYTES, Limits, PartitionState
 from tidemill.io.ranges.range import Intent, Position, Range
 from tidemill.settings import Settings
 
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 CONSUME = 10_000
 CONSUME_S = 0.05
 IDLE_COMMIT_S = 0.3
+FETCH = {"queued_max_messages_kbytes": 32_768, "fetch_queue_backoff_ms": 20, "fetch_message_max_bytes": 4_194_304}
+"""A full queue is looked at again soon: by default it stays empty for up to a second after it was drained."""
 SESSION_S = 8.0
 """Older acknowledgments of an intent are renewed before the effect: below the broker's session time-out (10 s in the
 embedded broker, 45 s by Kafka's default), so that a member the group gave up on learns it there."""
@@ -45,13 +49,18 @@ class RangeConsumer:
         max_messages: int,
         max_wait_s: float,
         *,
+        max_bytes: int = MAX_BYTES,
         epoch: int = 0,
+        ahead_ms: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``ahead_ms``: how far one partition may run ahead of the slowest, by arrival; None: as far as it goes."""
         self._settings = settings
         self._client, self._group, self._topics = client, group, list(topics)
-        self._limits = Limits(max_messages, max_wait_s)
+        self._limits = Limits(max_messages, max_wait_s, max_bytes)
         self._epoch = epoch
+        self._ahead_ms = ahead_ms
+        self._ends = Ends(settings, client)
         self._stopping = stopping
         self._consumer: Consumer | None = None
         self._cluster = ""
@@ -60,6 +69,8 @@ class RangeConsumer:
         self._trouble: str | None = None
         self._checked_s = 0.0
         self._broken: BaseException | None = None
+        self._busy = False
+        """Whether the last poll gave ranges: then more may be here already, and nothing is waited for."""
 
     def poll(self) -> list[Range]:
         """Ranges ready for their effect; empty after about 0.05 s when there are none.
@@ -69,12 +80,15 @@ class RangeConsumer:
         """
         if self._consumer is None:
             self._consumer = self._connect()
-        self._take_in(CONSUME, CONSUME_S, holding=False)
+        self._take_in(CONSUME, 0.0 if self._busy else CONSUME_S, holding=False)
         now = time.monotonic()
+        horizon = self._horizon(now)
         for state in self._states.values():
-            if state.ready(self._limits, now):
-                state.freeze(self._limits)
+            most = arrived_until(state.waiting, horizon)
+            if state.ready(self._limits, now, most):
+                state.freeze(self._limits, most)
         ranges = self._commit(now)
+        self._busy = bool(ranges)
         if not ranges and self._trouble is not None and not self._recovered():
             raise Retry(self._trouble, after_s=0.2)
         return ranges
@@ -105,18 +119,11 @@ class RangeConsumer:
             state.finish(time.monotonic())
 
     def positions(self) -> list[Position]:
-        """How far each assigned partition is; partitions whose end is not known yet are left out."""
-        found = []
-        for (topic, partition), state in self._states.items():
-            assert self._consumer is not None
-            try:
-                high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1]
-            except KafkaException:
-                continue
-            end = max(high, state.seen)
-            if high >= 0:
-                found.append(Position(topic, partition, state.pos, end))
-        return sorted(found)
+        """How far each assigned partition is; partitions whose end the broker has not said yet are left out."""
+        self._ends.ask(self._states)
+        ends, age_s = self._ends.known(), self._ends.age_s()
+        found = [(at, state, ends[at]) for at, state in self._states.items() if at in ends]
+        return sorted(Position(*at, state.pos, max(end, state.seen), age_s) for at, state, end in found)
 
     def oldest_open_s(self) -> float:
         """Age of the oldest range handed out and not done, in seconds; 0.0 when there is none."""
@@ -127,14 +134,13 @@ class RangeConsumer:
         """Leave the group. Open ranges stay noted and are replayed by the next owner."""
         if self._consumer is not None:
             self._consumer.close()
+        self._ends.close()
         self._states.clear()
 
     def _connect(self) -> Consumer:
         self._cluster = kafka.cluster_id(self._settings)
         kafka.topic_ids(self._settings, self._topics)
-        made = kafka.consumer(
-            self._settings, self._client, self._group, queued_max_messages_kbytes=32_768, error_cb=self._on_error
-        )
+        made = kafka.consumer(self._settings, self._client, self._group, error_cb=self._on_error, **FETCH)
         made.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         return made
 
@@ -174,6 +180,13 @@ class RangeConsumer:
                     state.paused = want
                 except KafkaException as error:
                     log.debug("pause or resume of %s/%d: %s", topic, partition, error)
+
+    def _horizon(self, now: float) -> int | None:
+        if self._ahead_ms is None:
+            return None
+        self._ends.ask(self._states)
+        ends = self._ends.known()
+        return horizon_ms([lane(s, ends.get(at), now) for at, s in self._states.items()], self._ahead_ms)
 
     def _commit(self, now: float) -> list[Range]:
         wanted: list[tuple[State, Intent]] = []

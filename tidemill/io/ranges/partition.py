@@ -7,10 +7,12 @@ the intent was acknowledged, the caller works on the range) → done (``pos`` mo
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 M = TypeVar("M")
+MAX_BYTES = 8_388_608
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Limits:
 
     max_messages: int
     max_wait_s: float
-    max_bytes: int = 8_388_608
+    max_bytes: int = MAX_BYTES
 
 
 class PartitionState(Generic[M]):
@@ -45,7 +47,9 @@ class PartitionState(Generic[M]):
         self.since_s: float | None = None
         """When the oldest buffered message came (monotonic seconds)."""
         self.last_s = 0.0
-        """When the last message came or the last range was done."""
+        """When the last message came, the last range was done, or the partition was taken over."""
+        self.taken: M | None = None
+        """The last message handed out."""
         self.paused = False
         self._offsets: list[int] = []
         self._messages: list[M] = []
@@ -84,22 +88,29 @@ class PartitionState(Generic[M]):
             self.last_s = now_s
 
     @property
-    def buffered(self) -> int:
-        """Messages that wait."""
-        return len(self._offsets)
+    def waiting(self) -> Sequence[M]:
+        """Messages that wait, in order of their offsets."""
+        return self._messages
 
     @property
     def complete(self) -> bool:
         """Whether a frozen range has all its messages here."""
         return self.hi is not None and self.seen > self.hi
 
-    def ready(self, limits: Limits, now_s: float) -> bool:
-        """Whether a range can be frozen now."""
-        if self.hi is not None or not self._offsets:
+    def ready(self, limits: Limits, now_s: float, most: int | None = None) -> bool:
+        """Whether a range can be frozen now, of the first ``most`` messages that wait (None: of all).
+
+        Where only some of them may be taken there is no use in waiting for more.
+        """
+        most = len(self._offsets) if most is None else most
+        if self.hi is not None or not most:
             return False
         waited = now_s - (self.since_s if self.since_s is not None else now_s)
         return (
-            len(self._offsets) >= limits.max_messages or self.bytes >= limits.max_bytes or waited >= limits.max_wait_s
+            most < len(self._offsets)
+            or most >= limits.max_messages
+            or self.bytes >= limits.max_bytes
+            or waited >= limits.max_wait_s
         )
 
     def full(self, limits: Limits) -> bool:
@@ -108,10 +119,13 @@ class PartitionState(Generic[M]):
             return False
         return len(self._offsets) >= 2 * limits.max_messages or self.bytes >= 2 * limits.max_bytes
 
-    def freeze(self, limits: Limits) -> None:
-        """Fix hi: the last buffered message within the limits. Call before the first commit attempt."""
+    def freeze(self, limits: Limits, most: int | None = None) -> None:
+        """Fix hi: the last message within the limits, of the first ``most`` that wait (at least 1; None: of all).
+
+        Call before the first commit attempt.
+        """
         count = size = 0
-        for size_here in self._sizes[: limits.max_messages]:
+        for size_here in self._sizes[:most][: limits.max_messages]:
             size += size_here
             if count and size > limits.max_bytes:
                 break
@@ -127,6 +141,7 @@ class PartitionState(Generic[M]):
         taken = self._messages[:cut]
         self.bytes -= sum(self._sizes[:cut])
         del self._offsets[:cut], self._messages[:cut], self._sizes[:cut]
+        self.taken = taken[-1] if taken else self.taken
         self.since_s = now_s if self._offsets else None
         self.open = True
         self.acknowledged_s = now_s

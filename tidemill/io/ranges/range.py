@@ -71,4 +71,6 @@ class Position(NamedTuple):
     position: int
     """Next offset whose effect is outstanding; everything below is done."""
     end: int
-    """The partition's end offset, as last seen."""
+    """The partition's end offset as the broker last said it: all that came before it asked is below."""
+    asked_s: float
+    """How long ago the broker was asked for the end, seconds."""
