@@ -30,6 +30,8 @@ class Block:
     token: str
     rows: pa.Table
     messages: Sequence[Message]
+    time: str
+    """The column, in epoch milliseconds, that chooses the table partition."""
 
 
 def prepare(span: Range, landing: Landing, decoder: Decoder[Any]) -> tuple[list[Block], list[Rejected]]:
@@ -51,7 +53,7 @@ def prepare(span: Range, landing: Landing, decoder: Decoder[Any]) -> tuple[list[
         rows, kept, refused = _rows(landing, [events[n] for n in numbers], [messages[n] for n in numbers])
         rejected += refused
         if kept:
-            blocks.append(Block(landing.table, f"{span.token}:{month}", rows, kept))
+            blocks.append(Block(landing.table, f"{span.token}:{month}", rows, kept, landing.time_ms))
     return blocks, rejected
 
 

@@ -2,15 +2,19 @@
 
 For each frozen range (its intent is committed):
 1. decode strictly and build rows; what fits no row is set aside; where that is too much, stop (``dead_letters``);
-2. insert each block under the range's token, again and again until the store has it;
+2. insert each block under the range's token, again and again until the store has it; count rows where that is not
+   certain, and bring back what a killed store lost;
 3. send what was set aside to the dead letters;
 4. done: the next commit moves the offset.
 A crash anywhere replays the very same range: the store knows its tokens, and a dead letter may come twice.
+A range whose rows cannot be made right is never passed over: it stays pending and is looked at again, and its partition
+waits, while the others go on.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,7 +24,7 @@ from prometheus_client import Counter, Gauge
 from consumers.deadletters import DeadLetters, Rejected
 from consumers.deadletters.guard import Guard
 from consumers.sink.batch import prepare
-from consumers.sink.insert import Abandoned, Inserter, Landed
+from consumers.sink.insert import Abandoned, Alarmed, Inserter
 from consumers.sink.landing import LANDINGS, check
 from tidemill.codec import Decoder
 from tidemill.errors import Retry
@@ -33,11 +37,15 @@ log = logging.getLogger(__name__)
 GROUP = "tidemill-sink"
 MAX_ROWS = 20_000
 MAX_WAIT_S = 0.8
+ALARM_AGAIN_S = 10.0
+"""How long until a range in alarm is looked at again: somebody may have put its rows right."""
 _UNKNOWN_TABLE, _UNKNOWN_DATABASE = 60, 81
 
 ROWS = Counter("tidemill_sink_rows_total", "rows acknowledged by table", ["table"])
 DEAD = Counter("tidemill_sink_dead_letters_total", "messages sent to dead-letter topics by topic", ["topic"])
 RETRIES = Counter("tidemill_sink_insert_retries_total", "insert attempts that had to be repeated")
+HEALS = Counter("tidemill_sink_heals_total", "rows the store knew and lacked, brought back, by table", ["table"])
+ALARMS = Gauge("tidemill_sink_alarms", "ranges whose rows cannot be made right: somebody must look")
 PENDING = Gauge("tidemill_sink_pending_seconds", "age of the oldest range not yet acknowledged")
 
 
@@ -84,6 +92,9 @@ class Sink:
         self._guard = Guard(settings, service.clock)
         self._inserter = Inserter(store, self._wait)
         self._working: Range | None = None
+        self._alarms: dict[Range, Alarmed] = {}
+        self._alarms_due_s = 0.0
+        ALARMS.set_function(lambda: len(self._alarms))
         PENDING.set_function(self._ranges.oldest_open_s)
 
     def loop(self) -> None:
@@ -95,32 +106,53 @@ class Sink:
                 self._service.waiting(str(error))
                 self._service.stop_event.wait(error.after_s)
                 continue
-            self._service.ready()
-            for span in ranges:
-                self._working = span
-                try:
-                    self._land(span)
-                except Abandoned:
-                    log.info("left %s to its next owner", span.token)
+            for span in [*ranges, *self._alarms_due()]:
+                self._try(span)
+            if self._alarms:
+                self._service.waiting("; ".join(str(alarm) for alarm in self._alarms.values()))
+            else:
+                self._service.ready()
 
     def close(self) -> None:
         """Leave the group; what is under way stays noted for the next owner."""
         self._ranges.close()
 
-    def _land(self, span: Range) -> None:
+    def _alarms_due(self) -> list[Range]:
+        now = time.monotonic()
+        if now < self._alarms_due_s:
+            return []
+        self._alarms_due_s = now + ALARM_AGAIN_S
+        return list(self._alarms)
+
+    def _try(self, span: Range) -> None:
+        self._working = span
+        fresh = self._alarms.pop(span, None) is None and not span.replayed
+        try:
+            self._land(span, fresh)
+        except Abandoned:
+            log.info("left %s to its next owner", span.token)
+        except Alarmed as alarm:
+            log.error("alarm, %s stays pending: %s", span.token, alarm)
+            self._alarms[span] = alarm
+
+    def _land(self, span: Range, fresh: bool) -> None:
         self._still_ours()
         blocks, rejected = prepare(span, LANDINGS[span.topic], self._decoders[span.topic])
         self._ask(partial(self._guard.check, span, tuple(rejected)))
+        rows = 0
         for block in blocks:
             self._still_ours()
-            landed = self._inserter.insert(block)
-            self._settle(span, landed)
+            landed = self._inserter.land(block, fresh=fresh)
             rejected += landed.rejected
-            ROWS.labels(block.table).inc(landed.rows)
+            rows += landed.rows
+            if landed.healed:
+                log.warning("brought back %d rows of %s", landed.healed, block.token)
+                HEALS.labels(block.table).inc(landed.healed)
         if rejected:
             self._bury(span, rejected)
         self._ask(partial(self._guard.note, span, len(rejected)))
         self._ranges.done(span)
+        ROWS.labels(LANDINGS[span.topic].table).inc(rows)
 
     def _ask(self, question: Callable[[], None]) -> None:
         """Ask what needs Kafka's answer until there is one. Raises Stop where a limit of the dead letters is passed."""
@@ -129,11 +161,6 @@ class Sink:
                 return question()
             except Retry as error:
                 self._wait(str(error), error.after_s)
-
-    def _settle(self, span: Range, landed: Landed) -> None:
-        """Where a result that is not certain is to be made certain (healing by count)."""
-        if not landed.certain or span.replayed:
-            log.info("uncertain insert of %s: %d rows", span.token, landed.rows)
 
     def _bury(self, span: Range, rejected: list[Rejected]) -> None:
         log.warning("%d messages of %s to the dead letters, first: %s", len(rejected), span.token, rejected[0].reason)
