@@ -8,7 +8,7 @@ Replicated tables keep token and rows together, and a replica may lag: there the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import NamedTuple, TypeVar
 
@@ -99,8 +99,8 @@ class Inserter:
                     raise Alarmed(reason)
                 case Missing(rows, token):
                     part = _select(block, rows, token)
-                    if (reason := self._acknowledged(part)) is not None:
-                        split = self._halves(part, block.token, reason, lambda half: self._heal(half, ttl))
+                    if (refusal := self._acknowledged(part)) is not None:
+                        split = self._halves(part, block.token, refusal, lambda half: self._heal(half, ttl))
                         return split._replace(rows=split.rows + len(offsets) - len(rows), healed=split.healed + healed)
                     healed += len(rows) if number else 0
         raise AssertionError("unreachable")
@@ -135,7 +135,7 @@ class Inserter:
         parts = []
         for half in (range(rows // 2), range(rows // 2, rows)):
             named = f"{token}/{offsets[half[0]].as_py()}-{offsets[half[-1]].as_py()}"
-            parts.append(land(_select(block, list(half), named)))
+            parts.append(land(_select(block, half, named)))
         return Landed(sum(p.rows for p in parts), [r for p in parts for r in p.rejected], sum(p.healed for p in parts))
 
     def _ask(self, question: Callable[[], T]) -> T:
@@ -152,6 +152,6 @@ def _refusal(block: Block, error: StoreError) -> str:
     return f"the store refuses inserts into {block.table}: {error}"
 
 
-def _select(block: Block, rows: list[int], token: str) -> Block:
+def _select(block: Block, rows: Sequence[int], token: str) -> Block:
     taken = block.rows.take(pa.array(rows))
     return Block(block.table, token, taken, [block.messages[n] for n in rows], block.time)

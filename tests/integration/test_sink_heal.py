@@ -181,7 +181,8 @@ def test_where_rows_cannot_be_counted_tokens_alone_decide(own: list[StoreProcess
 
 def test_an_answer_that_never_comes_is_counted(own: list[StoreProcess], monkeypatch: pytest.MonkeyPatch) -> None:
     store = opened(own)
-    insert, waited = store.insert, []
+    insert = store.insert
+    waited: list[str] = []
 
     def lost(table: str, rows: pa.Table, token: str, **options: float) -> None:
         insert(table, rows, token, **options)
@@ -226,7 +227,7 @@ def test_an_alarm_is_visible_holds_up_no_other_partition_and_ends(
 ) -> None:
     deployment = moved(settings, own[0], unique)
     store = Store(deployment)
-    values = [(b"one key", value) for _, value in responses(10)]
+    values: list[tuple[bytes | None, bytes | None]] = [(b"one key", value) for _, value in responses(10)]
     with sink(deployment).start() as role:
         role.ready()
         own[0].stop()
@@ -236,9 +237,7 @@ def test_an_alarm_is_visible_holds_up_no_other_partition_and_ends(
         elsewhere = deployment.clickhouse.model_copy(update={"url": own[0].url})
         other = Store(deployment.model_copy(update={"clickhouse": elsewhere}))
         firsts = first_offsets(deployment)
-        doubled = ", ".join(
-            f"('{RESPONSES.name}', {p}, {first}, {NOW_MS})" for p, first in firsts.items() for _ in "ab"
-        )
+        twice = [f"('{RESPONSES.name}', {p}, {first}, {NOW_MS})" for p, first in firsts.items()] * 2
         other.command(f"INSERT INTO responses (_topic, _partition, _offset, time_ms) VALUES {', '.join(twice)}")
         own[0].stop()
         own[0] = start_store(own[0].path, int(deployment.clickhouse_url.rsplit(":", 1)[1]))
