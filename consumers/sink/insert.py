@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from typing import NamedTuple, TypeVar
 
@@ -24,6 +25,8 @@ from tidemill.io.clickhouse import Store, StoreError
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.2
 MAX_PAUSE_S = 5.0
+AT_ONCE = 2
+"""First requests under way at a time."""
 T = TypeVar("T")
 
 
@@ -49,27 +52,35 @@ def pause_s(attempt: int, after_s: float = 0.0) -> float:
     return max(after_s, min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 10)))
 
 
+Sent = Future[None]
+"""A first request under way: nothing when it is acknowledged, else Retry or StoreError."""
+
+
 class Inserter:
     """Inserts blocks into the store. ``wait(reason, seconds)`` is called between attempts and may raise Abandoned."""
 
     def __init__(self, store: Store, wait: Callable[[str, float], None]) -> None:
         self._store = store
         self._wait = wait
+        self._senders = ThreadPoolExecutor(AT_ONCE, "insert")
 
-    def land(self, block: Block, *, fresh: bool) -> Landed:
+    def send(self, block: Block) -> Sent:
+        """Begin the first request of a block that nobody has tried to insert before. Does not block."""
+        return self._senders.submit(self._store.insert, block.table, block.rows, block.token)
+
+    def land(self, block: Block, sent: Sent | None) -> Landed:
         """Blocks until every row is in the store once or found to be refused by it. Raises Alarmed.
 
-        ``fresh``: nobody has tried to insert it before.
+        ``sent``: its first request; None where it may have been tried before.
         """
-        if fresh and self._first(block):
+        if sent is not None and self._acknowledged_at_once(block, sent):
             return Landed(block.rows.num_rows, [])
         log.info("uncertain insert of %s: %d rows", block.token, block.rows.num_rows)
         return self._uncertain(block)
 
-    def _first(self, block: Block) -> bool:
-        """Whether the first request was acknowledged."""
+    def _acknowledged_at_once(self, block: Block, sent: Sent) -> bool:
         try:
-            self._store.insert(block.table, block.rows, block.token)
+            sent.result()
             return True
         except Retry as error:
             self._wait(str(error), pause_s(1))

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Message, TopicPartition
 
 from consumers.sink.batch import Block
-from consumers.sink.insert import Alarmed, Inserter
+from consumers.sink.insert import Alarmed, Inserter, Landed
 from tests.integration.store_fixture import StoreProcess, start_store
 from tests.integration.test_sink import has, lag, landed, moved, responses, send, sink
 from tests.unit.sink.samples import full
@@ -82,6 +82,10 @@ def never(reason: str, _seconds: float) -> None:
     raise AssertionError(f"nothing to wait for: {reason}")
 
 
+def land(inserter: Inserter, found: Block, *, fresh: bool) -> Landed:
+    return inserter.land(found, inserter.send(found) if fresh else None)
+
+
 class Blind(Inserter):
     """The sink without healing: whatever is not certain is sent again, and an acknowledgment is believed."""
 
@@ -121,10 +125,10 @@ def test_lost_rows_come_back_and_the_control_sees_them_missing(
     own: list[StoreProcess], inserter: type[Inserter], missing: int, healed: int
 ) -> None:
     store = opened(own)
-    inserter(store, never).land(block(range(40)), fresh=True)
+    land(inserter(store, never), block(range(40)), fresh=True)
     lose_parts(own, store, "T")
-    inserter(store, never).land(block(range(40, 60), token="U"), fresh=True)
-    result = inserter(store, never).land(block(range(40)), fresh=False)
+    land(inserter(store, never), block(range(40, 60), token="U"), fresh=True)
+    result = land(inserter(store, never), block(range(40)), fresh=False)
     assert (result.rows, result.healed) == (40, healed)
     assert len(set(range(60)) - set(offsets_of(store))) == missing and len(offsets_of(store)) == 60 - missing
 
@@ -132,9 +136,9 @@ def test_lost_rows_come_back_and_the_control_sees_them_missing(
 def test_rows_lost_in_several_rounds_come_back(own: list[StoreProcess]) -> None:
     store = opened(own)
     for number in range(3):
-        assert Inserter(store, never).land(block(range(9)), fresh=number == 0).rows == 9
+        assert land(Inserter(store, never), block(range(9)), fresh=number == 0).rows == 9
         lose_parts(own, store, "T")
-    assert Inserter(store, never).land(block(range(9)), fresh=False).healed > 0
+    assert land(Inserter(store, never), block(range(9)), fresh=False).healed > 0
     assert offsets_of(store) == list(range(9))
 
 
@@ -143,20 +147,20 @@ def test_too_many_rows_are_an_alarm(own: list[StoreProcess]) -> None:
     for token in ("T", "by hand"):
         store.insert("t", block([4, 5]).rows, token)
     with pytest.raises(Alarmed, match="2 rows too many of the 2 offsets of T"):
-        Inserter(store, never).land(block([4, 5, 6]), fresh=False)
+        land(Inserter(store, never), block([4, 5, 6]), fresh=False)
     assert offsets_of(store) == [4, 4, 5, 5], "nothing is sent"
 
 
 def test_rows_past_their_ttl_are_not_missing(own: list[StoreProcess]) -> None:
     store = opened(own, "TTL toDateTime(time) + INTERVAL 1 DAY")
-    result = Inserter(store, never).land(block(range(5)), fresh=False)
+    result = land(Inserter(store, never), block(range(5)), fresh=False)
     assert (result.rows, result.healed, offsets_of(store)) == (5, 0, [])
 
 
 def test_a_ttl_that_cannot_be_judged_is_an_alarm(own: list[StoreProcess]) -> None:
     store = opened(own, "TTL toDateTime(time) + INTERVAL 1 DAY DELETE WHERE v = 1")
     with pytest.raises(Alarmed, match="cannot be told"):
-        Inserter(store, never).land(block(range(5)), fresh=False)
+        land(Inserter(store, never), block(range(5)), fresh=False)
 
 
 @pytest.mark.parametrize("fresh", [True, False])
@@ -164,7 +168,7 @@ def test_refused_rows_are_found_by_halves_and_a_replay_doubles_none(own: list[St
     store = opened(own)
     values = ["7"] * 9 + ["no number"] + ["7"] * 10
     for again in (fresh, False):
-        result = Inserter(store, never).land(block(range(20), values), fresh=again)
+        result = land(Inserter(store, never), block(range(20), values), fresh=again)
         assert result.rows == 19 and [r.message.offset() for r in result.rejected] == [9]
     assert offsets_of(store) == [n for n in range(20) if n != 9]
 
@@ -174,7 +178,7 @@ def test_where_rows_cannot_be_counted_tokens_alone_decide(own: list[StoreProcess
     store.command(TABLE.format("").replace("TABLE t ", "TABLE r ").replace("MergeTree", "ReplacingMergeTree"))
     values = ["7"] * 9 + ["no number"] + ["7"] * 10
     for _ in range(2):
-        result = Inserter(store, never).land(replace(block(range(20), values), table="r"), fresh=False)
+        result = land(Inserter(store, never), replace(block(range(20), values), table="r"), fresh=False)
         assert result.rows == 19 and [r.message.offset() for r in result.rejected] == [9]
     assert store.rows("SELECT count() AS n FROM r") == [{"n": 19}]
 
@@ -190,7 +194,7 @@ def test_an_answer_that_never_comes_is_counted(own: list[StoreProcess], monkeypa
             raise Retry("the answer was lost")
 
     monkeypatch.setattr(store, "insert", lost)
-    result = Inserter(store, lambda reason, _: waited.append(reason)).land(block(range(7)), fresh=True)
+    result = land(Inserter(store, lambda reason, _: waited.append(reason)), block(range(7)), fresh=True)
     assert waited == ["the answer was lost"] and (result.rows, result.healed) == (7, 0)
     assert offsets_of(store) == list(range(7))
 

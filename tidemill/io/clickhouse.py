@@ -77,14 +77,16 @@ class Store:
         columns = ", ".join(f"`{name}`" for name in block.column_names)
         params = self._params(None) | {
             "query": f"INSERT INTO {table} ({columns}) FORMAT ArrowStream",
-            "insert_deduplication_token": token,
-            "insert_deduplicate": "1",
             "async_insert": "0",
+            **self._deduplication(token),
         }
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, block.schema) as writer:
             writer.write_table(block)
-        self._post(sink.getvalue().to_pybytes(), params, timeout_s=timeout_s)
+        self._post(memoryview(sink.getvalue()), params, timeout_s=timeout_s)
+
+    def _deduplication(self, token: str) -> dict[str, str]:
+        return {"insert_deduplication_token": token, "insert_deduplicate": "1"}
 
     def columns(self, table: str) -> dict[str, str]:
         """Column types by name, in order."""
@@ -129,7 +131,7 @@ class Store:
             params[f"param_{name}"] = _literal(value)
         return params
 
-    def _post(self, body: bytes, params: Mapping[str, str], *, timeout_s: float = QUERY_TIMEOUT_S) -> bytes:
+    def _post(self, body: Any, params: Mapping[str, str], *, timeout_s: float = QUERY_TIMEOUT_S) -> bytes:
         try:
             answer = self._pool.request(
                 "POST", f"{self._base}?{urlencode(params)}", body=body, headers=self._headers, timeout=timeout_s
