@@ -130,10 +130,13 @@ class Sink:
                 self._finish(ahead=0)
                 self._service.stop_event.wait(error.after_s)
                 continue
-            for span in [*ranges, *self._alarms_due()]:
+            for span in ranges:
                 self._begin(span)
                 self._finish(ahead=AHEAD)
-            if not ranges:
+            again = self._alarms_due()
+            for span in again:
+                self._begin(span)
+            if again or not ranges:
                 self._finish(ahead=0)
             if self._alarms:
                 self._service.waiting("; ".join(str(alarm) for alarm in self._alarms.values()))
