@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from consumers.sink.batch import Block
 from consumers.sink.heal import Present
+from tidemill.errors import Retry
 from tidemill.io.clickhouse import Store
 
 MARGIN_S = 60
@@ -32,10 +33,11 @@ class Rules:
 
 
 def rules(store: Store, table: str) -> Rules:
-    """Raises Retry or StoreError."""
+    """How the table treats its rows now. Raises Retry or StoreError, ValueError for a TTL that cannot be judged."""
     sql = "SELECT engine, engine_full FROM system.tables WHERE database = currentDatabase() AND name = {table:String}"
-    (row,) = store.rows(sql, {"table": table})
-    return Rules(row["engine"], deletions(row["engine_full"]))
+    for row in store.rows(sql, {"table": table}):
+        return Rules(row["engine"], deletions(row["engine_full"]))
+    raise Retry(f"table {table} is not there (yet): run `tidemill init`")
 
 
 def deletions(engine: str) -> tuple[str, ...]:
