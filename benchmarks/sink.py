@@ -175,7 +175,7 @@ def _figures(turns: Sequence[Turn]) -> dict[str, float]:
 
 
 def _table(turns: dict[str, list[Turn]]) -> Table:
-    columns = ("sink", "rows/s", "sink CPU µs", "store CPU µs", "broker CPU µs", "peak MB", "others", "lost", "twice")
+    columns = ("", "rows/s", "sink µs", "store µs", "broker µs", "peak MB", "others", "lost", "twice")
     return Table("Each turn", columns, [(name, *map(number, turn)) for name, found in turns.items() for turn in found])
 
 
