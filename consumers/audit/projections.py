@@ -55,7 +55,8 @@ def _totals(store: Store, table: str, query: str, settings: str) -> list[float]:
     """Groups, and the sum of every column over them."""
     inner = re.sub(r"\bGROUP BY\b", f"FROM {table} GROUP BY", query, count=1)
     (row,) = store.rows(
-        f"SELECT count(), * APPLY(c -> sum(toFloat64OrZero(toString(c)))) FROM ({inner}) SETTINGS {settings}"
+        "SELECT count(), * APPLY(c -> sum(toFloat64OrZero(ifNull(toString(c), '')))) "
+        f"FROM ({inner}) SETTINGS {settings}"
     )
     return [float(value) for value in row.values()]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from consumers.audit.projections import compare
 from tests.integration.store_fixture import StoreProcess
 from tidemill.errors import Stop
 from tidemill.io import tables
@@ -121,3 +122,14 @@ def test_rows_from_before_the_projection_get_their_sums(opened: Callable[..., St
     assert store.migrate() == ["0005_by_minute.sql"]
     store.command("OPTIMIZE TABLE responses FINAL")
     assert answers(store, QUESTIONS["one pipeline"], "force_optimize_projection = 1")[0].endswith("\t9")
+
+
+def test_the_audit_finds_the_sums_equal(filled: Store) -> None:
+    filled.command(
+        "INSERT INTO responses (_topic, time_ms, pipeline) SELECT 't', 1763800000000, 'unpriced' FROM numbers(9)"
+    )
+    found = list(compare(filled, ["requests", "responses"]))
+    assert [(one.table, one.name, one.equal) for one in found] == [
+        ("requests", "by_minute", True),
+        ("responses", "by_minute", True),
+    ]
