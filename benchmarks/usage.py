@@ -14,6 +14,12 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def busy_s() -> float:
+    """CPU time all processes of the machine have used, seconds."""
+    user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq) / _TICKS
+
+
 def rss_mb(pid: int) -> float:
     """Memory the process holds, MB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

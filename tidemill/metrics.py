@@ -87,6 +87,8 @@ RoleMetric = Literal[
     "tidemill_sink_rows_total",  # rows acknowledged by table
     "tidemill_sink_dead_letters_total",  # messages sent to dead-letter topics by topic
     "tidemill_sink_insert_retries_total",  # insert attempts that had to be repeated
+    "tidemill_sink_heals_total",  # rows the store knew and lacked, brought back, by table
+    "tidemill_sink_alarms",  # ranges whose rows cannot be made right
     "tidemill_sink_pending_seconds",  # age of the oldest range not yet acknowledged
     "tidemill_scorer_scores_total",  # scores written by pipeline
     "tidemill_scorer_given_up_total",  # labels whose answer never came, by pipeline

@@ -53,6 +53,8 @@ class Column:
     kind: Kind
     get: Callable[[Any], Any]
     nullable: bool = False
+    field: int | None = None
+    """Which of the event's fields it is; None where it is made of something else."""
 
     @property
     def types(self) -> frozenset[str]:
@@ -90,7 +92,8 @@ def column(event_type: type[msgspec.Struct], name: str) -> Column:
     assert isinstance(info, inspect.StructType)
     field = {field.encode_name: field for field in info.fields}[name]
     kind, nullable = _kind(field.type)
-    return Column(name, kind, attrgetter(name), nullable and not kind.endswith("_map"))
+    place = event_type.__struct_fields__.index(field.name)
+    return Column(name, kind, attrgetter(field.name), nullable and not kind.endswith("_map"), place)
 
 
 def _kind(found: inspect.Type) -> tuple[Kind, bool]:

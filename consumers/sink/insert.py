@@ -1,41 +1,59 @@
-"""Inserting blocks: the same rows under the same token until the store has them, whatever that takes."""
+"""Inserting blocks until the store has every row once, whatever that takes.
+
+An insert is certain when the first request of a fresh range was acknowledged. After anything else (an error, no answer,
+a range that an earlier owner began) rows are counted and only the missing ones are sent (``consumers.sink.heal``).
+Replicated tables keep token and rows together, and a replica may lag: there the same rows go again under their token.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from consumers.deadletters import Rejected
+from consumers.sink import held
 from consumers.sink.batch import Block
+from consumers.sink.heal import Alarm, Missing, Whole, decide
 from tidemill.errors import Retry
 from tidemill.io.clickhouse import Store, StoreError
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.2
 MAX_PAUSE_S = 5.0
+AT_ONCE = 2
+"""First requests under way at a time."""
+T = TypeVar("T")
 
 
 class Abandoned(Exception):
     """The range is not ours any more, or the process ends: leave it to whoever owns the partition next."""
 
 
+class Alarmed(Exception):
+    """The table holds too many rows of a range, or keeps losing them. The range stays pending; somebody must look."""
+
+
 class Landed(NamedTuple):
     """What became of one block."""
 
     rows: int
-    certain: bool
-    """Acknowledged by the first request. Otherwise an engine killed at the wrong moment may know the token and lack
-    the rows: this is where rows are counted anew before the offset moves."""
     rejected: list[Rejected]
+    healed: int = 0
+    """Rows whose token the store knew, and which it lacked until they were sent under another one."""
 
 
 def pause_s(attempt: int, after_s: float = 0.0) -> float:
     """How long to wait after the ``attempt``-th failure (from 1), seconds."""
     return max(after_s, min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 10)))
+
+
+Sent = Future[None]
+"""A first request under way: nothing when it is acknowledged, else Retry or StoreError."""
 
 
 class Inserter:
@@ -44,69 +62,107 @@ class Inserter:
     def __init__(self, store: Store, wait: Callable[[str, float], None]) -> None:
         self._store = store
         self._wait = wait
+        self._senders = ThreadPoolExecutor(AT_ONCE, "insert")
 
-    def insert(self, block: Block) -> Landed:
-        """Blocks until every row is in the store or found to be refused by it."""
-        return self._insert(block, self._part)
+    def send(self, block: Block) -> Sent:
+        """Begin the first request of a block that nobody has tried to insert before. Does not block."""
+        return self._senders.submit(self._store.insert, block.table, block.rows, block.token)
 
-    def _insert(self, block: Block, refused: Callable[[Block, str], Landed]) -> Landed:
-        attempt = 0
-        while True:
+    def land(self, block: Block, sent: Sent | None) -> Landed:
+        """Blocks until every row is in the store once or found to be refused by it. Raises Alarmed.
+
+        ``sent``: its first request; None where it may have been tried before.
+        """
+        if sent is not None and self._acknowledged_at_once(block, sent):
+            return Landed(block.rows.num_rows, [])
+        log.info("uncertain insert of %s: %d rows", block.token, block.rows.num_rows)
+        return self._uncertain(block)
+
+    def _acknowledged_at_once(self, block: Block, sent: Sent) -> bool:
+        try:
+            sent.result()
+            return True
+        except Retry as error:
+            self._wait(str(error), pause_s(1))
+        except StoreError as error:
+            if not error.blames_data:
+                self._wait(_refusal(block, error), pause_s(1))
+        return False
+
+    def _uncertain(self, block: Block) -> Landed:
+        try:
+            rules = self._ask(lambda: held.rules(self._store, block.table))
+        except ValueError as error:
+            raise Alarmed(f"table {block.table}: {error}") from error
+        return self._heal(block, rules.ttl) if rules.countable else self._repeat(block)
+
+    def _heal(self, block: Block, ttl: tuple[str, ...]) -> Landed:
+        """Count, send what is missing, count again. Raises Alarmed."""
+        offsets = block.rows["_offset"].to_pylist()
+        expired = self._ask(lambda: held.expired(self._store, block, ttl))
+        healed = 0
+        for number in count():
+            present = self._ask(lambda: held.present(self._store, block))
+            match decide(block.token, offsets, present, number, expired):
+                case Whole():
+                    return Landed(len(offsets), [], healed)
+                case Alarm(reason):
+                    raise Alarmed(reason)
+                case Missing(rows, token):
+                    part = _select(block, rows, token)
+                    if (refusal := self._acknowledged(part)) is not None:
+                        split = self._halves(part, block.token, refusal, lambda half: self._heal(half, ttl))
+                        return split._replace(rows=split.rows + len(offsets) - len(rows), healed=split.healed + healed)
+                    healed += len(rows) if number else 0
+        raise AssertionError("unreachable")
+
+    def _repeat(self, block: Block) -> Landed:
+        """The same rows under the same token, for tables that keep both together."""
+        if (reason := self._acknowledged(block)) is not None:
+            return self._halves(block, block.token, reason, self._repeat)
+        return Landed(block.rows.num_rows, [])
+
+    def _acknowledged(self, block: Block) -> str | None:
+        """The same request until the store says yes (None), or why it refuses the data."""
+        for attempt in count(1):
             try:
                 self._store.insert(block.table, block.rows, block.token)
-                return Landed(block.rows.num_rows, attempt == 0, [])
+                return None
             except Retry as error:
-                attempt += 1
                 self._wait(str(error), pause_s(attempt, error.after_s if attempt > 1 else 0.0))
             except StoreError as error:
                 if error.blames_data:
-                    return refused(block, str(error))
-                attempt += 1
-                self._wait(f"the store refuses inserts into {block.table}: {error}", pause_s(attempt))
+                    return str(error)
+                self._wait(_refusal(block, error), pause_s(attempt))
+        raise AssertionError("unreachable")
 
-    def _part(self, block: Block, reason: str) -> Landed:
-        """Find the refused rows by halves. Rows that already landed (an earlier run got so far) are left out."""
+    def _halves(self, block: Block, token: str, reason: str, land: Callable[[Block], Landed]) -> Landed:
+        """Find the refused rows by halves, whose tokens name their first and last offset."""
         log.warning("the store blames the data of %s: %s", block.token, reason)
-        present = self._present(block)
-        missing = [n for n, offset in enumerate(block.rows["_offset"].to_pylist()) if offset not in present]
-        landed = self._halves(_select(block, missing), reason) if missing else Landed(0, False, [])
-        return landed._replace(rows=landed.rows + len(present), certain=False)
-
-    def _halves(self, block: Block, reason: str) -> Landed:
-        if block.rows.num_rows == 1:
-            return Landed(0, False, [Rejected(block.messages[0], f"store: {reason}", "insert")])
-        middle = block.rows.num_rows // 2
-        parts = [self._insert(_select(block, half), self._halves) for half in _split(block.rows.num_rows, middle)]
-        return Landed(sum(p.rows for p in parts), False, [r for p in parts for r in p.rejected])
-
-    def _present(self, block: Block) -> set[int]:
-        """Offsets of the block that the table holds."""
+        rows = block.rows.num_rows
+        if rows == 1:
+            return Landed(0, [Rejected(block.messages[0], f"store: {reason}", "insert")])
         offsets = block.rows["_offset"]
-        where = {
-            "topic": block.rows["_topic"][0].as_py(),
-            "partition": block.rows["_partition"][0].as_py(),
-            "lo": pc.min(offsets).as_py(),
-            "hi": pc.max(offsets).as_py(),
-        }
-        sql = (
-            f"SELECT DISTINCT _offset FROM {block.table} WHERE _topic = {{topic:String}} "
-            "AND _partition = {partition:UInt32} AND _offset BETWEEN {lo:UInt64} AND {hi:UInt64}"
-        )
-        attempt = 0
-        while True:
+        parts = []
+        for half in (range(rows // 2), range(rows // 2, rows)):
+            named = f"{token}/{offsets[half[0]].as_py()}-{offsets[half[-1]].as_py()}"
+            parts.append(land(_select(block, half, named)))
+        return Landed(sum(p.rows for p in parts), [r for p in parts for r in p.rejected], sum(p.healed for p in parts))
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """The store's answer, asked for until it comes."""
+        for attempt in count(1):
             try:
-                return {row["_offset"] for row in self._store.rows(sql, where)} & set(offsets.to_pylist())
+                return question()
             except (Retry, StoreError) as error:
-                attempt += 1
                 self._wait(str(error), pause_s(attempt))
+        raise AssertionError("unreachable")
 
 
-def _split(count: int, middle: int) -> tuple[list[int], list[int]]:
-    return list(range(middle)), list(range(middle, count))
+def _refusal(block: Block, error: StoreError) -> str:
+    return f"the store refuses inserts into {block.table}: {error}"
 
 
-def _select(block: Block, numbers: list[int]) -> Block:
-    """The block of some rows; its token names their first and last offset, so that it is the same after a restart."""
-    rows = block.rows.take(pa.array(numbers))
-    token = f"{block.token}/{rows['_offset'][0].as_py()}-{rows['_offset'][-1].as_py()}"
-    return Block(block.table, token, rows, [block.messages[n] for n in numbers])
+def _select(block: Block, rows: Sequence[int], token: str) -> Block:
+    taken = block.rows.take(pa.array(rows))
+    return Block(block.table, token, taken, [block.messages[n] for n in rows], block.time)

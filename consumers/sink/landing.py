@@ -40,6 +40,13 @@ class Landing:
     columns: tuple[Column, ...]
     time_ms: str = "time_ms"
 
+    def values(self, events: Sequence[Any]) -> list[Sequence[Any]]:
+        """Column by column."""
+        fields = list(zip(*map(msgspec.structs.astuple, events), strict=True))
+        if not fields:
+            return [()] * len(self.columns)
+        return [fields[c.field] if c.field is not None else list(map(c.get, events)) for c in self.columns]
+
 
 def landing(topic: Topic) -> Landing:
     """The landing of a topic with a table."""

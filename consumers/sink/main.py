@@ -2,25 +2,31 @@
 
 For each frozen range (its intent is committed):
 1. decode strictly and build rows; what fits no row is set aside; where that is too much, stop (``dead_letters``);
-2. insert each block under the range's token, again and again until the store has it;
+2. insert each block under the range's token, again and again until the store has it; count rows where that is not
+   certain, and bring back what a killed store lost;
 3. send what was set aside to the dead letters;
 4. done: the next commit moves the offset.
 A crash anywhere replays the very same range: the store knows its tokens, and a dead letter may come twice.
+A range whose rows cannot be made right is never passed over: it stays pending and is looked at again, and its partition
+waits, while the others go on.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
+import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import Counter, Gauge
 
 from consumers.deadletters import DeadLetters, Rejected
 from consumers.deadletters.guard import Guard
-from consumers.sink.batch import prepare
-from consumers.sink.insert import Abandoned, Inserter, Landed
+from consumers.sink.batch import Block, prepare
+from consumers.sink.insert import Abandoned, Alarmed, Inserter, Sent
 from consumers.sink.landing import LANDINGS, check
 from tidemill.codec import Decoder
 from tidemill.errors import Retry
@@ -33,16 +39,25 @@ log = logging.getLogger(__name__)
 GROUP = "tidemill-sink"
 MAX_ROWS = 20_000
 MAX_WAIT_S = 0.8
+AHEAD = 1
+"""Ranges whose rows are on their way to the store while the next one's are made."""
+GC_THRESHOLD = 200_000
+"""A range is some hundred thousand objects without cycles: looking for them at Python's own pace costs a fifth."""
+ALARM_AGAIN_S = 10.0
+"""How long until a range in alarm is looked at again: somebody may have put its rows right."""
 _UNKNOWN_TABLE, _UNKNOWN_DATABASE = 60, 81
 
 ROWS = Counter("tidemill_sink_rows_total", "rows acknowledged by table", ["table"])
 DEAD = Counter("tidemill_sink_dead_letters_total", "messages sent to dead-letter topics by topic", ["topic"])
 RETRIES = Counter("tidemill_sink_insert_retries_total", "insert attempts that had to be repeated")
+HEALS = Counter("tidemill_sink_heals_total", "rows the store knew and lacked, brought back, by table", ["table"])
+ALARMS = Gauge("tidemill_sink_alarms", "ranges whose rows cannot be made right: somebody must look")
 PENDING = Gauge("tidemill_sink_pending_seconds", "age of the oldest range not yet acknowledged")
 
 
 def run(settings: Settings) -> None:
     """Carry rows until SIGTERM. Blocks. Raises Stop when a table does not fit the events, or too much is refused."""
+    calm_collector()
     with Service(settings, "sink") as service:
         store = Store(settings)
         while not service.stopping:
@@ -59,6 +74,12 @@ def run(settings: Settings) -> None:
             sink.close()
 
 
+def calm_collector() -> None:
+    """Let Python look for cycles of objects seldom."""
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+
+
 def check_tables(store: Store) -> None:
     """Compare every table with what its events need. Raises Stop on a difference, Retry while a table is not there."""
     for landing in LANDINGS.values():
@@ -69,6 +90,15 @@ def check_tables(store: Store) -> None:
                 raise Retry(f"table {landing.table} is not there (yet): run `tidemill init`") from error
             raise Retry(f"table {landing.table} cannot be described: {error}") from error
         check(landing, found)
+
+
+class Work(NamedTuple):
+    """A range under way."""
+
+    span: Range
+    blocks: list[Block]
+    sent: list[Sent | None]
+    rejected: list[Rejected]
 
 
 class Sink:
@@ -84,43 +114,90 @@ class Sink:
         self._guard = Guard(settings, service.clock)
         self._inserter = Inserter(store, self._wait)
         self._working: Range | None = None
+        self._under_way: deque[Work] = deque()
+        self._alarms: dict[Range, Alarmed] = {}
+        self._alarms_due_s = 0.0
+        ALARMS.set_function(lambda: len(self._alarms))
         PENDING.set_function(self._ranges.oldest_open_s)
 
     def loop(self) -> None:
-        """Until told to end."""
+        """Until told to end; what is under way then is finished."""
         while not self._service.stopping:
             try:
                 ranges = self._ranges.poll()
             except Retry as error:
                 self._service.waiting(str(error))
+                self._finish(ahead=0)
                 self._service.stop_event.wait(error.after_s)
                 continue
-            self._service.ready()
             for span in ranges:
-                self._working = span
-                try:
-                    self._land(span)
-                except Abandoned:
-                    log.info("left %s to its next owner", span.token)
+                self._begin(span)
+                self._finish(ahead=AHEAD)
+            again = self._alarms_due()
+            for span in again:
+                self._begin(span)
+            if again or not ranges:
+                self._finish(ahead=0)
+            if self._alarms:
+                self._service.waiting("; ".join(str(alarm) for alarm in self._alarms.values()))
+            else:
+                self._service.ready()
+        self._finish(ahead=0)
 
     def close(self) -> None:
         """Leave the group; what is under way stays noted for the next owner."""
         self._ranges.close()
 
-    def _land(self, span: Range) -> None:
-        self._still_ours()
+    def _alarms_due(self) -> list[Range]:
+        now = time.monotonic()
+        if now < self._alarms_due_s:
+            return []
+        self._alarms_due_s = now + ALARM_AGAIN_S
+        return list(self._alarms)
+
+    def _begin(self, span: Range) -> None:
+        """Make the rows and send them. Raises Stop where too much is refused."""
+        self._working = span
+        fresh = self._alarms.pop(span, None) is None and not span.replayed
         blocks, rejected = prepare(span, LANDINGS[span.topic], self._decoders[span.topic])
-        self._ask(partial(self._guard.check, span, tuple(rejected)))
-        for block in blocks:
+        try:
+            if rejected:
+                self._finish(ahead=0)  # the limits look at everything that was refused before
+                self._working = span
+            self._ask(partial(self._guard.check, span, tuple(rejected)))
             self._still_ours()
-            landed = self._inserter.insert(block)
-            self._settle(span, landed)
+        except Abandoned:
+            return log.info("left %s to its next owner", span.token)
+        sent = [self._inserter.send(block) if fresh else None for block in blocks]
+        self._under_way.append(Work(span, blocks, sent, rejected))
+
+    def _finish(self, *, ahead: int) -> None:
+        """Bring ranges under way to their end, the oldest first, until ``ahead`` are left."""
+        while len(self._under_way) > ahead:
+            work = self._under_way.popleft()
+            self._working = work.span
+            try:
+                self._land(work)
+            except Abandoned:
+                log.info("left %s to its next owner", work.span.token)
+            except Alarmed as alarm:
+                log.error("alarm, %s stays pending: %s", work.span.token, alarm)
+                self._alarms[work.span] = alarm
+
+    def _land(self, work: Work) -> None:
+        rows, rejected = 0, work.rejected
+        for block, sent in zip(work.blocks, work.sent, strict=True):
+            landed = self._inserter.land(block, sent)
             rejected += landed.rejected
-            ROWS.labels(block.table).inc(landed.rows)
+            rows += landed.rows
+            if landed.healed:
+                log.warning("brought back %d rows of %s", landed.healed, block.token)
+                HEALS.labels(block.table).inc(landed.healed)
         if rejected:
-            self._bury(span, rejected)
-        self._ask(partial(self._guard.note, span, len(rejected)))
-        self._ranges.done(span)
+            self._bury(work.span, rejected)
+        self._ask(partial(self._guard.note, work.span, len(rejected)))
+        self._ranges.done(work.span)
+        ROWS.labels(LANDINGS[work.span.topic].table).inc(rows)
 
     def _ask(self, question: Callable[[], None]) -> None:
         """Ask what needs Kafka's answer until there is one. Raises Stop where a limit of the dead letters is passed."""
@@ -129,11 +206,6 @@ class Sink:
                 return question()
             except Retry as error:
                 self._wait(str(error), error.after_s)
-
-    def _settle(self, span: Range, landed: Landed) -> None:
-        """Where a result that is not certain is to be made certain (healing by count)."""
-        if not landed.certain or span.replayed:
-            log.info("uncertain insert of %s: %d rows", span.token, landed.rows)
 
     def _bury(self, span: Range, rejected: list[Rejected]) -> None:
         log.warning("%d messages of %s to the dead letters, first: %s", len(rejected), span.token, rejected[0].reason)

@@ -158,10 +158,10 @@ def test_the_store_goes_away_and_comes_back(
 
 
 def test_a_table_that_does_not_fit_is_refused(deployment: Settings) -> None:
-    Store(deployment).command("ALTER TABLE responses DROP COLUMN status")
+    Store(deployment).command("ALTER TABLE responses DROP COLUMN http_status")
     with sink(deployment).start() as role:
         assert role.process is not None and role.process.wait(60) != 0
-        assert "column status is missing" in role.text()
+        assert "column http_status is missing" in role.text()
 
 
 def test_malformed_messages_that_are_large_only_when_unpacked_hold_up_nothing(deployment: Settings) -> None:

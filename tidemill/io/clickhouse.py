@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
-from importlib import resources
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -13,11 +11,12 @@ import pyarrow as pa
 import urllib3
 
 from tidemill.errors import Retry, Stop, TidemillError
+from tidemill.io import tables
 from tidemill.settings import Settings
 
 INSERT_TIMEOUT_S = 8.0
 QUERY_TIMEOUT_S = 30.0
-_MIGRATION = re.compile(r"^(\d{4})_[a-z_]+\.sql$")
+_SYNCED = ("fsync_after_insert", "fsync_part_directory")
 _PARSE_CODES = frozenset({6, 26, 27, 33, 38, 41, 53, 70, 72, 117, 349})
 """Error codes that blame the data: parse errors, type mismatch, unknown or missing values."""
 
@@ -41,6 +40,7 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         parts = urlsplit(settings.clickhouse_url)
         self.database = settings.clickhouse.database
+        self._cluster, self._fsync = settings.clickhouse.cluster, settings.clickhouse.fsync
         self._base = f"{parts.scheme}://{parts.hostname}:{parts.port or (8443 if parts.scheme == 'https' else 8123)}/"
         self._headers = {"X-ClickHouse-User": parts.username or "default"}
         if password := os.environ.get("TIDEMILL_CLICKHOUSE_PASSWORD"):
@@ -77,36 +77,53 @@ class Store:
         columns = ", ".join(f"`{name}`" for name in block.column_names)
         params = self._params(None) | {
             "query": f"INSERT INTO {table} ({columns}) FORMAT ArrowStream",
-            "insert_deduplication_token": token,
-            "insert_deduplicate": "1",
             "async_insert": "0",
+            **self._deduplication(token),
         }
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, block.schema) as writer:
             writer.write_table(block)
-        self._post(sink.getvalue().to_pybytes(), params, timeout_s=timeout_s)
+        self._post(memoryview(sink.getvalue()), params, timeout_s=timeout_s)
+
+    def _deduplication(self, token: str) -> dict[str, str]:
+        return {"insert_deduplication_token": token, "insert_deduplicate": "1"}
 
     def columns(self, table: str) -> dict[str, str]:
         """Column types by name, in order."""
         return {row["name"]: row["type"] for row in self.rows(f"DESCRIBE TABLE {table}")}
 
     def migrate(self) -> list[str]:
-        """Create the database and run the migrations it has not seen; give back their names. Safe to repeat."""
-        self.command(f"CREATE DATABASE IF NOT EXISTS {self.database}", database="default")
-        self.command(
-            "CREATE TABLE IF NOT EXISTS schema_migrations (name String, applied DateTime DEFAULT now()) "
-            "ENGINE = MergeTree ORDER BY name"
-        )
+        """Create the database and run the migrations it has not seen; give back their names. Safe to repeat.
+
+        Raises Stop where there are tables of another kind than ``clickhouse.cluster`` asks for.
+        """
+        found = "SELECT name, engine FROM system.tables WHERE database = {database:String} FORMAT TSV"
+        lines = self.command(found, {"database": self.database}, database="default").splitlines()
+        if (fault := tables.misplaced(dict(line.split("\t") for line in lines), self._cluster)) is not None:
+            raise Stop(fault)
+        made = tables.replicated(f"CREATE DATABASE IF NOT EXISTS {self.database}", self._cluster)
+        self.command(made, database="default")
+        self.command(tables.replicated(tables.SEEN, self._cluster))
         seen = {row["name"] for row in self.rows("SELECT DISTINCT name FROM schema_migrations")}
         applied = []
-        for name, sql in migrations():
+        for name, sql in tables.migrations():
             if name in seen:
                 continue
-            for statement in statements(sql):
+            for statement in tables.statements(sql, self._cluster):
                 self.command(statement)
             self.command("INSERT INTO schema_migrations (name) SELECT {name:String}", {"name": name})
             applied.append(name)
+        self._sync_inserts()
         return applied
+
+    def _sync_inserts(self) -> None:
+        """Make every table sync inserts to disk before they are acknowledged, or not, as ``clickhouse.fsync`` says."""
+        marked = f"{_SYNCED[0]} = 1"
+        rows = self.rows("SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()")
+        for row in rows:
+            if "MergeTree" in row["engine_full"] and (marked in row["engine_full"]) != self._fsync:
+                wanted = ", ".join(f"{name} = {int(self._fsync)}" for name in _SYNCED)
+                self.command(tables.replicated(f"ALTER TABLE {row['name']} MODIFY SETTING {wanted}", self._cluster))
 
     def _params(self, parameters: Mapping[str, Any] | None, database: str | None = None) -> dict[str, str]:
         params = {"database": database or self.database}
@@ -114,7 +131,7 @@ class Store:
             params[f"param_{name}"] = _literal(value)
         return params
 
-    def _post(self, body: bytes, params: Mapping[str, str], *, timeout_s: float = QUERY_TIMEOUT_S) -> bytes:
+    def _post(self, body: Any, params: Mapping[str, str], *, timeout_s: float = QUERY_TIMEOUT_S) -> bytes:
         try:
             answer = self._pool.request(
                 "POST", f"{self._base}?{urlencode(params)}", body=body, headers=self._headers, timeout=timeout_s
@@ -128,25 +145,6 @@ class Store:
         if code == 0 or answer.status in (502, 503, 504):
             raise Retry(f"the store answered {answer.status}: {message}")
         raise StoreError(code, message)
-
-
-def migrations() -> list[tuple[str, str]]:
-    """Name and SQL of every migration, in order. Raises Stop on a gap in the numbers."""
-    folder = resources.files("tidemill.sql") / "migrations"
-    found = sorted(
-        (item.name, item.read_text(encoding="utf-8")) for item in folder.iterdir() if item.name.endswith(".sql")
-    )
-    for number, (name, _) in enumerate(found, start=1):
-        match = _MIGRATION.match(name)
-        if match is None or int(match[1]) != number:
-            raise Stop(f"migration {name}: expected number {number:04d} and a name like {number:04d}_what_it_does.sql")
-    return found
-
-
-def statements(sql: str) -> Sequence[str]:
-    """The statements of a migration: separated by a semicolon at the end of a line; comment lines left out."""
-    kept = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
-    return [part.strip() for part in re.split(r";\s*(?:\n|$)", kept) if part.strip()]
 
 
 def _literal(value: Any) -> str:

@@ -70,6 +70,12 @@ class ClickHouseSettings(Strict):
     """``http(s)://user@host:port``; empty: the embedded store. The password comes from TIDEMILL_CLICKHOUSE_PASSWORD."""
     database: str = Field(default="tidemill", pattern="^[A-Za-z_][A-Za-z0-9_]*$")
     """Database that holds tidemill's tables."""
+    cluster: str = Field(default="", pattern="^[A-Za-z0-9_-]*$")
+    """Cluster of replicas (its name in ClickHouse's `remote_servers`): tables are made replicated on all its servers;
+    empty: on the one server of `url`."""
+    fsync: bool = False
+    """Whether inserts are synced to disk before they are acknowledged, so that a power cut loses none; applied by
+    `tidemill init`."""
 
 
 class MlflowSettings(Strict):

@@ -122,6 +122,32 @@ def test_a_value_the_column_cannot_hold_is_found_among_good_ones() -> None:
     assert rejected[0].reason.startswith("input_words:")
 
 
+def test_a_range_of_several_pieces_is_one_block_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumers.sink.batch.PIECE", 3)
+    good = encode(full(REQUESTS.event))
+    poison = encode(full(REQUESTS.event, input_words={2**40: 1}))
+    values = [good, b"{", good, good, poison, good, None, poison, b"[]", good]
+    blocks, rejected = prepare(span(REQUESTS.name, values), LANDINGS[REQUESTS.name], REQUESTS.decoder())
+    assert len(blocks) == 1 and blocks[0].rows["_offset"].num_chunks == 1
+    assert blocks[0].rows["_offset"].to_pylist() == [100, 102, 103, 105, 109]
+    assert [message.offset() for message in blocks[0].messages] == [100, 102, 103, 105, 109]
+    assert [(r.message.offset(), r.stage) for r in rejected] == [
+        (101, "decode"),
+        (104, "row"),
+        (106, "decode"),
+        (108, "decode"),
+        (107, "row"),
+    ]
+
+
+def test_rows_of_two_months_keep_their_messages() -> None:
+    times = [NOW_MS, NOW_MS - 40 * 86_400_000, NOW_MS, NOW_MS - 40 * 86_400_000]
+    values: list[bytes | None] = [encode(full(REQUESTS.event, time_ms=time)) for time in times]
+    blocks, _ = prepare(span(REQUESTS.name, values), LANDINGS[REQUESTS.name], REQUESTS.decoder())
+    for block, offsets in zip(blocks, ([101, 103], [100, 102]), strict=True):
+        assert block.rows["_offset"].to_pylist() == offsets == [message.offset() for message in block.messages]
+
+
 def test_only_poison_makes_no_block() -> None:
     poison = encode(full(REQUESTS.event, input_words={2**40: 1}))
     blocks, rejected = prepare(span(REQUESTS.name, [poison]), LANDINGS[REQUESTS.name], REQUESTS.decoder())
