@@ -72,6 +72,7 @@ async def _serve(settings: Settings, service: Service) -> str:
                 failed = f"a batch failed: {worker.failure!r}"
             elif worker.app.crashed:
                 failed = "Faust crashed"
+            worker.measures.aged()
             looks += 1
             if looks % round(WATCH_EVERY_S / LOOK_EVERY_S) == 0:
                 spans = await asyncio.to_thread(_spans, watching)
