@@ -5,13 +5,14 @@ A plain module: ``tidemill bench scale`` calls ``measure``; ``python -m benchmar
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from streams.app.worker import CHECKPOINT_S
+from streams.app.worker import CHECKPOINT_S, GC
 from streams.partition import HEAD, PartitionFold
 from tidemill import sketch
 from tidemill.codec import encode
@@ -46,30 +47,29 @@ class Cost:
     """The whole process, at its end."""
 
 
-def measure(pipelines: int, series: int, seconds: int = 90, answers: int = 2, *, warm_s: int = 60) -> Cost:
+def measure(pipelines: int, series: int, seconds: int = 90, answers: int = 1, *, warm_s: int = 60) -> Cost:
     """Feed ``seconds`` of event time, a cell a second for each series, and report what those after ``warm_s`` cost.
 
     ``answers``: per series and second. Windows are those of the settings' defaults (10 s, a minute of lateness).
     """
+    gc.set_threshold(*GC)
     settings = Settings.model_validate({"windows": {"max_unknown_pipelines": 10_000}})
     fold = PartitionFold(settings, {})
     decode = PARTIALS.decoder()
     states: dict[str, bytes] = {}
-    offset = rows = written = 0
+    rows = written = 0
     spent_s = checkpoint_s = 0.0
-    for second, messages in enumerate(traffic(pipelines, series, seconds, answers)):
+    for offset, (second, raw) in enumerate(traffic(pipelines, series, seconds, answers)):
         begun_s = time.process_time()
-        for raw in messages:
-            for out in fold.take(decode(raw), offset, (START_S + second) * 1000):
-                for row in out.windows:
-                    encode(row)
-                rows += len(out.windows) if second >= warm_s else 0
-            offset += 1
+        for out in fold.take(decode(raw), offset, (START_S + second + 1) * 1000):
+            for row in out.windows:
+                encode(row)
+            rows += len(out.windows) if second >= warm_s else 0
         if second - checkpoint_s >= CHECKPOINT_S:
             checkpoint_s = second
-            changed = fold.changed()
-            states.update(changed)
-            written += sum(map(len, changed.values())) if second >= warm_s else 0
+            for name, state in fold.changed():
+                states[name] = state
+                written += len(state) if second >= warm_s else 0
         if second >= warm_s:
             spent_s += time.process_time() - begun_s
     over_s = seconds - warm_s
@@ -85,24 +85,25 @@ def measure(pipelines: int, series: int, seconds: int = 90, answers: int = 2, *,
     )
 
 
-def traffic(pipelines: int, series: int, seconds: int, answers: int, start_s: int = START_S) -> Iterator[list[bytes]]:
-    """For each second the messages of a partition: partials of all pipelines, then two words of progress."""
-    chance = random.Random(7)  # noqa: S311
+def traffic(
+    pipelines: int, series: int, seconds: int, answers: int, start_s: int = START_S
+) -> Iterator[tuple[int, bytes]]:
+    """(second, message) of one partition: for each second the partials of all pipelines, then two words of progress."""
+    chance = random.Random(7)
     drawn = [_measured(chance, answers) for _ in range(500)]
     for second in range(seconds):
         partials: list[Partial] = []
-        messages: list[bytes] = []
         cells = 0
         for number in range(pipelines):
             partials.append(_partial(f"pipeline-{number:04d}", start_s + second, second, series, drawn, chance))
             cells += series
             if cells >= MESSAGE_CELLS:
-                messages.append(encode(Partials(partials=tuple(partials))))
+                yield second, encode(Partials(partials=tuple(partials)))
                 partials, cells = [], 0
         if partials:
-            messages.append(encode(Partials(partials=tuple(partials))))
-        messages += [_progress((start_s + second) * 1000 + half, second) for half in (0, 500)]
-        yield messages
+            yield second, encode(Partials(partials=tuple(partials)))
+        for half in (0, 500):
+            yield second, _progress((start_s + second) * 1000 + half, second)
 
 
 def resident_bytes(pid: int | str = "self") -> int:

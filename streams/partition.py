@@ -78,16 +78,16 @@ class PartitionFold:
                 if out.windows or out.events:
                     yield out
 
-    def changed(self) -> dict[str, bytes]:
-        """The states that differ from what was last given, encoded, the partition's own last; afterwards none does.
+    def changed(self) -> Iterator[tuple[str, bytes]]:
+        """The states that differ from what was last given, encoded, the partition's own last.
 
-        Write the last one after the others are there: it vouches that they are.
+        Write the last one after the others are there: it vouches that they are. Take no message in between.
         """
         position = self._end.to_bytes(_POSITION_BYTES, "big")
-        states = {name: position + self._folds[name].snapshot() for name in sorted(self._changed)}
-        self._changed.clear()
-        states[HEAD] = position + msgspec.msgpack.encode(self._head)
-        return states
+        while self._changed:
+            name = self._changed.pop()
+            yield name, position + self._folds[name].snapshot()
+        yield HEAD, position + msgspec.msgpack.encode(self._head)
 
     def _apply(self, partial: Partial) -> Outputs:
         out = Outputs([], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from typing import Any
@@ -51,8 +52,9 @@ def _topics_there(settings: Settings, service: Service) -> bool:
 
 async def _serve(settings: Settings, service: Service) -> str:
     """Run the app until told to end; an answer that is not empty says why it cannot go on."""
-    from streams.app.worker import Worker
+    from streams.app.worker import GC, Worker
 
+    gc.set_threshold(*GC)
     clock = SystemClock()
     worker = Worker(settings, clock)
     worker.app.finalize()

@@ -47,6 +47,8 @@ SESSION_S = 20.0
 """How long a worker that went away without a word keeps its partitions from the others."""
 PATIENCE_S = SESSION_S * 0.8
 """How long a rebalance waits for the batch in hand."""
+GC = (50_000, 20, 100)
+"""Python's collector looks through all states again and again, and finds nothing there: seldom is enough."""
 WRITE_BYTES = 4 * topics.MAX_MESSAGE_BYTES
 """States are written in portions of this size, so that they do not all wait in memory at once."""
 
@@ -164,7 +166,7 @@ class Worker:
         heads: dict[bytes, bytes] = {}
         waiting = 0
         for partition in sorted(self._touched):
-            for pipeline, state in self._folds[partition].changed().items():
+            for pipeline, state in self._folds[partition].changed():
                 if pipeline == HEAD:
                     heads[key_of(partition, HEAD)] = state
                     continue

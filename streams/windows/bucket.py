@@ -1,7 +1,8 @@
-"""One window while it can change: live while open, bytes once closed. Pure."""
+"""One window while it can change: live while open, compressed bytes once closed. Pure."""
 
 from __future__ import annotations
 
+import zlib
 from typing import NamedTuple
 
 import msgspec
@@ -49,12 +50,12 @@ class Bucket(Struct, array_like=True):
         for tally in self.series.values():
             tally.words = {}
         self.late = []
-        return _encoder.encode(self)
+        return zlib.compress(_encoder.encode(self), 1)
 
     @staticmethod
     def opened(raw: bytes) -> Bucket:
         """The window that ``sealed`` gave."""
-        return _decoder.decode(raw)
+        return _decoder.decode(zlib.decompress(raw))
 
 
 class Closed(NamedTuple):

@@ -24,6 +24,9 @@ NAMED_BYTES = 64
 TALLY_BYTES = 128
 """At most what the numbers of a tally and its own head take."""
 
+_one = {key: key for key in range(-1_500, 1_500)}.get
+"""One number object for all windows that have the bucket: most of the memory of a histogram would be its keys."""
+
 
 class Sums(Struct, array_like=True):
     """Count, sum and sum of squares."""
@@ -86,11 +89,9 @@ class Tally(Struct, array_like=True):
         for name, counts in other.histograms.items():
             histogram = self.histograms.get(name)
             if histogram is None:
-                self.histograms[name] = dict(counts)
+                histogram = self.histograms[name] = {}
                 named += 1
-                entries += len(counts)
-            else:
-                entries += add_counts(histogram, counts)
+            entries += add_counts(histogram, counts)
         return entries * ENTRY_BYTES + named * NAMED_BYTES
 
     @property
@@ -103,7 +104,11 @@ def add_counts(into: dict[K, int], more: Mapping[K, int]) -> int:
     """Add ``more`` to ``into`` key by key; gives back how many keys were new."""
     before = len(into)
     for key, count in more.items():
-        into[key] = into.get(key, 0) + count
+        known = into.get(key)
+        if known is None:
+            into[_one(key, key)] = count
+        else:
+            into[key] = known + count
     return len(into) - before
 
 

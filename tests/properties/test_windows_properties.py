@@ -77,9 +77,9 @@ def test_a_restart_from_any_checkpoint_gives_the_same_outputs(rounds: list[list[
     begin = data.draw(st.integers(0, first))
     reader = Reader(DEPLOYMENT)
     play(reader, told[:first])
-    states = reader.fold.changed()
+    states = dict(reader.fold.changed())
     said = play(reader, told[first:second])
-    newer = reader.fold.changed()
+    newer = dict(reader.fold.changed())
     written = data.draw(st.sets(st.sampled_from(sorted(newer.keys() - {HEAD}) or [HEAD])))
     if data.draw(st.booleans()):
         written = set(newer)

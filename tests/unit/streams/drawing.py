@@ -153,10 +153,18 @@ class Reader:
         """What goes out because of these messages, the next ones in the log."""
         out = Outputs([], [])
         for message in messages:
-            for found in self.fold.take(message, self.offset, arrival_ms(message)):
-                out.windows.extend(found.windows)
-                out.events.extend(found.events)
+            found = self.read(message, self.offset, arrival_ms(message))
+            out.windows.extend(found.windows)
+            out.events.extend(found.events)
             self.offset += 1
+        return out
+
+    def read(self, message: Message, offset: int, arrived_ms: int) -> Outputs:
+        """What goes out because of one message of a real log."""
+        out = Outputs([], [])
+        for found in self.fold.take(message, offset, arrived_ms):
+            out.windows.extend(found.windows)
+            out.events.extend(found.events)
         return out
 
 

@@ -124,7 +124,7 @@ def test_a_rule_taken_out_of_the_settings_ends_its_alarm() -> None:
     fold = Reader(deployment(rules=RULES))
     fold.take(meter.partial([answers(1, [5.0], errors=1)]))
     (fired,) = fold.take(meter.progress(11)).events
-    again = Reader(deployment(), fold.fold.changed(), fold.offset)
+    again = Reader(deployment(), dict(fold.fold.changed()), fold.offset)
     (ended,) = again.take(meter.progress(21)).events
     assert (ended.data.state, ended.data.alarm_id) == ("resolved", fired.id)
     assert "no longer in the settings" in ended.data.summary
@@ -154,12 +154,12 @@ def test_only_changed_states_are_written() -> None:
     fold = Reader(deployment())
     fold.take(meter.partial([requests(1, 3)]))
     fold.take(other.partial([requests(1, 3)], partition=1))
-    assert set(fold.fold.changed()) == {HEAD, "schedule", "support"}
-    assert set(fold.fold.changed()) == {HEAD}
+    assert set(dict(fold.fold.changed())) == {HEAD, "schedule", "support"}
+    assert set(dict(fold.fold.changed())) == {HEAD}
     fold.take(other.partial([requests(2, 3)], partition=1))
-    assert set(fold.fold.changed()) == {HEAD, "support"}
+    assert set(dict(fold.fold.changed())) == {HEAD, "support"}
     fold.take(other.progress(3, partitions=[0, 1]))
-    assert set(fold.fold.changed()) == {HEAD}, "progress that closes nothing is not worth a record"
+    assert set(dict(fold.fold.changed())) == {HEAD}, "progress that closes nothing is not worth a record"
 
 
 def test_what_is_late_or_ahead_is_counted_once_for_all_to_see() -> None:
@@ -174,7 +174,7 @@ def test_what_is_late_or_ahead_is_counted_once_for_all_to_see() -> None:
     measures.stepped(5, {0: first.fold})
     measures.stepped(0, {0: first.fold})
     assert {why: count - before[why] for why, count in misplaced().items()} == {"late": 2, "ahead": 3}
-    restored = Reader(deployment(), first.fold.changed(), first.offset)
+    restored = Reader(deployment(), dict(first.fold.changed()), first.offset)
     restored.take(late)
     assert not +restored.fold.misplaced, "counted before the restart"
 
