@@ -11,8 +11,8 @@ from msgspec import Struct, field
 from streams.windows.tally import OTHER, TALLY_BYTES, Series, Tally
 from tidemill.events import Cell
 
-BUCKET_BYTES = 64
-"""At most what a window's own numbers and heads take in the state."""
+BUCKET_BYTES = 512
+"""What a window itself counts: more than its encoding takes (60), since each is some objects in memory."""
 
 
 class Bucket(Struct, array_like=True):

@@ -20,13 +20,14 @@ from tidemill.settings.model import WindowSettings
 Outcome = Literal["applied", "repeated", "overlap"]
 MAX_EMPTY_WINDOWS = 60
 """Windows without any data that are still reported as zero requests after a jump of the watermark."""
-MAX_BYTES = 20 * 1024 * 1024
+MAX_BYTES = 22 * 1024 * 1024
 """What all windows of a pipeline may take encoded; above it the oldest leave, open ones closed early.
 
-One window with 500 series, each with four histograms over nine decades (1,036 buckets of 10 bytes), takes 19.8 MiB:
-the worst window still fits. Counted upwards as data comes (never measured), so it depends on the log alone. What else
-a pipeline keeps (2,000 scores that wait, 1,000 in the detector, ten word counts) is below 4 MiB, so a state stays
-below the 32 MiB that the changelog takes, with room for the data of one message (1 MiB) before the count is looked at.
+One window with 500 series, each with four histograms over nine decades (1,036 buckets of 10 bytes) and ten moments,
+counts 20.5 MiB: the worst window still fits. Windows with a single call count 1 KiB, so a backfill leaves 20,000 open.
+Counted upwards as data comes (never measured), so it depends on the log alone. What else a pipeline keeps (2,000 scores
+that wait, 1,000 in the detector, ten word counts) is below 4 MiB; with the data of one message (1 MiB), which comes
+before the count is looked at, a state stays below the 32 MiB that the changelog takes.
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from msgspec import Struct, field
 
@@ -21,10 +21,10 @@ ENTRY_BYTES = 10
 """At most what a bucket and its count take in MessagePack: two numbers of 32 bits."""
 NAMED_BYTES = 64
 """At most what a metric's name takes with three numbers of 64 bits, or with the head of its histogram."""
-TALLY_BYTES = 128
-"""At most what the numbers of a tally and its own head take."""
+TALLY_BYTES = 512
+"""What a tally itself counts: more than its encoding takes (130), since each is some objects in memory."""
 
-_one = {key: key for key in range(-1_500, 1_500)}.get
+_ONE: dict[Any, Any] = {key: key for key in range(-1_500, 1_500)}
 """One number object for all windows that have the bucket: most of the memory of a histogram would be its keys."""
 
 
@@ -106,7 +106,7 @@ def add_counts(into: dict[K, int], more: Mapping[K, int]) -> int:
     for key, count in more.items():
         known = into.get(key)
         if known is None:
-            into[_one(key, key)] = count
+            into[_ONE.get(key, key)] = count
         else:
             into[key] = known + count
     return len(into) - before
