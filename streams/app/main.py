@@ -75,6 +75,7 @@ async def _serve(settings: Settings, service: Service) -> str:
             elif worker.app.crashed:
                 failed = "Faust crashed"
             worker.measures.aged()
+            await worker.rest()
             looks += 1
             if looks % round(WATCH_EVERY_S / LOOK_EVERY_S) == 0:
                 spans = await asyncio.to_thread(_spans, watching)

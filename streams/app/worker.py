@@ -9,7 +9,7 @@ Every CHECKPOINT_S of them, or MAX_HELD messages:
 
 3. Write the changed states to the table, one record a pipeline; wait until the changelog has them.
 4. Write each partition's own state, which vouches for the others; wait again.
-5. Acknowledge all messages but the last batch; Faust commits within a second. (Faust may commit one offset too many.)
+5. Acknowledge all messages but the last of each partition; Faust commits within a second (perhaps one offset more).
 
 Killed anywhere, the messages since the last commit are read again. States say up to which offset they go, so those
 that step 3 wrote pass over what they know and the others do it again: the same outputs with the same ids go out twice
@@ -132,16 +132,26 @@ class Worker:
         for event in events:
             await self._take(event)
         await self._outlet.flush()
-        earlier, self._held = self._held, [*self._held, *events]
         for event in events:
             event.value = event.message.value = None  # held for its offset alone
             self.positions[event.message.partition] = event.message.offset + 1
-        now_s = self._clock.monotonic_s()
-        if now_s - self._written_s >= CHECKPOINT_S or len(self._held) >= MAX_HELD:
-            await self._checkpoint(earlier)
-            self._held = list(events)
-            self._written_s = now_s
+        self._held += events
+        if self._due() or len(self._held) >= MAX_HELD:
+            await self._checkpoint()
         self.measures.stepped(len(events), self._folds)
+
+    async def rest(self) -> None:
+        """Write a checkpoint that is due when no message comes to bring it. Call it often; does nothing in between."""
+        if self._touched and self._due() and self.failure is None and not self._busy.locked():
+            async with self._busy:
+                try:
+                    await self._checkpoint()
+                except Exception as error:
+                    log.exception("a checkpoint failed; the process starts again")
+                    self.failure = error
+
+    def _due(self) -> bool:
+        return self._clock.monotonic_s() - self._written_s >= CHECKPOINT_S
 
     async def _take(self, event: Any) -> None:
         message = event.message
@@ -161,8 +171,8 @@ class Worker:
             self.measures.said(out)
             await asyncio.sleep(0)
 
-    async def _checkpoint(self, done: Sequence[Any]) -> None:
-        """Write what changed and acknowledge ``done``."""
+    async def _checkpoint(self) -> None:
+        """Write what changed and acknowledge what led there, but for the last message of each partition."""
         heads: dict[bytes, bytes] = {}
         waiting = 0
         for partition in sorted(self._touched):
@@ -179,9 +189,13 @@ class Worker:
         for key, state in heads.items():
             self._table[key] = state
         await self._table.written()
+        last = {event.message.partition: event for event in self._held}
+        for event in self._held:
+            if event is not last[event.message.partition]:
+                event.ack()
+        self._held = list(last.values())
         self._touched.clear()
-        for event in done:
-            event.ack()
+        self._written_s = self._clock.monotonic_s()
 
 
 _RAW: dict[str, Any] = {

@@ -102,7 +102,8 @@ def test_two_workers_and_a_rebalance_in_the_middle_say_the_same(deployment: Sett
             "local": deployment.local.model_copy(update={"port_base": free_port_base()}),
         }
     )
-    with _streams(deployment) as first, _streams(other) as second:
+    there = environment_of(other) | {"TIDEMILL_KAFKA__BOOTSTRAP": deployment.kafka_bootstrap}
+    with _streams(deployment) as first, Role("streams", other, there).start() as second:
         first.ready(within_s=120)
         send(deployment, parts[0])
         first.until(lambda: read_windows(deployment), what="the first windows")
