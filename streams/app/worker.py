@@ -230,6 +230,7 @@ def _app(settings: Settings) -> faust.App:
         stream_buffer_maxsize=2 * BATCH,
         stream_wait_empty=False,  # what was not acknowledged is read again anyway
         Table=StateTable,
+        table_standby_replicas=0,  # a second copy of all states in memory saves a second of recovery
         topic_disable_leader=True,
         topic_partitions=topics.PARTIALS.partitions,
         topic_replication_factor=settings.kafka.replication,

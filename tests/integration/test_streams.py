@@ -95,7 +95,8 @@ def test_two_workers_and_a_rebalance_in_the_middle_say_the_same(deployment: Sett
     """One worker has both partitions; a second joins, and dies. Each partition tells a pipeline of its own."""
     told = [story(Meter(), partition=0), story(Meter("support"), partition=1)]
     third = len(told[0]) // 3
-    parts = [[said for one in told for said in one[begin : begin + third]] for begin in (0, third, 2 * third)]
+    cuts = ((0, third), (third, 2 * third), (2 * third, None))
+    parts = [[said for one in told for said in one[begin:end]] for begin, end in cuts]
     other = deployment.model_copy(
         update={
             "data_dir": tmp_path,
