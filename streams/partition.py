@@ -86,7 +86,9 @@ class PartitionFold:
         position = self._end.to_bytes(_POSITION_BYTES, "big")
         while self._changed:
             name = self._changed.pop()
-            yield name, position + self._folds[name].snapshot()
+            encoded = bytearray(position)
+            self._folds[name].snapshot(encoded)
+            yield name, bytes(encoded)
         yield HEAD, position + msgspec.msgpack.encode(self._head)
 
     def _apply(self, partial: Partial) -> Outputs:

@@ -31,7 +31,7 @@ from tidemill.settings import PipelineSettings, Settings
 
 MAX_PENDING = 2_000
 """Scores that wait for the watermark; more than this go to the detector without waiting."""
-_encode = msgspec.msgpack.Encoder().encode
+_encoder = msgspec.msgpack.Encoder()
 
 
 class PipelineState(Struct, array_like=True):
@@ -39,15 +39,17 @@ class PipelineState(Struct, array_like=True):
 
     schema: int = 2
     windows: Windows = field(default_factory=Windows)
-    quality: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(_encode(QualityState())))
+    quality: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(_encoder.encode(QualityState())))
     """A QualityState; encoded apart, since most states are written with no new score."""
-    drift: Drift = field(default_factory=Drift)
+    drift: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(_encoder.encode(Drift())))
+    """A Drift; decoded while a window is judged, for it is seldom looked at and mostly word counts."""
     rules: dict[str, RuleState] = field(default_factory=dict)
     pending: list[ScorePoint] = field(default_factory=list)
     """Scores that the watermark has not passed yet."""
 
 
 _state_decoder = msgspec.msgpack.Decoder(PipelineState)
+_drift_decoder = msgspec.msgpack.Decoder(Drift)
 _quality_decoder = msgspec.msgpack.Decoder(QualityState)
 
 
@@ -84,12 +86,12 @@ class PipelineFold:
         """The quality detector's state, to look at."""
         return self._quality.snapshot()
 
-    def snapshot(self) -> bytes:
-        """The whole state, encoded."""
+    def snapshot(self, into: bytearray) -> None:
+        """Append the whole state, encoded."""
         if self._quality_moved:
-            self._state.quality = msgspec.Raw(_encode(self._quality.snapshot()))
+            self._state.quality = msgspec.Raw(_encoder.encode(self._quality.snapshot()))
             self._quality_moved = False
-        return _encode(self._state)
+        _encoder.encode_into(self._state, into, len(into))
 
     def apply(self, partial: Partial, clock_ms: int, out: Outputs) -> Outcome:
         """Take in a partial. Most outputs follow with the progress after it; into ``out`` goes only what must leave
@@ -133,32 +135,30 @@ class PipelineFold:
 
     def _report(self, closed: Closed, out: Outputs) -> None:
         first = closed.revision == 0
+        drift = _drift_decoder.decode(self._state.drift) if first and closed.series else Drift()
         for key, tally in closed.series.items():
             found = figures(tally)
             if first:
-                found |= self._word_figures(tally)
+                found |= _word_figures(drift, tally)
             self._rows(Series.of_key(key), found, closed, out)
-        if not (first and closed.complete):
-            return
+        if first and closed.complete:
+            self._conclude(drift, closed, out)
+
+    def _conclude(self, drift: Drift, closed: Closed, out: Outputs) -> None:
+        """Let the rules and the drift detectors judge a complete window, once."""
         clients = [tally for key, tally in closed.series.items() if key.startswith(CLIENT)]
         whole = clients[0] if len(clients) == 1 else merged(clients)
         idle = not whole.requests and self._state.windows.had_requests
         if idle:
             self._rows(Series(), {"requests": NO_REQUESTS}, closed, out)
-        self._conclude(whole, idle, closed, out)
-
-    def _conclude(self, whole: Tally, idle: bool, closed: Closed, out: Outputs) -> None:
-        """Let the rules and the drift detectors judge a complete window, once."""
         if self._pipeline.rules or self._state.rules:
-            known = figures(whole) | self._word_figures(whole)
+            known = figures(whole) | _word_figures(drift, whole)
             if idle:
                 known["requests"] = NO_REQUESTS
             self._judge(known, closed, out)
-        self._watch_text(whole, _champion(closed), closed, out)
-
-    def _word_figures(self, tally: Tally) -> dict[str, Figure]:
-        found = self._state.drift.word_figures(tally)
-        return {metric: figure._replace(share=sample_share(metric, tally)) for metric, figure in found.items()}
+        if closed.series:
+            self._watch_text(drift, whole, _champion(closed), closed, out)
+            self._state.drift = msgspec.Raw(_encoder.encode(drift))
 
     def _rows(self, series: Series, found: dict[str, Figure], closed: Closed, out: Outputs) -> None:
         make = bind(
@@ -195,10 +195,8 @@ class PipelineFold:
                 above = rule.above is not None
                 self._say(found, Cause(name, _kind(rule.metric), rule.severity, rule.metric, shown, "rule", above), out)
 
-    def _watch_text(self, whole: Tally, champion: str | None, closed: Closed, out: Outputs) -> None:
-        found = self._state.drift.judge(
-            self._name, whole, champion, closed.start_ms, self._end(closed), self._pipeline.drift
-        )
+    def _watch_text(self, drift: Drift, whole: Tally, champion: str | None, closed: Closed, out: Outputs) -> None:
+        found = drift.judge(self._name, whole, champion, closed.start_ms, self._end(closed), self._pipeline.drift)
         for metric, transition in found:
             self._say(transition, Cause(f"drift_{metric}", "drift", "ticket", metric, metric, "cusum"), out)
 
@@ -211,6 +209,11 @@ class PipelineFold:
 
     def _end(self, closed: Closed) -> int:
         return closed.start_ms + self._settings.size_s * 1000
+
+
+def _word_figures(drift: Drift, tally: Tally) -> dict[str, Figure]:
+    found = drift.word_figures(tally)
+    return {metric: figure._replace(share=sample_share(metric, tally)) for metric, figure in found.items()}
 
 
 def _kind(metric: str) -> thresholds.Kind:

@@ -37,9 +37,9 @@ from tidemill.errors import Quarantine
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
-BATCH = 200
+BATCH = 50
 WITHIN_S = 0.2
-"""A batch is folded at least this often while messages come in."""
+"""A batch is folded at least this often while messages come in. Messages hold up to a megabyte: few may wait."""
 CHECKPOINT_S = 5.0
 MAX_HELD = 2_000
 """Messages between two checkpoints: a partials message holds up to a megabyte and folds in about 20 ms."""
@@ -227,7 +227,7 @@ def _app(settings: Settings) -> faust.App:
         producer_compression_type="lz4",
         producer_max_request_size=MAX_STATE_BYTES,
         store="memory://",
-        stream_buffer_maxsize=2 * BATCH,
+        stream_buffer_maxsize=BATCH,
         stream_wait_empty=False,  # what was not acknowledged is read again anyway
         Table=StateTable,
         table_standby_replicas=0,  # a second copy of all states in memory saves a second of recovery
