@@ -72,6 +72,8 @@ class PipelineFold:
         self._pipeline = settings.pipelines.get(name) or PipelineSettings(engine="", champion="")
         self._state = PipelineState() if state is None else _state_decoder.decode(state)
         self._clock_ms = 0
+        # As decoded they would keep the whole encoded state in memory.
+        self._state.quality, self._state.drift = self._state.quality.copy(), self._state.drift.copy()
         known = _quality_decoder.decode(self._state.quality)
         self._quality = QualityDetector(name, self._pipeline.quality, known)
         self._quality_moved = False

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 BATCH = 50
 WITHIN_S = 0.2
 """A batch is folded at least this often while messages come in. Messages hold up to a megabyte: few may wait."""
+FETCH_BYTES = 4 * topics.MAX_MESSAGE_BYTES
+"""Per partition and fetch: several of the largest messages, or each costs a round trip."""
 CHECKPOINT_S = 5.0
 MAX_HELD = 2_000
 """Messages between two checkpoints: a partials message holds up to a megabyte and folds in about 20 ms."""
@@ -220,6 +222,7 @@ def _app(settings: Settings) -> faust.App:
         broker_max_poll_records=BATCH,
         broker_session_timeout=SESSION_S,
         consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES,
         consumer_group_instance_id=f"{socket.gethostname()}-{settings.port('streams')}",
         datadir=str(data),
         key_serializer="raw",
