@@ -15,7 +15,7 @@ from tidemill.io import kafka
 from tidemill.settings import Settings
 
 FLUSH_S = 30.0
-_QUEUE_KBYTES = 8 * 1024
+_QUEUE_KBYTES = 4 * 1024
 
 
 class Outlet:

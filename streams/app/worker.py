@@ -51,7 +51,7 @@ PATIENCE_S = SESSION_S * 0.8
 """How long a rebalance waits for the batch in hand."""
 GC = (50_000, 20, 100)
 """Python's collector looks through all states again and again, and finds nothing there: seldom is enough."""
-WRITE_BYTES = 4 * topics.MAX_MESSAGE_BYTES
+WRITE_BYTES = topics.MAX_MESSAGE_BYTES
 """States are written in portions of this size, so that they do not all wait in memory at once."""
 
 
