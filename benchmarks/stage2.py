@@ -136,7 +136,7 @@ def _partial(
         moments={"input_chars": _moments([80.0] * series), "input_words": _moments([15.0] * series)},
         words={chance.randrange(1024): 1 for _ in range(15)},
     )
-    cells = [asked, *(_answered(second, n, drawn[chance.randrange(len(drawn))]) for n in range(series - 1))]
+    cells = [asked, *(_answered(second, n, drawn[chance.randrange(len(drawn))]) for n in range(max(1, series - 1)))]
     return Partial(
         topic="inference.responses", partition=0, lo=number, hi=number, pipeline=pipeline, cells=tuple(cells)
     )
