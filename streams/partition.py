@@ -1,85 +1,143 @@
-"""One partition of monitoring.partials, folded: the pipelines whose partials it carries, and the progress for all."""
+"""One partition of monitoring.partials, folded: the pipelines whose partials it carries, and the progress for all.
+
+Every state says up to which offset of the partition it goes. A message below that offset is known to it and passes
+by, so any mixture of states, each at least as new as the place where reading begins, goes on to the same outputs.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import msgspec
+from msgspec import Struct, field
 
-from streams.pipeline import Outputs, PipelineFold, PipelineState
-from streams.windows.sources import Sources
-from tidemill.codec import encode
+from streams.pipeline import Outputs, PipelineFold
+from streams.windows.sources import Sources, Watermark
 from tidemill.events import Partial, Partials, Progress
 from tidemill.settings import Settings
 
-_state_decoder = msgspec.json.Decoder(PipelineState)
+log = logging.getLogger(__name__)
+HEAD = ""
+"""Where among the states the partition's own is kept."""
+_POSITION_BYTES = 8
+
+
+class Head(Struct, array_like=True):
+    """What all pipelines of the partition share."""
+
+    sources: Sources = field(default_factory=Sources)
+    watermark_ms: int = 0
+    """It never goes back."""
 
 
 class PartitionFold:
-    """Folds messages in log order; collects which pipelines' states have to be written.
-
-    A pipeline knows of progress only from messages that came after its first partial, and keeps what it knows in its
-    own state: states of different pipelines never depend on each other, so each can be written apart.
-    """
+    """Folds messages in log order; collects which states have to be written. Not thread-safe; never blocks."""
 
     def __init__(self, settings: Settings, states: Mapping[str, bytes]) -> None:
         """``states``: what ``changed`` gave earlier, by pipeline."""
         self._settings = settings
+        self._positions = {name: position_of(raw) for name, raw in states.items()}
+        self._head = Head()
+        if HEAD in states:
+            self._head = _head_decoder.decode(memoryview(states[HEAD])[_POSITION_BYTES:])
         self._folds = {
-            name: PipelineFold(name, settings, _state_decoder.decode(raw)) for name, raw in sorted(states.items())
+            name: PipelineFold(name, settings, raw[_POSITION_BYTES:])
+            for name, raw in sorted(states.items())
+            if name != HEAD
         }
+        self._unknown = sum(name not in settings.pipelines for name in self._folds)
         self._changed: set[str] = set()
+        self._end = 0
         self.outcomes: Counter[str] = Counter()
-        """Partials by outcome: applied, repeated, overlap."""
+        """Partials by outcome: applied, repeated, overlap, refused."""
         self.misplaced: Counter[str] = Counter()
         """Requests and answers outside their window: late ones changed nothing, those ahead moved to the newest."""
 
     def __iter__(self) -> Iterator[PipelineFold]:
         return iter(self._folds.values())
 
-    def take(self, message: Partial | Partials | Progress) -> Outputs:
-        """Fold one message in; give back what goes out because of it."""
+    @property
+    def watermark_ms(self) -> int:
+        """0 while it is not known."""
+        return self._head.watermark_ms
+
+    def take(self, message: Partial | Partials | Progress, offset: int, arrived_ms: int) -> Iterator[Outputs]:
+        """Fold one message in; what goes out because of it, pipeline by pipeline. Use it up before the next message.
+
+        ``offset``: the message's own in the partition; ``arrived_ms``: the broker's time stamp on it.
+        """
+        self._end = offset + 1
         if isinstance(message, Progress):
-            return self._follow(message)
+            yield from self._follow(message, offset, arrived_ms)
+            return
         for partial in message.partials if isinstance(message, Partials) else (message,):
-            self._apply(partial)
-        return Outputs([], [])
+            if offset >= self._positions.get(partial.pipeline, 0):
+                out = self._apply(partial)
+                if out.windows or out.events:
+                    yield out
 
-    def changed(self) -> dict[str, bytes]:
-        """The states that differ from what was last given, encoded; afterwards none does."""
-        states = {name: encode(self._folds[name].snapshot()) for name in sorted(self._changed)}
-        self._changed.clear()
-        return states
+    def changed(self) -> Iterator[tuple[str, bytes]]:
+        """The states that differ from what was last given, encoded, the partition's own last.
 
-    def _apply(self, partial: Partial) -> None:
-        fold = self._folds.get(partial.pipeline)
+        Write the last one after the others are there: it vouches that they are. Take no message in between.
+        """
+        position = self._end.to_bytes(_POSITION_BYTES, "big")
+        while self._changed:
+            name = self._changed.pop()
+            encoded = bytearray(position)
+            self._folds[name].snapshot(encoded)
+            yield name, bytes(encoded)
+        yield HEAD, position + msgspec.msgpack.encode(self._head)
+
+    def _apply(self, partial: Partial) -> Outputs:
+        out = Outputs([], [])
+        fold = self._folds.get(partial.pipeline) or self._admit(partial.pipeline)
         if fold is None:
-            fold = self._folds[partial.pipeline] = PipelineFold(partial.pipeline, self._settings)
-        late, ahead = fold.windows.too_late, fold.windows.ahead
-        outcome = fold.apply(partial)
+            self.outcomes["refused"] += 1
+            return out
+        windows = fold.windows
+        late, ahead = windows.too_late, windows.ahead
+        outcome = fold.apply(partial, self._head.sources.clock_ms, out)
         self.outcomes[outcome] += 1
-        self.misplaced.update(late=fold.windows.too_late - late, ahead=fold.windows.ahead - ahead)
+        self.misplaced.update(late=windows.too_late - late, ahead=windows.ahead - ahead)
         if outcome != "repeated":
             self._changed.add(partial.pipeline)
-
-    def _follow(self, progress: Progress) -> Outputs:
-        out = Outputs([], [])
-        heard: dict[int, Sources] = {}  # by what was known: pipelines share one value, merged once for all of them
-        latest: Sources | None = None
-        for name, fold in self._folds.items():
-            known = fold.windows.sources
-            sources = heard.get(id(known))
-            if sources is None:
-                sources = known.heard(progress)
-                latest = sources = latest if sources == latest else sources
-                heard[id(known)] = sources
-            if sources == known:  # read again after a restart: acting on it would make other revisions than before
-                continue
-            waiting = fold.waiting
-            found = fold.follow(sources)
-            if found.windows or found.events or fold.waiting != waiting:
-                self._changed.add(name)
-                out.windows.extend(found.windows)
-                out.events.extend(found.events)
         return out
+
+    def _admit(self, name: str) -> PipelineFold | None:
+        """A fold for a pipeline that is new here; None where there are enough that nobody announced."""
+        if name not in self._settings.pipelines:
+            if self._unknown >= self._settings.windows.max_unknown_pipelines:
+                return None
+            self._unknown += 1
+        fold = self._folds[name] = PipelineFold(name, self._settings)
+        return fold
+
+    def _follow(self, progress: Progress, offset: int, arrived_ms: int) -> Iterator[Outputs]:
+        head = self._head
+        if offset < self._positions.get(HEAD, 0):
+            return
+        head.sources = head.sources.heard(progress, arrived_ms)
+        found = head.sources.watermark(self._settings.windows.silent_source_s * 1000)
+        if found is None:
+            return
+        head.watermark_ms = max(head.watermark_ms, found.ms)
+        watermark = Watermark(head.watermark_ms, found.complete)
+        for name, fold in self._folds.items():
+            if offset < self._positions.get(name, 0):
+                continue
+            out = Outputs([], [])
+            if fold.follow(watermark, head.sources.clock_ms, out):
+                self._changed.add(name)
+            if out.windows or out.events:
+                yield out
+
+
+def position_of(state: bytes) -> int:
+    """The offset after the last message that a state knows."""
+    return int.from_bytes(state[:_POSITION_BYTES], "big")
+
+
+_head_decoder = msgspec.msgpack.Decoder(Head)

@@ -78,9 +78,11 @@ RoleMetric = Literal[
     "tidemill_meter_ranges_total",  # frozen ranges produced
     "tidemill_meter_rejected_total",  # messages that were no valid event, by topic
     "tidemill_meter_unknown_pipeline_events_total",  # events of pipelines that are not in the settings
-    "tidemill_streams_partials_total",  # partials by outcome (applied, repeated)
+    "tidemill_streams_partials_total",  # partials by outcome (applied, repeated, overlap, refused)
     "tidemill_streams_misplaced_total",  # requests and answers outside their window: late (left out), ahead (moved)
     "tidemill_streams_folded_events",  # events counted under the version `other`: too many versions in their window
+    "tidemill_streams_early_windows",  # windows that left early: their pipeline's state was full
+    "tidemill_streams_state_bytes",  # largest state of a pipeline's windows, bytes at most
     "tidemill_streams_windows_total",  # window rows emitted
     "tidemill_streams_watermark_age_seconds",  # how far the watermark is behind the clock
     "tidemill_streams_threshold_events_total",  # threshold events by kind and state

@@ -8,7 +8,7 @@ Source: Masson, Rim, Lee: DDSketch (VLDB 2019).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +39,21 @@ def middle(index: int) -> float:
 
 def quantile(histogram: Mapping[int, int], q: float) -> float | None:
     """The q-quantile (0 ≤ q ≤ 1, lower rank) within RELATIVE_ERROR; None when there is no value."""
-    count = sum(histogram.values())
+    return quantiles(dict(sorted(histogram.items())), (q,))[0]
+
+
+def quantiles(ordered: Mapping[int, int], qs: Sequence[float]) -> list[float | None]:
+    """The quantiles ``qs`` (rising) of a histogram in order of its buckets, in one pass."""
+    count = sum(ordered.values())
     if count == 0:
-        return None
-    rank = math.floor(q * (count - 1))
+        return [None] * len(qs)
+    found: list[float | None] = []
     seen = 0
-    for index in sorted(histogram):
-        seen += histogram[index]
-        if seen > rank:
-            return middle(index)
-    raise AssertionError("unreachable: the rank is below the count")
+    ranks = [math.floor(q * (count - 1)) for q in qs]
+    for index, n in ordered.items():
+        seen += n
+        while seen > ranks[len(found)]:
+            found.append(middle(index))
+            if len(found) == len(ranks):
+                return found
+    raise AssertionError("unreachable: the ranks are below the count")

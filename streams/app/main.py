@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from typing import Any
@@ -51,8 +52,9 @@ def _topics_there(settings: Settings, service: Service) -> bool:
 
 async def _serve(settings: Settings, service: Service) -> str:
     """Run the app until told to end; an answer that is not empty says why it cannot go on."""
-    from streams.app.worker import Worker
+    from streams.app.worker import GC, Worker
 
+    gc.set_threshold(*GC)
     clock = SystemClock()
     worker = Worker(settings, clock)
     worker.app.finalize()
@@ -72,6 +74,8 @@ async def _serve(settings: Settings, service: Service) -> str:
                 failed = f"a batch failed: {worker.failure!r}"
             elif worker.app.crashed:
                 failed = "Faust crashed"
+            worker.measures.aged()
+            await worker.rest()
             looks += 1
             if looks % round(WATCH_EVERY_S / LOOK_EVERY_S) == 0:
                 spans = await asyncio.to_thread(_spans, watching)

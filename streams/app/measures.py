@@ -10,13 +10,17 @@ from streams.partition import PartitionFold
 from streams.pipeline import Outputs
 from tidemill.clock import Clock
 
-PARTIALS = Counter("tidemill_streams_partials", "Partials by outcome (applied, repeated, overlap)", ["outcome"])
+PARTIALS = Counter(
+    "tidemill_streams_partials", "Partials by outcome (applied, repeated, overlap, refused)", ["outcome"]
+)
 WINDOWS = Counter("tidemill_streams_windows", "Window rows emitted")
 MISPLACED = Counter("tidemill_streams_misplaced", "Requests and answers outside their window (late, ahead)", ["why"])
 EVENTS = Counter("tidemill_streams_threshold_events", "Threshold events by kind and state", ["kind", "state"])
 FOLDED = Gauge(
     "tidemill_streams_folded_events", "Events under the version `other`: their windows had too many versions"
 )
+EARLY = Gauge("tidemill_streams_early_windows", "Windows that left early: their pipeline's state was full")
+STATE = Gauge("tidemill_streams_state_bytes", "Largest state of a pipeline's windows, bytes at most")
 AGE = Gauge("tidemill_streams_watermark_age_seconds", "How far the watermark is behind the clock")
 
 
@@ -27,24 +31,37 @@ class Measures:
         self._clock = clock
         self.messages = 0
         """Messages handled since the start."""
-        self._folded: dict[int, int] = {}
+        self._oldest_ms = 0
 
-    def stepped(self, messages: int, out: Outputs, folds: Mapping[int, PartitionFold]) -> None:
-        """Note one batch."""
-        self.messages += messages
+    def said(self, out: Outputs) -> None:
+        """Note what went out."""
         WINDOWS.inc(len(out.windows))
         for event in out.events:
             EVENTS.labels(event.data.kind, event.data.state).inc()
-        lowest: list[int] = []
-        for partition, fold in folds.items():
-            self._folded[partition] = sum(pipeline.windows.folded for pipeline in fold)
+
+    def stepped(self, messages: int, folds: Mapping[int, PartitionFold]) -> None:
+        """Note one batch, and where all partitions stand after it."""
+        self.messages += messages
+        folded = early = largest = 0
+        for fold in folds.values():
             for outcome, count in fold.outcomes.items():
                 PARTIALS.labels(outcome).inc(count)
             fold.outcomes.clear()
             for why, count in fold.misplaced.items():
                 MISPLACED.labels(why).inc(count)
             fold.misplaced.clear()
-            lowest += [pipeline.windows.watermark_ms for pipeline in fold if pipeline.windows.watermark_ms]
-        FOLDED.set(sum(self._folded.values()))
-        if lowest:
-            AGE.set((self._clock.now_ms() - min(lowest)) / 1000)
+            for pipeline in fold:
+                windows = pipeline.windows
+                folded += windows.folded
+                early += windows.early
+                largest = max(largest, windows.weight)
+        FOLDED.set(folded)
+        EARLY.set(early)
+        STATE.set(largest)
+        self._oldest_ms = min((fold.watermark_ms for fold in folds.values() if fold.watermark_ms), default=0)
+        self.aged()
+
+    def aged(self) -> None:
+        """Say how old the watermark is by now: it ages while nothing comes, too."""
+        if self._oldest_ms:
+            AGE.set((self._clock.now_ms() - self._oldest_ms) / 1000)

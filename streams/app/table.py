@@ -1,4 +1,4 @@
-"""The Faust table that keeps the pipelines' states, with writes that can be waited for.
+"""The Faust table that keeps the states of pipelines and partitions, with writes that can be waited for.
 
 A key is ``<partition>/<pipeline>``: the partition of the partials decides the partition of the changelog, whatever
 event Faust takes for the current one, and a restored table says which state belongs where.
@@ -7,11 +7,23 @@ event Faust takes for the current one, and a restored table says which state bel
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import faust
 
-NAME = "pipelines"
+from streams.partition import position_of
+from tidemill.topics import MAX_MESSAGE_BYTES
+
+NAME = "states"
+MAX_STATE_BYTES = 32 * MAX_MESSAGE_BYTES
+"""What the changelog takes, per state: well above the bound of streams.windows.state."""
+_SEGMENT_BYTES = 64 * 1024 * 1024
+TOPIC_CONFIG = {
+    "max.message.bytes": str(MAX_STATE_BYTES),
+    "segment.bytes": str(_SEGMENT_BYTES),
+    "min.cleanable.dirty.ratio": "0.1",
+}
 
 
 class StateTable(faust.Table):
@@ -26,6 +38,23 @@ class StateTable(faust.Table):
 
     def on_key_set(self, key: Any, value: Any) -> None:
         self.sending.append(self.send_changelog(self.partition_for_key(key), key, value))
+
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        """Take in the changelog. A state never goes back: what a worker wrote after it had lost its partition (it was
+        stopped in the middle of a write, say) is older than what its successor wrote, and passed over.
+        """
+        newest: dict[bytes, int] = {}
+        kept = []
+        for event in batch:
+            if event.value is not None:
+                known = newest.get(event.key)
+                if known is None:
+                    known = position_of(self.data[event.key]) if event.key in self.data else 0
+                if position_of(event.value) < known:
+                    continue
+                newest[event.key] = position_of(event.value)
+            kept.append(event)
+        super().apply_changelog_batch(kept)
 
     async def written(self) -> None:
         """Wait until the broker has every change made so far. Raises what the producer raised."""

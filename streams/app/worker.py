@@ -4,17 +4,21 @@ For every batch of messages (``Worker.step``):
 
 1. Fold the messages, in log order, into the states of their partition (in memory).
 2. Produce what goes out (windows, threshold events, dead letters); wait until the broker has it.
-3. Write the changed states to the table, one record a pipeline; wait until the changelog has them.
-4. Acknowledge the batch **before** this one; Faust commits within a second. (Faust may commit one offset too many,
-   and detectors like to hear a round of progress again: so the last batch is always read twice after a restart.)
 
-Killed between 2 and 3, the batch is read again and folded into the old state: the same outputs with the same ids go
-out again (threshold ids and window keys are derived from their cause). Killed after 3, the partials of the batch are
-known by their offsets (``applied``) and the progress changes nothing, so nothing goes out twice.
+Every CHECKPOINT_S of them, or MAX_HELD messages:
+
+3. Write the changed states to the table, one record a pipeline; wait until the changelog has them.
+4. Write each partition's own state, which vouches for the others; wait again.
+5. Acknowledge all messages but the last of each partition; Faust commits within a second (perhaps one offset more).
+
+Killed anywhere, the messages since the last commit are read again. States say up to which offset they go, so those
+that step 3 wrote pass over what they know and the others do it again: the same outputs with the same ids go out twice
+(threshold ids and window keys are derived from their cause), and nothing is missing or different.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Mapping, Sequence
@@ -24,21 +28,31 @@ import faust
 
 from streams.app.credentials import credentials
 from streams.app.measures import Measures
-from streams.app.table import NAME, StateTable, key_of, states_of
-from streams.partition import PartitionFold
-from streams.pipeline import Outputs
+from streams.app.outlet import Outlet
+from streams.app.table import MAX_STATE_BYTES, NAME, TOPIC_CONFIG, StateTable, key_of, states_of
+from streams.partition import HEAD, PartitionFold
 from tidemill import topics
 from tidemill.clock import Clock
-from tidemill.codec import encode
 from tidemill.errors import Quarantine
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
-BATCH = 500
+BATCH = 50
 WITHIN_S = 0.2
-"""A batch is folded at least this often while messages come in."""
-MAX_STATE_BYTES = 8 * topics.MAX_MESSAGE_BYTES
-_SEGMENT_BYTES = 64 * 1024 * 1024
+"""A batch is folded at least this often while messages come in. Messages hold up to a megabyte: few may wait."""
+FETCH_BYTES = 4 * topics.MAX_MESSAGE_BYTES
+"""Per partition and fetch: several of the largest messages, or each costs a round trip."""
+CHECKPOINT_S = 5.0
+MAX_HELD = 2_000
+"""Messages between two checkpoints: a partials message holds up to a megabyte and folds in about 20 ms."""
+SESSION_S = 20.0
+"""How long a worker that went away without a word keeps its partitions from the others."""
+PATIENCE_S = SESSION_S * 0.8
+"""How long a rebalance waits for the batch in hand."""
+GC = (50_000, 20, 100)
+"""Python's collector looks through all states again and again, and finds nothing there: seldom is enough."""
+WRITE_BYTES = topics.MAX_MESSAGE_BYTES
+"""States are written in portions of this size, so that they do not all wait in memory at once."""
 
 
 class Worker:
@@ -46,28 +60,24 @@ class Worker:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
+        self._clock = clock
         self.measures = Measures(clock)
         self.app = _app(settings)
-        self._partials = _topic(self.app, topics.PARTIALS)
-        self._outputs = {
-            topics.WINDOWS.name: _topic(self.app, topics.WINDOWS),
-            topics.THRESHOLDS.name: _topic(self.app, topics.THRESHOLDS),
-            topics.PARTIALS.dlq: self.app.topic(topics.PARTIALS.dlq, **_RAW),
-        }
+        self._partials = self.app.topic(topics.PARTIALS.name, partitions=topics.PARTIALS.partitions, **_RAW)
+        self._outlet = Outlet(settings)
         self._table = self.app.Table(
             NAME,
             key_type=bytes,
             value_type=bytes,
             partitions=topics.PARTIALS.partitions,
-            extra_topic_configs={
-                "max.message.bytes": str(MAX_STATE_BYTES),
-                "segment.bytes": str(_SEGMENT_BYTES),
-                "min.cleanable.dirty.ratio": "0.1",
-            },
-            help="the whole state of every pipeline",
+            extra_topic_configs=TOPIC_CONFIG,
+            help="the whole state of every pipeline and partition",
         )
         self._folds: dict[int, PartitionFold] = {}
         self._held: list[Any] = []
+        self._touched: set[int] = set()
+        self._written_s = clock.monotonic_s()
+        self._busy = asyncio.Lock()
         self._decode = topics.PARTIALS.decoder()
         self.positions: dict[int, int] = {}
         """By partition: the offset after the last message handled."""
@@ -94,68 +104,100 @@ class Worker:
         return sum(end - self.positions.get(p, start) for p, (start, end) in spans.items() if p in ours)
 
     async def _forget(self, *_: Any, **__: Any) -> None:
-        self._folds.clear()
-        self._held.clear()
-        self.positions.clear()
+        """Partitions come and go: let the batch in hand end first, so that nobody else has them while it writes."""
+        try:
+            async with asyncio.timeout(PATIENCE_S), self._busy:
+                self._folds.clear()
+                self._held.clear()
+                self._touched.clear()
+                self.positions.clear()
+        except TimeoutError as error:
+            self.failure = self.failure or error
 
     async def _work(self, stream: Any) -> None:
         async for events in stream.noack_take(BATCH, within=WITHIN_S):
-            if self.failure is None:
-                try:
-                    await self.step(events)
-                except Exception as error:
-                    # Faust would go on with the next batch, as if this one had been done.
-                    log.exception("a batch failed; the process starts again and reads it anew")
-                    self.failure = error
+            async with self._busy:
+                if self.failure is None:
+                    try:
+                        await self.step([event for event in events if self._current(event)])
+                    except Exception as error:
+                        # Faust would go on with the next batch, as if this one had been done.
+                        log.exception("a batch failed; the process starts again and reads it anew")
+                        self.failure = error
+
+    def _current(self, event: Any) -> bool:
+        """Whether the event belongs to this assignment: Faust's own buffers may hold some from before a rebalance."""
+        return bool(event.message.generation_id == self.app.consumer_generation_id)
 
     async def step(self, events: Sequence[Any]) -> None:
         """Handle one batch; see the module's docstring. Raises when the broker refuses something."""
-        out = Outputs([], [])
-        letters: list[tuple[Any, str]] = []
-        touched: dict[int, PartitionFold] = {}
         for event in events:
-            partition = event.message.partition
-            fold = touched.get(partition)
-            if fold is None:
-                fold = touched[partition] = self._fold(partition)
-            try:
-                found = fold.take(self._decode(event.value))
-            except Quarantine as problem:
-                letters.append((event, problem.reason))
-                continue
-            out.windows.extend(found.windows)
-            out.events.extend(found.events)
-        await self._produce(out, letters)
-        for partition, fold in touched.items():
-            for pipeline, state in fold.changed().items():
-                self._table[key_of(partition, pipeline)] = state
-        await self._table.written()
-        held, self._held = self._held, list(events)
-        for event in held:
-            event.ack()
+            await self._take(event)
+        await self._outlet.flush()
         for event in events:
+            event.value = event.message.value = None  # held for its offset alone
             self.positions[event.message.partition] = event.message.offset + 1
-        self.measures.stepped(len(events), out, touched)
+        self._held += events
+        if self._due() or len(self._held) >= MAX_HELD:
+            await self._checkpoint()
+        self.measures.stepped(len(events), self._folds)
 
-    def _fold(self, partition: int) -> PartitionFold:
-        fold = self._folds.get(partition)
+    async def rest(self) -> None:
+        """Write a checkpoint that is due when no message comes to bring it. Call it often; does nothing in between."""
+        if self._touched and self._due() and self.failure is None and not self._busy.locked():
+            async with self._busy:
+                try:
+                    await self._checkpoint()
+                except Exception as error:
+                    log.exception("a checkpoint failed; the process starts again")
+                    self.failure = error
+
+    def _due(self) -> bool:
+        return self._clock.monotonic_s() - self._written_s >= CHECKPOINT_S
+
+    async def _take(self, event: Any) -> None:
+        message = event.message
+        fold = self._folds.get(message.partition)
         if fold is None:
-            fold = self._folds[partition] = PartitionFold(self._settings, states_of(self._table, partition))
-        return fold
+            states = states_of(self._table, message.partition)
+            fold = self._folds[message.partition] = PartitionFold(self._settings, states)
+        self._touched.add(message.partition)
+        try:
+            said = self._decode(event.value)
+        except Quarantine as problem:
+            log.warning("a message is no partial: %s", problem.reason, extra={"offset": message.offset})
+            await self._outlet.reject(message, event.value, problem.reason)
+            return
+        for out in fold.take(said, message.offset, round(message.timestamp * 1000)):
+            await self._outlet.send(out)
+            self.measures.said(out)
+            await asyncio.sleep(0)
 
-    async def _produce(self, out: Outputs, letters: list[tuple[Any, str]]) -> None:
-        sent = [self._send(topics.WINDOWS.name, row.pipeline, encode(row)) for row in out.windows]
-        sent += [self._send(topics.THRESHOLDS.name, said.data.pipeline, encode(said)) for said in out.events]
-        for event, reason in letters:
-            log.warning("a message is no partial: %s", reason, extra={"offset": event.message.offset})
-            headers = {"__connect.errors.exception.message": reason.encode()}
-            key = event.message.key
-            sent.append(self._outputs[topics.PARTIALS.dlq].send_soon(key=key, value=event.value, headers=headers))
-        for future in sent:
-            await future
-
-    def _send(self, topic: str, pipeline: str, value: bytes) -> Any:
-        return self._outputs[topic].send_soon(key=pipeline.encode(), value=value)
+    async def _checkpoint(self) -> None:
+        """Write what changed and acknowledge what led there, but for the last message of each partition."""
+        heads: dict[bytes, bytes] = {}
+        waiting = 0
+        for partition in sorted(self._touched):
+            for pipeline, state in self._folds[partition].changed():
+                if pipeline == HEAD:
+                    heads[key_of(partition, HEAD)] = state
+                    continue
+                self._table[key_of(partition, pipeline)] = state
+                waiting += len(state)
+                if waiting >= WRITE_BYTES:
+                    await self._table.written()
+                    waiting = 0
+        await self._table.written()
+        for key, state in heads.items():
+            self._table[key] = state
+        await self._table.written()
+        last = {event.message.partition: event for event in self._held}
+        for event in self._held:
+            if event is not last[event.message.partition]:
+                event.ack()
+        self._held = list(last.values())
+        self._touched.clear()
+        self._written_s = self._clock.monotonic_s()
 
 
 _RAW: dict[str, Any] = {
@@ -165,10 +207,6 @@ _RAW: dict[str, Any] = {
     "value_serializer": "raw",
     "allow_empty": True,
 }
-
-
-def _topic(app: faust.App, topic: topics.Topic) -> Any:
-    return app.topic(topic.name, partitions=topic.partitions, **_RAW)
 
 
 def _app(settings: Settings) -> faust.App:
@@ -181,8 +219,10 @@ def _app(settings: Settings) -> faust.App:
         broker_credentials=credentials(settings.kafka.options),
         broker_commit_every=1_000,
         broker_commit_interval=1.0,
-        broker_max_poll_records=1_000,
+        broker_max_poll_records=BATCH,
+        broker_session_timeout=SESSION_S,
         consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES,
         consumer_group_instance_id=f"{socket.gethostname()}-{settings.port('streams')}",
         datadir=str(data),
         key_serializer="raw",
@@ -190,9 +230,10 @@ def _app(settings: Settings) -> faust.App:
         producer_compression_type="lz4",
         producer_max_request_size=MAX_STATE_BYTES,
         store="memory://",
-        stream_buffer_maxsize=16_384,
-        stream_wait_empty=False,  # the held-back batch is read again anyway
+        stream_buffer_maxsize=BATCH,
+        stream_wait_empty=False,  # what was not acknowledged is read again anyway
         Table=StateTable,
+        table_standby_replicas=0,  # a second copy of all states in memory saves a second of recovery
         topic_disable_leader=True,
         topic_partitions=topics.PARTIALS.partitions,
         topic_replication_factor=settings.kafka.replication,

@@ -14,7 +14,6 @@ from msgspec import Struct
 from streams.backfill.recompute import Recomputed, changes
 from streams.backfill.source import KINDS, Slice, Source, pipelines
 from streams.meter.fold import Rules
-from streams.windows.state import MAX_SERIES
 from tidemill.clock import Clock
 from tidemill.codec import encode
 from tidemill.errors import Retry, Stop
@@ -84,7 +83,7 @@ def backfill(
         pieces = source.slices(since, until)
         done, total = 0, sum(piece.rows for piece in pieces)
         for piece in pieces:
-            rows = _piece(source, name, piece, size_ms, rules_of(settings, name), clock.now_ms(), outcome)
+            rows = _piece(source, name, piece, settings, clock.now_ms(), outcome)
             if writer is not None:
                 writer.send(rows)
             done += piece.rows
@@ -103,13 +102,15 @@ def rules_of(settings: Settings, pipeline: str) -> Rules:
 
 
 def _piece(
-    source: Source, pipeline: str, piece: Slice, size_ms: int, rules: Rules, now_ms: int, outcome: Outcome
+    source: Source, pipeline: str, piece: Slice, settings: Settings, now_ms: int, outcome: Outcome
 ) -> list[Window]:
     known: dict[int, list[Window]] = {}
     rows_now = source.windows(piece.since_ms, piece.until_ms)
     for row in rows_now:
         known.setdefault(row.start_ms, []).append(row)
-    computed = Recomputed(pipeline, size_ms, rules, rows_now, MAX_SERIES)
+    size_ms = settings.windows.size_s * 1000
+    rules = rules_of(settings, pipeline)
+    computed = Recomputed(pipeline, size_ms, rules, rows_now, settings.windows.max_series)
     events = 0
     for part in range(piece.parts):
         for kind in KINDS:

@@ -11,24 +11,15 @@ from typing import NamedTuple
 from streams.windows.tally import Sums, Tally
 from tidemill import sketch
 from tidemill.events import Window
-from tidemill.metrics import UNITS
+from tidemill.metrics import TEXT_METRICS, UNITS
 
 COUNTS = frozenset({"requests", "answers", "input_tokens", "cached_tokens", "output_tokens", "cost", "unpriced"})
 """Sums per window: their value is as sure with one observation as with many."""
 DURATIONS = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
 FAILED = ("error", "timeout")
 """Not ``rejected``: that is the caller's fault, not the service's."""
-_MEANS = (
-    *DURATIONS,
-    "input_chars",
-    "input_words",
-    "input_digit_share",
-    "input_mean_word_length",
-    "output_chars",
-    "output_words",
-    "quality",
-    "thumb",
-)
+TEXT = frozenset(TEXT_METRICS)
+_MEANS = frozenset((*DURATIONS, *TEXT_METRICS, "quality", "thumb"))
 
 
 class Figure(NamedTuple):
@@ -42,6 +33,8 @@ class Figure(NamedTuple):
     p95: float | None = None
     p99: float | None = None
     histogram: dict[int, int] | None = None
+    share: float = 1.0
+    """Share of the calls (or answers) that were looked at for it."""
 
     def statistic(self, name: str) -> float | None:
         """``value``, ``p50``, ``p95`` or ``p99``; None where there is none."""
@@ -70,9 +63,20 @@ def figures(tally: Tally) -> dict[str, Figure]:
         if tally.priced:
             found["cost"] = _sum(tally.priced, tally.cost_micros / 1_000_000)
         found["unpriced"] = _sum(tally.answers, tally.answers - tally.priced)
-    for metric in _MEANS:
-        _mean(found, metric, tally.moments.get(metric), tally.histograms.get(metric))
+    for metric, sums in tally.moments.items():
+        if metric in _MEANS and sums.n:
+            found[metric] = _mean(sums, tally.histograms.get(metric), sample_share(metric, tally))
     return found
+
+
+def sample_share(metric: str, tally: Tally) -> float:
+    """Share of the requests (metrics of the questions' text) or answers (of the answers') that was looked at."""
+    if metric not in TEXT:
+        return 1.0
+    looked, of = (
+        (tally.sampled, tally.requests) if metric.startswith("input_") else (tally.sampled_answers, tally.answers)
+    )
+    return min(1.0, looked / of) if looked and of else 1.0
 
 
 def window_row(
@@ -92,6 +96,7 @@ def window_row(
         p95=figure.p95,
         p99=figure.p99,
         histogram=figure.histogram,
+        sample_share=figure.share,
     )
 
 
@@ -103,11 +108,9 @@ def _share(count: int, n: int) -> Figure:
     return Figure(n, float(count), float(count), count / n)
 
 
-def _mean(found: dict[str, Figure], metric: str, sums: Sums | None, histogram: dict[int, int] | None) -> None:
-    if sums is None or not sums.n:
-        return
-    figure = Figure(sums.n, sums.total, sums.total_sq, sums.mean)
-    if histogram:
-        p50, p95, p99 = (sketch.quantile(histogram, q) for q in (0.5, 0.95, 0.99))
-        figure = figure._replace(p50=p50, p95=p95, p99=p99, histogram=dict(sorted(histogram.items())))
-    found[metric] = figure
+def _mean(sums: Sums, histogram: dict[int, int] | None, share: float) -> Figure:
+    if not histogram:
+        return Figure(sums.n, sums.total, sums.total_sq, sums.mean, share=share)
+    ordered = dict(sorted(histogram.items()))
+    p50, p95, p99 = sketch.quantiles(ordered, (0.5, 0.95, 0.99))
+    return Figure(sums.n, sums.total, sums.total_sq, sums.mean, p50, p95, p99, ordered, share)

@@ -2,6 +2,10 @@
 
 Progress is said by the meters, not guessed from silence: a source whose position equals its end is idle, and its
 contribution to the watermark follows the meter's clock. The watermark is the minimum over all source partitions.
+
+Two clocks are heard: the meter's, and the broker's on the message that says so (``arrived_ms``). The meter's is
+believed only up to the broker's, so a meter whose clock runs ahead moves nobody's watermark; silence is measured on
+the broker's alone, so a meter whose clock is behind is slow, not silent.
 """
 
 from __future__ import annotations
@@ -23,7 +27,9 @@ class Source(Struct, frozen=True, array_like=True):
     end: int
     max_event_ms: int | None
     heard_ms: int
-    """The meter's clock when it said so."""
+    """The meter's clock when it said so, no later than the broker's when it arrived."""
+    arrived_ms: int
+    """The broker's clock when the word arrived."""
 
 
 class Watermark(NamedTuple):
@@ -33,43 +39,39 @@ class Watermark(NamedTuple):
     complete: bool
 
 
-class Sources(Struct, frozen=True, omit_defaults=True):
+class Sources(Struct, frozen=True, array_like=True):
     """All source partitions as last heard of. A value: ``heard`` gives back a new one."""
 
     expected: int = 0
     clock_ms: int = 0
-    """The latest meter clock heard; deterministic under replay, unlike our own clock."""
+    """The latest arrival; deterministic under replay, unlike our own clock."""
     first_ms: int = 0
     """The first one."""
     by_name: dict[str, Source] = {}
 
-    def heard(self, progress: Progress) -> Sources:
-        """These sources after one progress message: this very value where the message says nothing new."""
+    def heard(self, progress: Progress, arrived_ms: int) -> Sources:
+        """These sources after one progress message, in log order: the last word counts."""
         by_name = dict(self.by_name)
+        heard_ms = min(progress.time_ms, arrived_ms)
         for said in progress.partitions:
-            name = f"{said.topic}/{said.partition}"
-            known = by_name.get(name)
-            if known is None or progress.time_ms >= known.heard_ms:
-                by_name[name] = _source(said, progress.time_ms)
-        newest = progress.time_ms >= self.clock_ms
-        after = Sources(
-            expected=progress.source_partitions if newest else self.expected,
-            clock_ms=max(self.clock_ms, progress.time_ms),
-            first_ms=self.first_ms or progress.time_ms,
+            by_name[f"{said.topic}/{said.partition}"] = _source(said, heard_ms, arrived_ms)
+        return Sources(
+            expected=progress.source_partitions,
+            clock_ms=max(self.clock_ms, arrived_ms),
+            first_ms=self.first_ms or arrived_ms,
             by_name=by_name,
         )
-        return self if after == self else after
 
     def watermark(self, silent_ms: int) -> Watermark | None:
         """The watermark, or None while it cannot be known: a source is unheard of, or behind with nothing read.
 
-        A source that has been silent for ``silent_ms`` (by the meters' clock) is left out; so is one never heard of
+        A source that has been silent for ``silent_ms`` (by the broker's clock) is left out; so is one never heard of
         that long after the first word of any. What is left out makes the watermark incomplete, unless all expected
         sources are heard (then the silent one is no source any more).
         """
         if not self.by_name:
             return None
-        spoken = [source for source in self.by_name.values() if self.clock_ms - source.heard_ms < silent_ms]
+        spoken = [source for source in self.by_name.values() if self.clock_ms - source.arrived_ms < silent_ms]
         missing = self.expected - len(spoken)
         unheard = self.expected - len(self.by_name)
         if unheard > 0 and self.clock_ms - self.first_ms < silent_ms:
@@ -83,10 +85,10 @@ class Sources(Struct, frozen=True, omit_defaults=True):
         return None if lowest is None else Watermark(lowest, complete=missing <= 0)
 
 
-def _source(said: PartitionProgress, heard_ms: int) -> Source:
+def _source(said: PartitionProgress, heard_ms: int, arrived_ms: int) -> Source:
     # An event stamped by a clock that runs ahead must not push the watermark past the meter's own clock.
     newest = None if said.max_event_ms is None else min(said.max_event_ms, heard_ms)
-    return Source(said.position, said.end, newest, heard_ms)
+    return Source(said.position, said.end, newest, heard_ms, arrived_ms)
 
 
 def _reached(source: Source) -> int | None:

@@ -1,69 +1,66 @@
 """The windows of one pipeline: apply partials once, close by watermark, revise what came late.
 
 Every output is a function of the messages in log order alone (no clock of ours), so a replay gives the same rows.
+The state is bounded: see MAX_BYTES.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Literal
 
 from msgspec import Struct, field
 
-from streams.windows.sources import Sources, Watermark
-from streams.windows.tally import OTHER, Series, Tally
-from tidemill.events import Cell, Partial, Progress
+from streams.windows.bucket import BUCKET_BYTES, Bucket, Closed
+from streams.windows.sources import Watermark
+from streams.windows.tally import Series, Tally
+from tidemill.events import Cell, Partial
 from tidemill.settings.model import WindowSettings
 
-MAX_SERIES = 32
-"""Series with a version of their own in one window: what clients call their models must not outgrow the state."""
 Outcome = Literal["applied", "repeated", "overlap"]
 MAX_EMPTY_WINDOWS = 60
 """Windows without any data that are still reported as zero requests after a jump of the watermark."""
+MAX_BYTES = 22 * 1024 * 1024
+"""What all windows of a pipeline may take encoded; above it the oldest leave, open ones closed early.
+
+One window with 500 series, each with four histograms over nine decades (1,036 buckets of 10 bytes) and ten moments,
+counts 20.5 MiB: the worst window still fits. Windows with a single call count 1 KiB, so a backfill leaves 20,000 open.
+Counted upwards as data comes (never measured), so it depends on the log alone. What else a pipeline keeps (2,000 scores
+that wait, 1,000 in the detector, ten word counts) is below 4 MiB; with the data of one message (1 MiB), which comes
+before the count is looked at, a state stays below the 32 MiB that the changelog takes.
+"""
 
 
-class Bucket(Struct, omit_defaults=True):
-    """One window, open or within lateness."""
-
-    series: dict[str, Tally] = field(default_factory=dict)
-    revision: int = 0
-    complete: bool = True
-    late: list[str] = field(default_factory=list)
-    """Series that got late data since the last revision went out."""
-
-
-class Closed(NamedTuple):
-    """A window to report: all its series at revision 0, the late ones at higher revisions."""
-
-    start_ms: int
-    revision: int
-    complete: bool
-    series: dict[str, Tally]
-
-
-class Windows(Struct, omit_defaults=True):
+class Windows(Struct, array_like=True):
     """The state. ``applied`` holds the last offset folded in, by source partition."""
 
     applied: dict[str, int] = field(default_factory=dict)
-    sources: Sources = field(default_factory=Sources)
-    watermark_ms: int = 0
-    """It never goes back."""
     next_ms: int | None = None
-    """Start of the first window not closed yet; None before the first close."""
+    """Start of the first window not closed yet; None before the first close. It never goes back."""
+    floor_ms: int = 0
+    """Windows that start before this are gone, whatever the lateness: the state was full."""
     buckets: dict[int, Bucket] = field(default_factory=dict)
+    """Windows that are open, or have late data that no revision has told of, by start."""
+    closed: dict[int, bytes] = field(default_factory=dict)
+    """Closed windows within lateness, encoded, by start."""
+    weight: int = 0
+    """Bytes of all windows, at most."""
     had_requests: bool = False
     too_late: int = 0
-    """Requests and answers that came after their window's lateness."""
+    """Requests and answers that came after their window was gone."""
     overlaps: int = 0
     ahead: int = 0
     """Requests and answers with a time far ahead, counted in the newest window."""
     folded: int = 0
     """Requests and answers counted under the version OTHER."""
+    early: int = 0
+    """Windows that left early because the state was full."""
 
-    def apply(self, partial: Partial, settings: WindowSettings) -> Outcome:
+    def apply(self, partial: Partial, clock_ms: int, settings: WindowSettings) -> Outcome:
         """Fold a partial in, once: a range at or below ``applied`` is a repetition and changes nothing.
 
         A range that starts inside the applied part and ends beyond it must not exist; it is counted, left out
-        (never twice), and the offset moves on.
+        (never twice), and the offset moves on. ``clock_ms``: the latest clock heard, 0 before any.
         """
         name = f"{partial.topic}/{partial.partition}"
         applied = self.applied.get(name, -1)
@@ -74,91 +71,116 @@ class Windows(Struct, omit_defaults=True):
             self.overlaps += 1
             return "overlap"
         for cell in partial.cells:
-            self._add(cell, settings)
+            self._add(cell, clock_ms, settings)
         return "applied"
 
-    def _add(self, cell: Cell, settings: WindowSettings) -> None:
+    def relieve(self, settings: WindowSettings) -> Iterator[Closed]:
+        """Let the oldest windows go while the state is over its bound; those not told of yet are given back."""
+        if self.weight <= MAX_BYTES:
+            return
+        for start in sorted((*self.buckets, *self.closed)):
+            self.floor_ms = start + settings.size_s * 1000
+            self.early += 1
+            bucket = self.buckets.get(start)
+            if bucket is not None:
+                if self.next_ms is None or start >= self.next_ms:
+                    self.next_ms = self.floor_ms
+                    yield Closed(start, 0, False, _sorted(bucket))
+                else:
+                    yield _revision(start, bucket)
+            self._drop(start)
+            if self.weight <= MAX_BYTES:
+                return
+
+    def follow(self, watermark: Watermark, settings: WindowSettings) -> Iterator[Closed]:
+        """Take in how far the sources are; give back revisions first, then the windows that closed, by start.
+
+        ``watermark`` never goes back. Each window is sealed once its report has been used: use it up before the next.
+        """
+        for start in sorted(start for start, bucket in self.buckets.items() if bucket.late):
+            yield _revision(start, self.buckets[start])
+            self._seal(start)
+        yield from self._closings(watermark, settings)
+
+    def _add(self, cell: Cell, clock_ms: int, settings: WindowSettings) -> None:
         size_ms = settings.size_s * 1000
         at_ms = cell.second * 1000
-        if self.sources.clock_ms:
-            latest_ms = self.sources.clock_ms + settings.max_clock_skew_s * 1000 + size_ms
+        if clock_ms:
+            latest_ms = clock_ms + settings.max_clock_skew_s * 1000 + size_ms
             if at_ms > latest_ms:  # a clock far ahead: count it in the newest window, not in one that never closes
                 self.ahead += cell.requests + cell.answers
                 at_ms = latest_ms
         start = at_ms - at_ms % size_ms
-        if start + size_ms + settings.lateness_s * 1000 <= self.watermark_ms:
+        if self._gone(start, settings):
             self.too_late += cell.requests + cell.answers
             return
         bucket = self.buckets.get(start)
         if bucket is None:
-            bucket = self.buckets[start] = Bucket()
-        key = self._series(cell, bucket)
-        bucket.series.setdefault(key, Tally()).add(cell)
-        self.had_requests = self.had_requests or cell.requests > 0
-        if self.next_ms is not None and start < self.next_ms and key not in bucket.late:
-            bucket.late.append(key)
+            bucket = self._open(start)
+        before = bucket.weight
+        key = bucket.add(cell, settings.max_series)
+        if key != Series.key_of(cell):
+            self.folded += cell.requests + cell.answers
+        if cell.requests:
+            self.had_requests = True
+        if self.next_ms is not None and start < self.next_ms:
+            bucket.mark_late(key)
+        self.weight += bucket.weight - before
 
-    def _series(self, cell: Cell, bucket: Bucket) -> str:
-        """The key of the cell's own series, or of OTHER's where its version is new and the window has enough."""
-        own = Series.of_cell(cell)
-        if not own.model_version or own.key in bucket.series or len(bucket.series) < MAX_SERIES:
-            return own.key
-        self.folded += cell.requests + cell.answers
-        return Series(OTHER, own.variant, own.role).key
+    def _gone(self, start: int, settings: WindowSettings) -> bool:
+        if self.next_ms is None:
+            return False
+        lasts_ms = (settings.size_s + settings.lateness_s) * 1000
+        return start < self.floor_ms or start + lasts_ms <= self.next_ms
 
-    def heard(self, progress: Progress, settings: WindowSettings) -> list[Closed]:
-        """Take in a progress message; give back revisions first, then the windows that closed, by start."""
-        return self.follow(self.sources.heard(progress), settings)
+    def _open(self, start: int) -> Bucket:
+        raw = self.closed.pop(start, None)
+        bucket = self.buckets[start] = Bucket() if raw is None else Bucket.opened(raw)
+        self.weight += bucket.weight - (0 if raw is None else BUCKET_BYTES + len(raw))
+        return bucket
 
-    def follow(self, sources: Sources, settings: WindowSettings) -> list[Closed]:
-        """As ``heard``, with the sources already merged (pipelines of one partition share them)."""
-        self.sources = sources
-        watermark = sources.watermark(settings.silent_source_s * 1000)
-        if watermark is None:
-            return []
-        self.watermark_ms = max(self.watermark_ms, watermark.ms)
-        reports = self._revisions() + self._closings(watermark, settings)
-        self._forget(settings)
-        return reports
+    def _seal(self, start: int) -> None:
+        bucket = self.buckets.pop(start)
+        raw = self.closed[start] = bucket.sealed()
+        self.weight += BUCKET_BYTES + len(raw) - bucket.weight
 
-    def _revisions(self) -> list[Closed]:
-        reports = []
-        for start in sorted(self.buckets):
-            bucket = self.buckets[start]
-            if bucket.late:
-                bucket.revision += 1
-                series = {key: bucket.series[key] for key in sorted(bucket.late)}
-                reports.append(Closed(start, bucket.revision, bucket.complete, series))
-                bucket.late = []
-        return reports
+    def _drop(self, start: int) -> None:
+        bucket, raw = self.buckets.pop(start, None), self.closed.pop(start, b"")
+        self.weight -= BUCKET_BYTES + len(raw) if bucket is None else bucket.weight
 
-    def _closings(self, watermark: Watermark, settings: WindowSettings) -> list[Closed]:
+    def _closings(self, watermark: Watermark, settings: WindowSettings) -> Iterator[Closed]:
         size_ms = settings.size_s * 1000
         if self.next_ms is None:
             if not self.buckets:
-                return []
+                return
             first = min(self.buckets)
-            if first + size_ms > self.watermark_ms:
-                return []
+            if first + size_ms > watermark.ms:
+                return
             self.next_ms = first
-        end = self.watermark_ms - self.watermark_ms % size_ms  # start of the first window that stays open
-        reports = []
-        if end > self.next_ms:
-            oldest_empty = end - MAX_EMPTY_WINDOWS * size_ms
-            starts = {start for start in self.buckets if self.next_ms <= start < end}
-            starts.update(range(max(self.next_ms, oldest_empty), end, size_ms))
-            for start in sorted(starts):
-                bucket = self.buckets.get(start)
-                if bucket is None and not watermark.complete:
-                    bucket = self.buckets[start] = Bucket()  # late data must know that the window was incomplete
-                if bucket is not None:
-                    bucket.complete = watermark.complete
-                series = {} if bucket is None else {key: bucket.series[key] for key in sorted(bucket.series)}
-                reports.append(Closed(start, 0, watermark.complete, series))
-            self.next_ms = end
-        return reports
+        end = watermark.ms - watermark.ms % size_ms  # start of the first window that stays open
+        if end <= self.next_ms:
+            return
+        starts = {start for start in self.buckets if self.next_ms <= start < end}
+        starts.update(range(max(self.next_ms, end - MAX_EMPTY_WINDOWS * size_ms), end, size_ms))
+        self.next_ms = end
+        for start in sorted(starts):
+            bucket = self.buckets.get(start)
+            if bucket is None and not watermark.complete:
+                bucket = self._open(start)  # late data must know that the window was incomplete
+            if bucket is None:
+                yield Closed(start, 0, True, {})
+            else:
+                bucket.complete = watermark.complete
+                yield Closed(start, 0, watermark.complete, _sorted(bucket))
+                self._seal(start)
+        for start in [start for start in self.closed if self._gone(start, settings)]:
+            self._drop(start)
 
-    def _forget(self, settings: WindowSettings) -> None:
-        horizon = self.watermark_ms - (settings.size_s + settings.lateness_s) * 1000
-        for start in [start for start in self.buckets if start <= horizon and start < (self.next_ms or 0)]:
-            del self.buckets[start]
+
+def _sorted(bucket: Bucket) -> dict[str, Tally]:
+    return {key: bucket.series[key] for key in sorted(bucket.series)}
+
+
+def _revision(start: int, bucket: Bucket) -> Closed:
+    bucket.revision += 1
+    return Closed(start, bucket.revision, bucket.complete, {key: bucket.series[key] for key in sorted(bucket.late)})

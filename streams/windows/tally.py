@@ -1,9 +1,9 @@
-"""What one series did in one window: cells merged by adding."""
+"""What one series did in one window: cells merged by adding, and how much room that takes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from msgspec import Struct, field
 
@@ -16,6 +16,16 @@ OTHER = "other"
 """The version of all answers whose own version came after the window had as many series as it takes."""
 K = TypeVar("K", int, str)
 _PIPELINE_WIDE_VARIANT: Variant = "champion"
+
+ENTRY_BYTES = 10
+"""At most what a bucket and its count take in MessagePack: two numbers of 32 bits."""
+NAMED_BYTES = 64
+"""At most what a metric's name takes with three numbers of 64 bits, or with the head of its histogram."""
+TALLY_BYTES = 512
+"""What a tally itself counts: more than its encoding takes (130), since each is some objects in memory."""
+
+_ONE: dict[Any, Any] = {key: key for key in range(-1_500, 1_500)}
+"""One number object for all windows that have the bucket: most of the memory of a histogram would be its keys."""
 
 
 class Sums(Struct, array_like=True):
@@ -36,7 +46,7 @@ class Sums(Struct, array_like=True):
         return self.total / self.n if self.n else None
 
 
-class Tally(Struct, omit_defaults=True):
+class Tally(Struct, array_like=True):
     """The merged figures; merging is associative and commutative (floats to rounding)."""
 
     requests: int = 0
@@ -51,23 +61,38 @@ class Tally(Struct, omit_defaults=True):
     histograms: dict[str, dict[int, int]] = field(default_factory=dict)
     words: dict[int, int] = field(default_factory=dict)
     sampled: int = 0
+    sampled_answers: int = 0
 
-    def add(self, other: Cell | Tally) -> None:
-        """Merge a cell, or another tally, into this one."""
+    def add(self, other: Cell | Tally) -> int:
+        """Merge a cell, or another tally, into this one; the bytes by which its encoding may have grown, at most."""
         self.requests += other.requests
         self.answers += other.answers
-        add_counts(self.outcomes, other.outcomes)
         self.input_tokens += other.input_tokens
         self.cached_tokens += other.cached_tokens
         self.output_tokens += other.output_tokens
         self.cost_micros += other.cost_micros
         self.priced += other.priced
-        for name, moments in other.moments.items():
-            self.moments.setdefault(name, Sums()).add(moments.n, moments.total, moments.total_sq)
-        for name, histogram in other.histograms.items():
-            add_counts(self.histograms.setdefault(name, {}), histogram)
-        add_counts(self.words, other.words)
         self.sampled += other.sampled
+        self.sampled_answers += other.sampled_answers
+        named = add_counts(self.outcomes, other.outcomes) if other.outcomes else 0
+        entries = add_counts(self.words, other.words) if other.words else 0
+        known = self.moments
+        for name, more in other.moments.items():
+            sums = known.get(name)
+            if sums is None:
+                known[name] = Sums(more.n, more.total, more.total_sq)
+                named += 1
+            else:
+                sums.n += more.n
+                sums.total += more.total
+                sums.total_sq += more.total_sq
+        for name, counts in other.histograms.items():
+            histogram = self.histograms.get(name)
+            if histogram is None:
+                histogram = self.histograms[name] = {}
+                named += 1
+            entries += add_counts(histogram, counts)
+        return entries * ENTRY_BYTES + named * NAMED_BYTES
 
     @property
     def events(self) -> int:
@@ -75,10 +100,16 @@ class Tally(Struct, omit_defaults=True):
         return self.requests + self.answers
 
 
-def add_counts(into: dict[K, int], more: Mapping[K, int]) -> None:
-    """Add ``more`` to ``into`` key by key."""
+def add_counts(into: dict[K, int], more: Mapping[K, int]) -> int:
+    """Add ``more`` to ``into`` key by key; gives back how many keys were new."""
+    before = len(into)
     for key, count in more.items():
-        into[key] = into.get(key, 0) + count
+        known = into.get(key)
+        if known is None:
+            into[_ONE.get(key, key)] = count
+        else:
+            into[key] = known + count
+    return len(into) - before
 
 
 class Series(Struct, frozen=True):
@@ -92,6 +123,11 @@ class Series(Struct, frozen=True):
     def key(self) -> str:
         """One string for it; ``of_key`` reads it back. The version comes last, so that it may hold blanks."""
         return f"{self.role} {self.variant} {self.model_version}"
+
+    @staticmethod
+    def key_of(cell: Cell) -> str:
+        """The key of the cell's own series (as ``of_cell(cell).key``, without making one)."""
+        return f"{cell.role} {cell.variant} {cell.model_version}"
 
     @staticmethod
     def of_key(key: str) -> Series:

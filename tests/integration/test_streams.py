@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.integration.role_process import Role, environment_of
-from tests.unit.streams.drawing import START_MS, START_S, Meter, answers, requests, score
+from tests.unit.streams.drawing import START_MS, START_S, Meter, Reader, answers, requests, score
 from tidemill import topics
 from tidemill.codec import encode
 from tidemill.events import Partial, Progress, ThresholdEvent, Window
 from tidemill.io import kafka as clients
+from tidemill.local.ports import free_port_base
 from tidemill.settings import Settings
 
-Key = tuple[str, str, str, str, int, int]
+Key = tuple[str, str, str, str, str, int, int]
+Said = tuple[Partial | Progress, int]
 SECONDS = 150
 CHANGE_S = 80
 
 
-def story(meter: Meter) -> list[Partial | Progress]:
-    """Five calls a second; quality falls from 1.0 to 0.0 and errors rise at CHANGE_S."""
+def story(meter: Meter, partition: int = 0) -> list[Said]:
+    """Five calls a second; quality falls from 1.0 to 0.0 and errors rise at CHANGE_S. Each with its partition."""
     said: list[Partial | Progress] = []
     for second in range(SECONDS):
         bad = second >= CHANGE_S
         scores = [score(second + i / 5, 0.0 if bad else 1.0, feedback_id=f"{second}-{i}") for i in range(5)]
         cells = [requests(second, 5), answers(second, [100.0] * 5, errors=4 if bad else 0, quality=[1.0] * 5)]
         said += [meter.partial(cells, scores), meter.progress(second + 1)]
-    return [*said, meter.progress(SECONDS + 5)]
+    return [(message, partition) for message in (*said, meter.progress(SECONDS + 5))]
 
 
 @pytest.fixture
@@ -84,31 +88,107 @@ def test_killed_in_the_middle_it_says_the_same_once(
             lambda: _reaching(read_windows(deployment), end_ms), within_s=240, what="the last window", revive=True
         )
         assert role.stop() == 0
-    windows, events = read_windows(deployment), read_events(deployment)
-    assert sorted(event.data.rule for event in events) == ["errors", "quality"]
-    rows = {_key(row): row for row in windows}
-    assert all(rows[_key(row)] == row for row in windows), "a repeated row is the same row"
-    clean = clean_run(told, deployment)
-    assert rows == {_key(row): row for row in clean}
+    as_a_clean_run(deployment)
 
 
-def clean_run(told: Sequence[Partial | Progress], settings: Settings) -> list[Window]:
-    """What the pure fold says to the same messages without any trouble."""
-    from streams.partition import PartitionFold
+def test_two_workers_and_a_rebalance_in_the_middle_say_the_same(deployment: Settings, tmp_path: Path) -> None:
+    """One worker has both partitions; a second joins, and dies. Each partition tells a pipeline of its own."""
+    told = [story(Meter(), partition=0), story(Meter("support"), partition=1)]
+    third = len(told[0]) // 3
+    cuts = ((0, third), (third, 2 * third), (2 * third, None))
+    parts = [[said for one in told for said in one[begin:end]] for begin, end in cuts]
+    other = deployment.model_copy(
+        update={
+            "data_dir": tmp_path,
+            "local": deployment.local.model_copy(update={"port_base": free_port_base()}),
+        }
+    )
+    there = environment_of(other) | {"TIDEMILL_KAFKA__BOOTSTRAP": deployment.kafka_bootstrap}
+    with _streams(deployment) as first, Role("streams", other, there).start() as second:
+        first.ready(within_s=120)
+        send(deployment, parts[0])
+        first.until(lambda: read_windows(deployment), what="the first windows")
+        second.ready(within_s=120)
+        send(deployment, parts[1])
+        second.until(lambda: worked(second) and worked(first), within_s=120, what="both work", every_s=0.5)
+        second.kill()
+        send(deployment, parts[2])
+        end_ms = START_MS + SECONDS * 1000
+        first.until(
+            lambda: all(
+                _reaching([row for row in read_windows(deployment) if row.pipeline == name], end_ms)
+                for name in ("schedule", "support")
+            ),
+            within_s=240,
+            every_s=0.5,
+            what="the last windows",
+            revive=True,
+        )
+        assert first.stop() == 0
+    as_a_clean_run(deployment)
 
-    fold = PartitionFold(settings, {})
-    return [row for message in told for row in fold.take(message).windows]
+
+def test_everything_comes_back_from_the_changelog(deployment: Settings, tmp_path: Path) -> None:
+    """A worker without its predecessor's files goes on from the states it wrote, not from the beginning."""
+    told = story(Meter())
+    half = len(told) * 7 // 10
+    with _streams(deployment) as role:
+        send(deployment, told[:half])
+        role.until(lambda: committed(deployment) > 100, what="a checkpoint", every_s=0.5)
+        role.kill()
+    from_ms = max(row.start_ms for row in read_windows(deployment))
+    moved = deployment.model_copy(update={"data_dir": tmp_path})
+    with _streams(moved) as role:
+        role.ready(within_s=120)
+        send(deployment, told[half:])
+        end_ms = START_MS + SECONDS * 1000
+        role.until(lambda: _reaching(read_windows(deployment), end_ms), within_s=240, what="the last window")
+        assert role.stop() == 0
+    assert from_ms > START_MS
+    as_a_clean_run(deployment)
 
 
-def send(settings: Settings, messages: Sequence[Partial | Progress]) -> None:
+def as_a_clean_run(settings: Settings) -> None:
+    """Rows and events are those of the pure fold over the same log, each at least once, and none is different."""
+    clean = [Reader(settings) for _ in range(topics.PARTIALS.partitions)]
+    windows: dict[Key, Window] = {}
+    events: dict[str, ThresholdEvent] = {}
+    decode = topics.PARTIALS.decoder()
+    for message in _messages(settings, topics.PARTIALS):
+        reader = clean[message.partition() or 0]
+        out = reader.read(decode(message.value()), message.offset() or 0, message.timestamp()[1])
+        windows |= {_key(row): row for row in out.windows}
+        events |= {event.id: event for event in out.events}
+    assert events, "the story has alarms"
+    said = read_windows(settings)
+    assert all(windows[_key(row)] == row for row in said), "a repeated row is the same row"
+    assert {_key(row) for row in said} == set(windows)
+    told = read_events(settings)
+    assert all(events[event.id] == event for event in told), "a repeated event is the same event"
+    assert {event.id for event in told} == set(events)
+
+
+def worked(role: Role) -> bool:
+    """Whether the role has applied partials, as it says itself."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{role.settings.port('streams')}/metrics", timeout=5) as answer:
+        return b'tidemill_streams_partials_total{outcome="applied"}' in answer.read()
+
+
+def committed(settings: Settings) -> int:
+    """Offset from which a worker would begin in partition 0."""
+    group = clients.consumer(settings, "test-looker", f"tidemill-streams-{settings.deployment}")
+    try:
+        (place,) = group.committed([TopicPartition(topics.PARTIALS.name, 0)], timeout=20)
+        low, _ = group.get_watermark_offsets(place, timeout=20)
+        return int(place.offset - low)
+    finally:
+        group.close()
+
+
+def send(settings: Settings, messages: Sequence[Said]) -> None:
     producer = clients.producer(settings, "test-meter")
-    for message in messages:
-        value = encode(message)
-        if isinstance(message, Partial):
-            producer.produce(topics.PARTIALS.name, value, key=message.pipeline, partition=0)
-        else:
-            for partition in range(topics.PARTIALS.partitions):
-                producer.produce(topics.PARTIALS.name, value, partition=partition)
+    for message, partition in messages:
+        producer.produce(topics.PARTIALS.name, encode(message), partition=partition)
     assert producer.flush(20) == 0
 
 
@@ -141,7 +221,7 @@ def _reaching(windows: list[Window], end_ms: int) -> list[Window]:
 
 
 def _key(row: Window) -> Key:
-    return (row.model_version, row.variant, row.role, row.metric, row.start_ms, row.revision)
+    return (row.pipeline, row.model_version, row.variant, row.role, row.metric, row.start_ms, row.revision)
 
 
 assert START_S % 5 == 0, "windows of the demo start on the story's first second"

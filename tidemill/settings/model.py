@@ -165,6 +165,11 @@ class WindowSettings(Strict):
     """An event may be this much ahead of its arrival; the watermark never follows it further."""
     silent_source_s: int = Field(default=60, ge=1)
     """How long a silent meter holds the watermark before windows go out incomplete."""
+    max_series: int = Field(default=512, ge=1, le=4096)
+    """Series (version × variant × role) of one pipeline in one window; versions beyond are counted as `other`."""
+    max_unknown_pipelines: int = Field(default=256, ge=0, le=10_000)
+    """Pipelines that are not in the settings and still get windows, in each partition of the partials topic; the
+    figures of further names are left out and counted."""
 
 
 class WebhookSettings(Strict):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from streams.partition import PartitionFold
+from streams.pipeline import Outputs
 from tidemill import sketch
-from tidemill.events import Cell, Moments, Partial, PartitionProgress, Progress, ScorePoint
+from tidemill.events import Cell, Moments, Partial, Partials, PartitionProgress, Progress, ScorePoint
 from tidemill.settings import Settings
 
 START_S = 1_700_000_000
@@ -135,3 +137,37 @@ class Meter:
                 for p in partitions
             ),
         )
+
+
+Message = Partial | Partials | Progress
+
+
+class Reader:
+    """Reads messages into a partition's fold as the worker does: each with its offset and the broker's time stamp."""
+
+    def __init__(self, settings: Settings, states: Mapping[str, bytes] | None = None, offset: int = 0) -> None:
+        self.fold = PartitionFold(settings, states or {})
+        self.offset = offset
+
+    def take(self, *messages: Message) -> Outputs:
+        """What goes out because of these messages, the next ones in the log."""
+        out = Outputs([], [])
+        for message in messages:
+            found = self.read(message, self.offset, arrival_ms(message))
+            out.windows.extend(found.windows)
+            out.events.extend(found.events)
+            self.offset += 1
+        return out
+
+    def read(self, message: Message, offset: int, arrived_ms: int) -> Outputs:
+        """What goes out because of one message of a real log."""
+        out = Outputs([], [])
+        for found in self.fold.take(message, offset, arrived_ms):
+            out.windows.extend(found.windows)
+            out.events.extend(found.events)
+        return out
+
+
+def arrival_ms(message: Message) -> int:
+    """When the broker has it: progress at once; partials at a time that nothing depends on."""
+    return message.time_ms if isinstance(message, Progress) else 0

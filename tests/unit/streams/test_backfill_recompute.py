@@ -12,9 +12,7 @@ import pytest
 from streams.backfill.recompute import Recomputed, cells, changes, same
 from streams.backfill.run import rules_of
 from streams.backfill.source import Counted
-from streams.partition import PartitionFold
-from streams.windows.state import MAX_SERIES
-from tests.unit.streams.drawing import START_MS, deployment
+from tests.unit.streams.drawing import START_MS, Reader, deployment
 from tidemill.codec import encode
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, PartitionProgress, Progress, Window
 from tidemill.ids import uuid7
@@ -72,7 +70,7 @@ def by_topic_of(events: Sequence[Any]) -> dict[str, list[Counted]]:
 
 def stream(settings: Settings, events: Sequence[Any], range_size: int) -> list[Window]:
     """The windows the running stream gives, whose meter froze ranges of ``range_size``."""
-    folded = PartitionFold(settings, {})
+    folded = Reader(settings)
     rules = rules_of(settings, "schedule")
     ends = {}
     for topic, own in by_topic_of(events).items():
@@ -94,7 +92,7 @@ def stream(settings: Settings, events: Sequence[Any], range_size: int) -> list[W
 def recomputed(
     settings: Settings, events: Sequence[Any], known: Sequence[Window], step: int = 10_000
 ) -> tuple[list[Window], dict[int, set[str]]]:
-    computed = Recomputed("schedule", SIZE_S * 1000, rules_of(settings, "schedule"), known, MAX_SERIES)
+    computed = Recomputed("schedule", SIZE_S * 1000, rules_of(settings, "schedule"), known, settings.windows.max_series)
     for topic, own in by_topic_of(events).items():
         for lo in range(0, len(own), step):
             computed.add(topic, own[lo : lo + step])
@@ -171,7 +169,8 @@ def test_text_that_the_stream_sampled_is_left_alone(settings: Settings) -> None:
 
 
 def test_folded_versions_stay_folded(settings: Settings) -> None:
-    events = told([f"v{n}" for n in range(MAX_SERIES + 8)])
+    settings = settings.model_copy(update={"windows": settings.windows.model_copy(update={"max_series": 12})})
+    events = told([f"v{n}" for n in range(20)])
     windows = stream(settings, events, 23)
     assert any(row.model_version == "other" for row in windows)
     assert recomputed(settings, events, windows)[0] == []

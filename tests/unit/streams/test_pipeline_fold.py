@@ -7,11 +7,11 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from streams.app.measures import Measures
-from streams.partition import PartitionFold
+from streams.partition import HEAD
 from streams.pipeline import Outputs, _champion
-from streams.windows.state import Closed
+from streams.windows.bucket import Closed
 from streams.windows.tally import OTHER, Series, Tally
-from tests.unit.streams.drawing import START_MS, Meter, answers, deployment, requests, score
+from tests.unit.streams.drawing import START_MS, Meter, Reader, answers, deployment, requests, score
 from tidemill.clock import ManualClock
 from tidemill.events import Partial, Progress
 from tidemill.settings import Settings
@@ -23,12 +23,7 @@ RULES = [
 
 
 def run(settings: Settings, *messages: Partial | Progress) -> Outputs:
-    fold, out = PartitionFold(settings, {}), Outputs([], [])
-    for message in messages:
-        found = fold.take(message)
-        out.windows.extend(found.windows)
-        out.events.extend(found.events)
-    return out
+    return Reader(settings).take(*messages)
 
 
 def test_rows_carry_their_series() -> None:
@@ -116,20 +111,20 @@ def test_quality_hears_the_pipelines_metric_of_client_answers_only() -> None:
 
 def test_the_same_feedback_counts_once_while_it_waits() -> None:
     meter = Meter()
-    fold = PartitionFold(deployment(), {})
+    fold = Reader(deployment())
     twice = [score(1, 1.0, feedback_id="f"), score(1, 1.0, feedback_id="f")]
     fold.take(meter.partial([answers(1, [1.0])], twice))
     fold.take(meter.progress(3))
-    (pipeline,) = fold
-    assert len(pipeline.snapshot().quality.scores) == 1
+    (pipeline,) = fold.fold
+    assert len(pipeline.quality.scores) == 1
 
 
 def test_a_rule_taken_out_of_the_settings_ends_its_alarm() -> None:
     meter = Meter()
-    fold = PartitionFold(deployment(rules=RULES), {})
+    fold = Reader(deployment(rules=RULES))
     fold.take(meter.partial([answers(1, [5.0], errors=1)]))
     (fired,) = fold.take(meter.progress(11)).events
-    again = PartitionFold(deployment(), fold.changed())
+    again = Reader(deployment(), dict(fold.fold.changed()), fold.offset)
     (ended,) = again.take(meter.progress(21)).events
     assert (ended.data.state, ended.data.alarm_id) == ("resolved", fired.id)
     assert "no longer in the settings" in ended.data.summary
@@ -156,32 +151,32 @@ def test_word_metrics_follow_once_there_is_a_reference() -> None:
 
 def test_only_changed_states_are_written() -> None:
     meter, other = Meter(), Meter("support")
-    fold = PartitionFold(deployment(), {})
+    fold = Reader(deployment())
     fold.take(meter.partial([requests(1, 3)]))
     fold.take(other.partial([requests(1, 3)], partition=1))
-    assert set(fold.changed()) == {"schedule", "support"}
-    assert fold.changed() == {}
+    assert set(dict(fold.fold.changed())) == {HEAD, "schedule", "support"}
+    assert set(dict(fold.fold.changed())) == {HEAD}
     fold.take(other.partial([requests(2, 3)], partition=1))
-    assert set(fold.changed()) == {"support"}
+    assert set(dict(fold.fold.changed())) == {HEAD, "support"}
     fold.take(other.progress(3, partitions=[0, 1]))
-    assert fold.changed() == {}, "progress that closes nothing is not worth a record"
+    assert set(dict(fold.fold.changed())) == {HEAD}, "progress that closes nothing is not worth a record"
 
 
 def test_what_is_late_or_ahead_is_counted_once_for_all_to_see() -> None:
     meter, clock = Meter(), ManualClock(START_MS)
-    first = PartitionFold(deployment(), {})
+    first = Reader(deployment())
     begun = (meter.partial([requests(3, 1)]), meter.progress(41))
     late, far = meter.partial([answers(4, [3.0, 3.0])]), meter.partial([requests(100_000, 3)])
     for message in (*begun, late, far, far):
         first.take(message)
-    assert first.misplaced == {"late": 2, "ahead": 3}
+    assert first.fold.misplaced == {"late": 2, "ahead": 3}
     measures, before = Measures(clock), misplaced()
-    measures.stepped(5, Outputs([], []), {0: first})
-    measures.stepped(0, Outputs([], []), {0: first})
+    measures.stepped(5, {0: first.fold})
+    measures.stepped(0, {0: first.fold})
     assert {why: count - before[why] for why, count in misplaced().items()} == {"late": 2, "ahead": 3}
-    restored = PartitionFold(deployment(), first.changed())
+    restored = Reader(deployment(), dict(first.fold.changed()), first.offset)
     restored.take(late)
-    assert not +restored.misplaced, "counted before the restart"
+    assert not +restored.fold.misplaced, "counted before the restart"
 
 
 def misplaced() -> dict[str, float]:

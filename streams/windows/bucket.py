@@ -1,0 +1,71 @@
+"""One window while it can change: live while open, compressed bytes once closed. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct, field
+
+from streams.windows.tally import OTHER, TALLY_BYTES, Series, Tally
+from tidemill.events import Cell
+
+BUCKET_BYTES = 512
+"""What a window itself counts: more than its encoding takes (60), since each is some objects in memory."""
+
+
+class Bucket(Struct, array_like=True):
+    """One window: open, or closed and with late data that has not gone out yet."""
+
+    series: dict[str, Tally] = field(default_factory=dict)
+    revision: int = 0
+    complete: bool = True
+    late: list[str] = field(default_factory=list)
+    """Series that got late data since the last revision went out."""
+    weight: int = BUCKET_BYTES
+    """At most so many bytes it takes encoded."""
+
+    def add(self, cell: Cell, max_series: int) -> str:
+        """Merge a cell into its own series, or into OTHER's where its version is one too many; the series' key."""
+        key = Series.key_of(cell)
+        tally = self.series.get(key)
+        if tally is None and cell.model_version and len(self.series) >= max_series:
+            key = Series(OTHER, cell.variant, cell.role).key
+            tally = self.series.get(key)
+        if tally is None:
+            tally = self.series[key] = Tally()
+            self.weight += TALLY_BYTES + len(key.encode())
+        self.weight += tally.add(cell)
+        return key
+
+    def mark_late(self, key: str) -> None:
+        """Note that ``key`` has data that no revision has told of."""
+        if key not in self.late:
+            self.late.append(key)
+            self.weight += 8 + len(key.encode())
+
+    def sealed(self) -> bytes:
+        """The window as bytes, without its words: by far the largest part, and word metrics are not revised."""
+        for tally in self.series.values():
+            tally.words = {}
+        self.late = []
+        return zlib.compress(_encoder.encode(self), 1)
+
+    @staticmethod
+    def opened(raw: bytes) -> Bucket:
+        """The window that ``sealed`` gave."""
+        return _decoder.decode(zlib.decompress(raw))
+
+
+class Closed(NamedTuple):
+    """A window to report: all its series at revision 0, the late ones at higher revisions."""
+
+    start_ms: int
+    revision: int
+    complete: bool
+    series: dict[str, Tally]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Bucket)
