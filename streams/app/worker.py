@@ -21,19 +21,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import faust
+from faust.types import TP
 
 from streams.app.credentials import credentials
 from streams.app.measures import Measures
 from streams.app.outlet import Outlet
+from streams.app.sequence import Sequence
 from streams.app.table import MAX_STATE_BYTES, NAME, TOPIC_CONFIG, StateTable, key_of, states_of
-from streams.partition import HEAD, PartitionFold
+from streams.partition import HEAD, PartitionFold, position_of
 from tidemill import topics
 from tidemill.clock import Clock
 from tidemill.errors import Quarantine
+from tidemill.io import kafka
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ SESSION_S = 20.0
 """How long a worker that went away without a word keeps its partitions from the others."""
 PATIENCE_S = SESSION_S * 0.8
 """How long a rebalance waits for the batch in hand."""
+SEEK_AGAIN_S = 1.0
 GC = (50_000, 20, 100)
 """Python's collector looks through all states again and again, and finds nothing there: seldom is enough."""
 WRITE_BYTES = topics.MAX_MESSAGE_BYTES
@@ -79,8 +83,8 @@ class Worker:
         self._written_s = clock.monotonic_s()
         self._busy = asyncio.Lock()
         self._decode = topics.PARTIALS.decoder()
-        self.positions: dict[int, int] = {}
-        """By partition: the offset after the last message handled."""
+        self._sequences: dict[int, Sequence] = {}
+        self._sought_s: dict[int, float] = {}
         self.failure: BaseException | None = None
         """What ended the work for good; the process must go down and start again."""
         self.app.on_partitions_assigned.connect(self._forget)
@@ -101,7 +105,8 @@ class Worker:
         ``spans``: by partition, the committed offset (where Faust begins) and the end offset.
         """
         ours = {tp.partition for tp in self.app.consumer.assignment() if tp.topic == topics.PARTIALS.name}
-        return sum(end - self.positions.get(p, start) for p, (start, end) in spans.items() if p in ours)
+        done = {partition: sequence.expected for partition, sequence in self._sequences.items()}
+        return sum(end - done.get(p, start) for p, (start, end) in spans.items() if p in ours)
 
     async def _forget(self, *_: Any, **__: Any) -> None:
         """Partitions come and go: let the batch in hand end first, so that nobody else has them while it writes."""
@@ -110,7 +115,8 @@ class Worker:
                 self._folds.clear()
                 self._held.clear()
                 self._touched.clear()
-                self.positions.clear()
+                self._sequences.clear()
+                self._sought_s.clear()
         except TimeoutError as error:
             self.failure = self.failure or error
 
@@ -129,18 +135,26 @@ class Worker:
         """Whether the event belongs to this assignment: Faust's own buffers may hold some from before a rebalance."""
         return bool(event.message.generation_id == self.app.consumer_generation_id)
 
-    async def step(self, events: Sequence[Any]) -> None:
+    async def step(self, events: Iterable[Any]) -> None:
         """Handle one batch; see the module's docstring. Raises when the broker refuses something."""
+        handled = []
         for event in events:
-            await self._take(event)
+            sequence = await self._sequence(event.message.partition)
+            place = sequence.place(event.message.offset)
+            if place == "gap":
+                await self._go_back(event.message.partition, sequence)
+                place = sequence.place(event.message.offset)
+            if place == "next":
+                await self._take(event)
+            if place != "gap":
+                handled.append(event)
         await self._outlet.flush()
-        for event in events:
+        for event in handled:
             event.value = event.message.value = None  # held for its offset alone
-            self.positions[event.message.partition] = event.message.offset + 1
-        self._held += events
+        self._held += handled
         if self._due() or len(self._held) >= MAX_HELD:
             await self._checkpoint()
-        self.measures.stepped(len(events), self._folds)
+        self.measures.stepped(len(handled), self._folds)
 
     async def rest(self) -> None:
         """Write a checkpoint that is due when no message comes to bring it. Call it often; does nothing in between."""
@@ -155,12 +169,35 @@ class Worker:
     def _due(self) -> bool:
         return self._clock.monotonic_s() - self._written_s >= CHECKPOINT_S
 
+    async def _sequence(self, partition: int) -> Sequence:
+        found = self._sequences.get(partition)
+        if found is None:
+            states = states_of(self._table, partition)
+            self._folds[partition] = PartitionFold(self._settings, states)
+            if HEAD in states:
+                begin = position_of(states[HEAD])
+            else:
+                place = TP(topics.PARTIALS.name, partition)
+                begin = (await self.app.consumer.earliest_offsets(place))[place]
+            found = self._sequences[partition] = Sequence(begin)
+        return found
+
+    async def _go_back(self, partition: int, sequence: Sequence) -> None:
+        """Read again from where a message is missing; Faust may lose a seek to a fetch under way, so not just once."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._sought_s.get(partition, -SEEK_AGAIN_S) < SEEK_AGAIN_S:
+            return
+        first = await asyncio.to_thread(
+            kafka.first_offset, self._settings, topics.PARTIALS, partition, sequence.expected
+        )
+        log.warning("partition %d: %d came next, messages from %d on are there", partition, sequence.expected, first)
+        sequence.pass_to(first)
+        self._sought_s[partition] = now_s
+        await self.app.consumer.seek(TP(topics.PARTIALS.name, partition), first)
+
     async def _take(self, event: Any) -> None:
         message = event.message
-        fold = self._folds.get(message.partition)
-        if fold is None:
-            states = states_of(self._table, message.partition)
-            fold = self._folds[message.partition] = PartitionFold(self._settings, states)
+        fold = self._folds[message.partition]
         self._touched.add(message.partition)
         try:
             said = self._decode(event.value)

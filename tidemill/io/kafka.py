@@ -119,6 +119,32 @@ def follower(settings: Settings, client: str, topic: Topic, *, from_end: bool = 
     return made
 
 
+def first_offset(settings: Settings, topic: Topic, partition: int, begin: int) -> int:
+    """The first offset from ``begin`` on that holds a message, in a transaction or not; the end where there is none.
+
+    Raises Retry where the broker does not say within TIMEOUT_S.
+    """
+    reader = Consumer(
+        _common(settings, "tidemill-first-offset")
+        | {
+            "group.id": "tidemill-first-offset",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_uncommitted",
+        }
+    )
+    try:
+        reader.assign([TopicPartition(topic.name, partition, begin)])
+        message = reader.poll(TIMEOUT_S)
+    finally:
+        reader.close()
+    error = None if message is None else message.error()
+    if message is None or (error is not None and error.code() != KafkaError._PARTITION_EOF):
+        raise Retry(f"Kafka does not say where {topic.name}/{partition} goes on from {begin}: {error or 'no answer'}")
+    return int(message.offset())
+
+
 def partition_count(client: Consumer, topic: str) -> int:
     """How many partitions a topic has. Raises Retry when the broker or topic is not there."""
     try:
