@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import shutil
 import subprocess
 import time
@@ -43,10 +44,11 @@ class Injector:
             heapq.heappop(self._steps)[2]()
 
     def close(self) -> None:
-        """End tracers whose rename never came."""
+        """End tracers whose rename never came. Fails where one was not allowed to watch."""
         for tracer in self._tracers:
             tracer.terminate()
-            tracer.wait(10)
+            said = tracer.communicate(timeout=10)[1].decode()
+            assert "not permitted" not in said, f"the store cannot be watched: {said.strip()}; allow ptrace here"
 
     def _at(self, at_s: float, step: Callable[[], None]) -> None:
         heapq.heappush(self._steps, (at_s, next(self._numbers), step))
@@ -101,6 +103,4 @@ def kill_at_rename(pid: int) -> subprocess.Popen[bytes]:
     strace = shutil.which("strace")
     assert strace is not None, "a store killed exactly at a rename takes strace: apt-get install strace"
     inject = ["-e", f"trace={RENAMES}", "-e", f"inject={RENAMES}:signal=SIGKILL:when=1"]
-    return subprocess.Popen(
-        [strace, "-f", "-qq", *inject, "-p", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    return subprocess.Popen([strace, "-f", "-qq", "-o", os.devnull, *inject, "-p", str(pid)], stderr=subprocess.PIPE)

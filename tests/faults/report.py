@@ -1,4 +1,4 @@
-"""``python -m tests.faults.report``: the table of docs/reliability.md, from what the runs left in .cache/faults.jsonl."""
+"""``python -m tests.faults.report``: the table of docs/reliability.md, from what the runs left in .cache."""
 
 from __future__ import annotations
 
