@@ -21,7 +21,7 @@ def make_holes(settings: Settings) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     eager = {"segment.ms": "200", "min.cleanable.dirty.ratio": "0.01", "max.compaction.lag.ms": "200"}
     _configure(admin, ConfigResource(ResourceType.TOPIC, ROUTES.name), eager)
-    _configure(admin, ConfigResource(ResourceType.BROKER, ""), {"log.cleaner.backoff.ms": "500"})
+    _configure(admin, ConfigResource(ResourceType.BROKER, "1"), {"log.cleaner.backoff.ms": "500"})
     made = producer(settings, "faults-holes")
     for number in range(COUNT):
         route = full(ROUTES.event, pipeline=f"p{number * 7919 % _KEYS}", epoch=number)
