@@ -11,6 +11,7 @@ from tests.faults.proxy import MODES
 from tests.faults.story import Plot
 
 USUAL = Plot()
+DENSE = Plot(per_second=60)
 ZOMBIE_S = 14.0
 """Past the embedded broker's session time-out of 10 s."""
 
@@ -84,7 +85,7 @@ FULL: tuple[Scenario, ...] = (
     Scenario("calm", "nothing", nothing),
     Scenario("meter killed", "SIGKILL of the meter, five times", repeated("kill", ("meter",), 5)),
     Scenario("streams killed", "SIGKILL of stage 2, four times", repeated("kill", ("streams",), 4)),
-    Scenario("sink killed", "SIGKILL of the sink, eight times", repeated("kill", ("sink",), 8)),
+    Scenario("sink killed", "SIGKILL of the sink, eight times", repeated("kill", ("sink",), 8), DENSE),
     Scenario("alerts killed", "SIGKILL of alerts, eight times", repeated("kill", ("alerts",), 8)),
     Scenario(
         "zombies",
@@ -92,11 +93,12 @@ FULL: tuple[Scenario, ...] = (
         repeated("freeze", ("meter", "sink", "streams"), 3, ZOMBIE_S),
         members=("meter-2", "sink-2"),
     ),
-    Scenario("store killed", "SIGKILL of the store, eight times", repeated("kill", ("store",), 8)),
+    Scenario("store killed", "SIGKILL of the store, eight times", repeated("kill", ("store",), 8), DENSE),
     Scenario(
         "store killed at rename",
         "SIGKILL of the store between deduplication record and rename of a part, five times",
         repeated("rename", ("store",), 5),
+        DENSE,
     ),
     Scenario("store hangs", "the store stopped for 12 s, twice", repeated("freeze", ("store",), 2, 12.0)),
     Scenario(

@@ -8,7 +8,9 @@ import pytest
 
 from tests.faults import checks, reference
 from tests.faults.poison import poison
+from tests.faults.record import Record
 from tests.faults.reference import Arrived, Key, Place, Rules, Sums
+from tests.faults.report import notes, table
 from tests.faults.scenarios import FULL, SHORT, Scenario
 from tests.faults.story import SOURCES, Plot, story
 from tidemill.errors import Quarantine
@@ -118,3 +120,14 @@ def test_the_seed_decides_and_faults_fall_into_the_story(scenario: Scenario) -> 
     assert first == again and (first != other or not first)
     assert all(0 < fault.at_s < scenario.plot.seconds for fault in first)
     assert story(Plot(seed=1), START_MS) == story(Plot(seed=1), START_MS) != story(Plot(seed=2), START_MS)
+
+
+def test_the_page_says_what_did_not_hold() -> None:
+    good = Record("calm", "nothing", rows=10, lag_s=1.2)
+    bad = Record("calm", "nothing", seed=1, rows=10, missing=3, alarms_repeated=1, lag_s=4.0)
+    assert "| calm | nothing | 2 | 0 | 20 | 3 | 0 | 0 | 0 | 0 | 0 | 4.0 |" in table([good, bad])
+    assert "never seen" in table([good, Record("calm", "nothing")])
+    assert "- calm, seed 1: missing 3" in notes([good, bad])
+    assert notes([good]) == [
+        "Said again under the same id, which their readers know: 0 dead letters, 0 threshold events, 0 webhooks."
+    ]
