@@ -52,7 +52,8 @@ acceptance: setup ## every scenario with three seeds, and one loop with kills; t
 		>> .cache/acceptance.jsonl || failed=1; \
 	echo "results: .cache/acceptance.jsonl"; exit $$failed
 
-faults: setup ## every fault on a whole deployment, half an hour; writes docs/reliability.md
+faults: ## every fault on a whole deployment, half an hour; writes docs/reliability.md
+	@$(PYTHON) deploy/setup.py --faults
 	@mkdir -p .cache; : > .cache/faults.jsonl; failed=0; \
 	$(BIN)/python -m pytest tests/faults/full.py || failed=1; \
 	$(BIN)/python -m tests.faults.report || failed=1; exit $$failed
