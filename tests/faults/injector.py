@@ -17,7 +17,7 @@ from tidemill.errors import Stop
 
 RENAMES = "rename,renameat,renameat2"
 _AGAIN_S = 0.3
-_LATEST_S = 20.0
+_LATEST_S = 60.0
 """A part that is just starting again is hurt as soon as it runs, at most so much later."""
 
 

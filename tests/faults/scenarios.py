@@ -85,15 +85,15 @@ FULL: tuple[Scenario, ...] = (
     Scenario("calm", "nothing", nothing),
     Scenario("meter killed", "SIGKILL of the meter, five times", repeated("kill", ("meter",), 5)),
     Scenario("streams killed", "SIGKILL of stage 2, four times", repeated("kill", ("streams",), 4)),
-    Scenario("sink killed", "SIGKILL of the sink, eight times", repeated("kill", ("sink",), 8), DENSE),
-    Scenario("alerts killed", "SIGKILL of alerts, eight times", repeated("kill", ("alerts",), 8)),
+    Scenario("sink killed", "SIGKILL of the sink, five times", repeated("kill", ("sink",), 5), DENSE),
+    Scenario("alerts killed", "SIGKILL of alerts, five times", repeated("kill", ("alerts",), 5)),
     Scenario(
         "zombies",
         "meter, sink and stage 2 stopped past the session time-out, then going on",
         repeated("freeze", ("meter", "sink", "streams"), 3, ZOMBIE_S),
         members=("meter-2", "sink-2"),
     ),
-    Scenario("store killed", "SIGKILL of the store, eight times", repeated("kill", ("store",), 8), DENSE),
+    Scenario("store killed", "SIGKILL of the store, five times", repeated("kill", ("store",), 5), DENSE),
     Scenario(
         "store killed at rename",
         "SIGKILL of the store between deduplication record and rename of a part, five times",
