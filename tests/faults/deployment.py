@@ -7,11 +7,13 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from consumers.alerts.receiver import serve
 from tests.faults.proxy import Proxy
@@ -95,6 +97,15 @@ class Deployment:
         """How often each webhook-id was delivered."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.port('receiver')}/alerts", timeout=10) as answer:
             return {alert["webhook_id"]: alert["deliveries"] for alert in json.loads(answer.read())}
+
+    def audited(self) -> dict[str, Any]:
+        """What `tidemill audit` says of this deployment, over all that Kafka keeps."""
+        command = [sys.executable, "-m", "tidemill.cli.main", "audit", "--json"]
+        environment = {**self._environment, "TIDEMILL_KAFKA__BOOTSTRAP": self.settings.kafka_bootstrap}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode in (0, 1) and done.stdout, done.stderr
+        said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return said
 
     def logs(self) -> str:
         """The last lines of every part's log."""

@@ -38,6 +38,8 @@ class Record:
     webhooks_lost: int = 0
     webhooks_unknown: int = 0
     webhooks_repeated: int = 0
+    audit_differs: int = 0
+    """1 where `tidemill audit` found a difference."""
     lag_s: float | None = None
     wall_s: float = 0.0
 
@@ -46,7 +48,7 @@ class Record:
         """What must be zero and is not. Repeats under the same id are no error: readers know them."""
         must_be_zero = (
             "missing duplicates unknown changed letters_missing letters_unknown windows_differing alarms_lost "
-            "alarms_doubled webhooks_lost webhooks_unknown"
+            "alarms_doubled webhooks_lost webhooks_unknown audit_differs"
         )
         return {name: getattr(self, name) for name in must_be_zero.split() if getattr(self, name)}
 

@@ -51,6 +51,7 @@ def run(scenario: Scenario, seed: int, folder: Path, then: Callable[[Deployment,
             assert not teller.failures, teller.failures[:3]
             judge = Judge(deployment, scenario, said)
             found = judge.settled(SETTLE_S)
+            audit = deployment.audited()
         except BaseException:
             print(deployment.logs())
             raise
@@ -64,11 +65,12 @@ def run(scenario: Scenario, seed: int, folder: Path, then: Callable[[Deployment,
             faults=injector.done,
             restarts=deployment.restarts(),
             lag_s=lag_s,
+            audit_differs=int(not audit["holds"]),
             wall_s=round(time.monotonic() - start_s, 1),
         )
         append(record)
         if not record.holds:
-            print(record, *judge.differing[:10], deployment.logs(), sep="\n")
+            print(record, audit, *judge.differing[:10], deployment.logs(), sep="\n")
         if then is not None:
             then(deployment, judge)
         return record

@@ -31,8 +31,10 @@ def tampered(deployment: Deployment, judge: Judge) -> None:
     (found,) = store.rows("SELECT min(_offset) AS offset FROM responses WHERE _partition = 0")
     store.command(f"INSERT INTO responses SELECT * FROM responses WHERE {place}", found)
     assert judge.judged().wrong == {"duplicates": 1}
+    assert deployment.audited()["duplicates"] == 1
     store.command(f"ALTER TABLE responses DELETE WHERE {place} SETTINGS mutations_sync = 2", found)
     assert judge.judged().wrong == {"missing": 1}
+    assert deployment.audited()["missing"] == 1
     store.command(
         "INSERT INTO windows SELECT * REPLACE (revision + 9 AS revision, n + 1 AS n, 999999 AS _offset) FROM windows "
         "WHERE metric = 'answers' LIMIT 1"
