@@ -15,7 +15,7 @@ from tests.faults.holes import make_holes
 from tests.faults.injector import Injector
 from tests.faults.record import Record, append
 from tests.faults.scenarios import Scenario
-from tests.faults.story import ALARMS, SOURCES, Said, story
+from tests.faults.story import ALARMS, SOURCES, Plot, Said, story
 from tests.faults.teller import Teller
 from tests.faults.watcher import Watcher
 from tidemill.errors import TidemillError
@@ -33,47 +33,53 @@ def run(scenario: Scenario, seed: int, folder: Path, then: Callable[[Deployment,
     """What the scenario came to. ``then`` is called with the deployment still up, after the judgement."""
     plot = dataclasses.replace(scenario.plot, seed=seed)
     with Deployment(folder, seed, scenario.members, scenario.disk_mb) as deployment:
-        if scenario.holes:
-            make_holes(deployment.settings)
-        deployment.start_roles()
-        start_s = time.monotonic() + _LEAD_S
-        start_ms = int((time.time() + _LEAD_S) * 1000)
-        said = story(plot, start_ms)
-        watcher = Watcher(deployment.settings)
-        teller = Teller(deployment.settings, said, start_ms, transactions=plot.transactions)
-        injector = Injector(deployment, scenario.faults(random.Random(seed), plot), start_s)
-        watcher.start()
-        teller.start()
         try:
-            while teller.is_alive() or not injector.over:
-                injector.run_due()
-                time.sleep(_TICK_S)
-            assert not teller.failures, teller.failures[:3]
-            judge = Judge(deployment, scenario, said)
-            found = judge.settled(SETTLE_S)
-            audit = deployment.audited()
+            record, judge = _played(deployment, scenario, plot)
         except BaseException:
             print(deployment.logs())
             raise
-        finally:
-            injector.close()
-            watcher.stop()
-        lag_s = checks.longest_lag_s({place: one.arrival_ms for place, one in judge.log.items()}, watcher.seen)
-        record = dataclasses.replace(
-            found,
-            seed=seed,
-            faults=injector.done,
-            restarts=deployment.restarts(),
-            lag_s=lag_s,
-            audit_differs=int(not audit["holds"]),
-            wall_s=round(time.monotonic() - start_s, 1),
-        )
         append(record)
         if not record.holds:
-            print(record, audit, *judge.differing[:10], deployment.logs(), sep="\n")
+            print(record, *judge.differing[:10], deployment.logs(), sep="\n")
         if then is not None:
             then(deployment, judge)
         return record
+
+
+def _played(deployment: Deployment, scenario: Scenario, plot: Plot) -> tuple[Record, Judge]:
+    """Tell the story, hurt the deployment meanwhile, judge what it came to."""
+    if scenario.holes:
+        make_holes(deployment.settings)
+    deployment.start_roles()
+    start_s = time.monotonic() + _LEAD_S
+    start_ms = int((time.time() + _LEAD_S) * 1000)
+    said = story(plot, start_ms)
+    watcher = Watcher(deployment.settings)
+    teller = Teller(deployment.settings, said, start_ms, transactions=plot.transactions)
+    injector = Injector(deployment, scenario.faults(random.Random(plot.seed), plot), start_s)
+    watcher.start()
+    teller.start()
+    try:
+        while teller.is_alive() or not injector.over:
+            injector.run_due()
+            time.sleep(_TICK_S)
+        assert not teller.failures, teller.failures[:3]
+        judge = Judge(deployment, scenario, said)
+        found = judge.settled(SETTLE_S)
+        audit = deployment.audited()
+    finally:
+        injector.close()
+        watcher.stop()
+    record = dataclasses.replace(
+        found,
+        seed=plot.seed,
+        faults=injector.done,
+        restarts=deployment.restarts(),
+        lag_s=checks.longest_lag_s({place: one.arrival_ms for place, one in judge.log.items()}, watcher.seen),
+        audit_differs=int(not audit["holds"]),
+        wall_s=round(time.monotonic() - start_s, 1),
+    )
+    return record, judge
 
 
 class Judge:
