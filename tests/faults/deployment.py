@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -40,7 +41,7 @@ class Deployment:
     def __init__(self, folder: Path, seed: int, members: Sequence[str] = (), disk_mb: int = 0) -> None:
         moved = {
             "TIDEMILL_DATA_DIR": str(folder),
-            "TIDEMILL_LOCAL__PORT_BASE": str(free_port_base()),
+            "TIDEMILL_LOCAL__PORT_BASE": str(_base(0)),
             "TIDEMILL_DEPLOYMENT": "faults",
         }
         self.settings = load_settings(FILE, moved)
@@ -145,7 +146,7 @@ class Deployment:
 
     def _member(self, name: str, process: Process) -> Process:
         """The same role once more, on health ports of its own."""
-        base = free_port_base() + 1 + self._members.index(name)
+        base = _base(1 + self._members.index(name))
         env = {
             "TIDEMILL_CLICKHOUSE__URL": self.settings.clickhouse_url,
             **process.env,
@@ -163,6 +164,12 @@ class Deployment:
             raise AssertionError(f"a full disk takes the right to mount a tmpfs: {done.stderr.strip()}; run it as root")
         (disk / "store").mkdir(mode=0o700)
         (self.settings.data_dir / "store").symlink_to(disk / "store")
+
+
+@functools.cache
+def _base(number: int) -> int:
+    """The port base of the deployment (0) or of a further member: the same for each deployment of this process."""
+    return free_port_base()
 
 
 STOP, CONTINUE, KILL, END = signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL, signal.SIGTERM
