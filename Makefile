@@ -8,7 +8,7 @@ BENCHES := meter sink freshness scale
 # The environments are ours: they keep their bytecode, or each of some thirty processes would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test unit check lock acceptance bench clean
+.PHONY: help setup up demo test unit check lock acceptance faults bench clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -24,7 +24,7 @@ demo: setup ## the loop closed once, headless: a summary, one JSON line, exit co
 
 test: ## all set-up, then every test
 	@$(PYTHON) deploy/setup.py --browser
-	@$(BIN)/python -m pytest $(wildcard tests/unit tests/properties tests/integration tests/loop tests/browser)
+	@$(BIN)/python -m pytest $(wildcard tests/unit tests/properties tests/integration tests/loop tests/browser tests/faults)
 
 unit: setup ## unit and property tests only
 	@$(BIN)/python -m pytest $(wildcard tests/unit tests/properties)
@@ -51,6 +51,12 @@ acceptance: setup ## every scenario with three seeds, and one loop with kills; t
 	$(BIN)/tidemill demo --kill gateway,meter,streams,sink,scorer,trainer,retrain,rollout --json \
 		>> .cache/acceptance.jsonl || failed=1; \
 	echo "results: .cache/acceptance.jsonl"; exit $$failed
+
+faults: ## every fault on a whole deployment, half an hour; writes docs/reliability.md
+	@$(PYTHON) deploy/setup.py --faults
+	@mkdir -p .cache; : > .cache/faults.jsonl; failed=0; \
+	$(BIN)/python -m pytest tests/faults/full.py || failed=1; \
+	$(BIN)/python -m tests.faults.report || failed=1; exit $$failed
 
 bench: setup ## every benchmark; they report, they do not judge
 	@$(BIN)/tidemill models

@@ -18,11 +18,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ">=3.11,<3.13"
-DEBIAN = {"java": "openjdk-17-jre-headless", "mvn": "maven", "chromium": "chromium"}
+DEBIAN = {"java": "openjdk-17-jre-headless", "mvn": "maven", "chromium": "chromium", "strace": "strace"}
 BY_HAND = {
     "java": "install a Java runtime (17 or later), or set JAVA_HOME",
     "mvn": "install Apache Maven",
     "chromium": "install Chromium",
+    "strace": "install strace",
 }
 
 
@@ -34,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the steps; 0 when everything is there."""
     parser = argparse.ArgumentParser(description="Set up this checkout.")
     parser.add_argument("--browser", action="store_true", help="also the browser that tests drive")
+    parser.add_argument("--faults", action="store_true", help="also the tracer that kills a store at a rename")
     options = parser.parse_args(arguments)
-    programs = ["java", "mvn", *(["chromium"] if options.browser else [])]
+    programs = ["java", "mvn", *(["chromium"] if options.browser else []), *(["strace"] if options.faults else [])]
     try:
         _step("uv", lambda: _uv() is not None, _install_uv)
         _environment("environment", ".venv", ["requirements/all.txt", "pyproject.toml"], editable=True)

@@ -147,6 +147,16 @@ def test_errors_have_clickhouses_code_and_status(store: StoreProcess, query: str
     assert body.startswith(f"Code: {code}. DB::Exception: ".encode())
 
 
+@pytest.mark.parametrize(("first", "rows", "code"), [(0, 101, 252), (20_000, 1, 469)])
+def test_what_goes_wrong_when_rows_are_written_is_told(client: Client, first: int, rows: int, code: int) -> None:
+    client.command(
+        "CREATE TABLE t (id UInt64, CONSTRAINT c CHECK id < 10000) ENGINE = MergeTree PARTITION BY id ORDER BY id"
+    )
+    with pytest.raises(DatabaseError, match=f"Code: {code}"):
+        client.insert_arrow("t", _rows(rows, first).select(["id"]))
+    assert client.command("SELECT count() FROM t") == 0
+
+
 def test_the_driver_sees_the_code(client: Client) -> None:
     with pytest.raises(DatabaseError) as failed:
         client.query("SELECT * FROM nowhere")

@@ -16,7 +16,7 @@ from tidemill.local.store.statement import understand
         (b"INSERT INTO db.t FORMAT CSV \n\n1", "INSERT INTO db.t ", "CSV", b"\n1"),
         (b"INSERT INTO `values` VALUES (1, 'FORMAT x')", "INSERT INTO `values` ", "Values", b" (1, 'FORMAT x')"),
         (b"INSERT INTO db.values (a) VALUES (1)", "INSERT INTO db.values (a) ", "Values", b" (1)"),
-        (b"INSERT INTO t SETTINGS x='FORMAT CSV' FORMAT TSV\n1", "INSERT INTO t SETTINGS x='FORMAT CSV' ", "TSV", b"1"),
+        (b"INSERT INTO t SETTINGS x='FORMAT CSV' FORMAT TSV\n1", "INSERT INTO t ", "TSV", b"1"),
         (b"/* FORMAT A */ INSERT INTO t -- FORMAT B\n FORMAT C\n1", None, "C", b"1"),
         (b"INSERT INTO TABLE t FORMAT TSV", "INSERT INTO TABLE t ", "TSV", b""),
     ],
@@ -25,6 +25,16 @@ def test_an_insert_is_cut_from_its_rows(query: bytes, text: str | None, form: st
     found = understand(query)
     assert (found.kind, found.format, query[found.data_at :], found.changes) == ("insert", form, rows, True)
     assert text is None or found.text == text
+
+
+def test_an_inserts_settings_stand_apart() -> None:
+    for query in (
+        b"INSERT INTO t (a) settings x=1, y='b' FORMAT TSV\n1",
+        b"INSERT INTO t (a) settings x=1, y='b' VALUES (1)",
+    ):
+        found = understand(query)
+        assert (found.text, found.settings) == ("INSERT INTO t (a) ", "settings x=1, y='b' ")
+    assert understand(b"INSERT INTO `SETTINGS` (settings) VALUES (1)").settings == ""
 
 
 def test_binary_rows_are_never_read_as_text() -> None:

@@ -70,5 +70,5 @@ class Ends:
             try:
                 found[place.topic, place.partition] = future.result().offset
             except KafkaException:
-                continue
+                self._admin = None  # a client may keep asking a leader that is gone, for ever: a new one finds out
         return found

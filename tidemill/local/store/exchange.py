@@ -71,7 +71,7 @@ def answered(
 def _inserted(session: Session, ask: Ask, statement: Statement, rows: Iterable[bytes]) -> Reply:
     if ask.parameters:
         session.set({f"param_{name}": value for name, value in ask.parameters.items()})
-    done = session.insert(statement.text, statement.format or ask.default_format, (piece for piece in rows if piece))
+    done = session.insert(statement.text, statement.format or ask.default_format, rows, statement.settings)
     return Reply(iter(()), ask.default_format, _summary(done))
 
 

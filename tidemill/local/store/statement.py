@@ -47,8 +47,9 @@ class Statement(NamedTuple):
     """A query, understood as far as the store needs.
 
     ``kind``: ``read`` (its result can be streamed), ``insert`` (rows follow in the request), ``other``.
-    ``text``: for inserts the statement without its FORMAT clause and data. ``format``: as the text names it, or None.
-    ``data_at``: where inserted rows start, in bytes. ``changes``: False when it is safe in a read-only request.
+    ``text``: for inserts the statement without its SETTINGS and FORMAT clauses and data. ``settings``: an insert's
+    SETTINGS clause. ``format``: as the text names it, or None. ``data_at``: where inserted rows start, in bytes.
+    ``changes``: False when it is safe in a read-only request.
     """
 
     kind: Literal["read", "insert", "other"]
@@ -56,6 +57,7 @@ class Statement(NamedTuple):
     format: str | None = None
     data_at: int = 0
     changes: bool = True
+    settings: str = ""
 
 
 def understand(query: bytes, *, whole: bool = True) -> Statement:
@@ -95,18 +97,22 @@ def _plain(query: bytes, word: str, first: Token, tokens: Iterator[Token]) -> St
 
 
 def _insert(query: bytes, previous: Token, tokens: Iterator[Token], whole: bool) -> Statement:
-    depth, named = 0, False
+    depth, named, settings_at = 0, False, 0
     for token in tokens:
         word, before = _upper(query, token), _upper(query, previous)
         _guard(query, previous, token)
         if token.kind == "sign":
             depth += {"(": 1, ")": -1}.get(word, 0)
         elif depth == 0 and named and before != ".":
+            if word == "SETTINGS":
+                settings_at = token.start
             if word == "FORMAT" and (name := next(tokens, None)) is not None and name.kind == "word":
-                text = _text(query[: token.start])
-                return Statement("insert", text, query[name.start : name.end].decode(), _data_start(query, name.end))
+                text, settings = _apart(query, settings_at, token.start)
+                form, data_at = query[name.start : name.end].decode(), _data_start(query, name.end)
+                return Statement("insert", text, form, data_at, settings=settings)
             if word == "VALUES":
-                return Statement("insert", _text(query[: token.start]), "Values", token.end)
+                text, settings = _apart(query, settings_at, token.start)
+                return Statement("insert", text, "Values", token.end, settings=settings)
             if word in _READS:
                 return _plain(query, "INSERT", token, tokens)
         elif depth == 0 and word not in ("INTO", "TABLE", "FUNCTION"):
@@ -115,6 +121,13 @@ def _insert(query: bytes, previous: Token, tokens: Iterator[Token], whole: bool)
     if whole:
         raise refusal(SYNTAX_ERROR, "An INSERT needs VALUES, FORMAT <name> with rows behind it, or SELECT")
     raise refusal(SYNTAX_ERROR, "The INSERT's own text is too long: put its rows behind a shorter statement")
+
+
+def _apart(query: bytes, settings_at: int, end: int) -> tuple[str, str]:
+    """An INSERT's text before its SETTINGS clause, and the clause (empty where there is none)."""
+    if not settings_at:
+        return _text(query[:end]), ""
+    return _text(query[:settings_at]), _text(query[settings_at:end])
 
 
 def _tokens(query: bytes) -> Iterator[Token]:
