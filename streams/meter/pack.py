@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from streams.meter.batch import Batch, Span
 from streams.meter.fold import Rules, fold
 from tidemill.codec import encode
-from tidemill.events import Feedback, Partial, Partials
+from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, Partials
 from tidemill.topics import partition_of
 
 MAX_BYTES = 700_000
@@ -30,9 +30,9 @@ def pack(
     """The messages of a range, in order of partition; pipelines in order of their names. Equal ranges, equal bytes.
 
     Pipelines whose figures do not fit one message go on in the next. A pipeline whose own do not fit (events of
-    thousands of different seconds) becomes several partials of adjoining ranges: lo..m-1, m..hi. Feedback that
-    is in the range twice (one ``feedback_id``) counts once, at its first place; a repeat in another range counts
-    again, as nothing is remembered over ranges.
+    thousands of different seconds) becomes several partials of adjoining ranges: lo..m-1, m..hi. An event that is in
+    the range twice (one ``call_id`` of a request, ``answer_id``, ``feedback_id``) counts once, at its first place; a
+    repeat in another range counts again, as nothing is remembered over ranges.
     """
     unique = _first_of_each(batch)
     waiting: dict[int, list[bytes]] = {}
@@ -47,13 +47,22 @@ def pack(
 
 
 def _first_of_each(batch: Batch) -> Batch:
-    """The events without feedback that came before in the same range (and pipeline)."""
-    if not batch.events or not isinstance(batch.events[0], Feedback):
+    """The events without those that came before in the same range, as a producer repeats them that heard no answer."""
+    ids = _IDS[type(batch.events[0])](batch) if batch.events else []
+    if len(set(ids)) == len(ids):
         return batch
-    first: dict[tuple[str, str], int] = {}
-    for place, event in enumerate(batch.events):
-        first.setdefault((event.pipeline, event.feedback_id), place)
+    first: dict[object, int] = {}
+    for place, identity in enumerate(ids):
+        first.setdefault(identity, place)
     return batch.only(list(first.values()))
+
+
+_IDS: dict[type, Callable[[Batch], list[Any]]] = {
+    InferenceRequest: lambda batch: batch.column("call_id"),
+    InferenceResponse: lambda batch: batch.column("answer_id"),
+    Feedback: lambda batch: list(zip(batch.column("pipeline"), batch.column("feedback_id"), strict=True)),
+}
+"""What an event is known by."""
 
 
 def _parted(partial: Partial, batch: Batch, rules: Mapping[str, Rules], max_bytes: int) -> Iterator[bytes]:
