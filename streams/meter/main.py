@@ -6,7 +6,7 @@ For each frozen range (its intent is committed):
 3. produce them and wait for the broker's word;
 4. done: the next commit moves the offset.
 A crash anywhere replays the very same range into the very same bytes, which stage 2 recognises by lo..hi.
-Every half second each partition of the partials topic is told how far the sources were read, as of the moment at
+Four times a second each partition of the partials topic is told how far the sources were read, as of the moment at
 which the broker was asked for their ends: what came later says nothing about idleness.
 """
 
@@ -42,7 +42,7 @@ MAX_WAIT_S = 0.25
 MAX_BYTES = 25_165_824
 AHEAD_MS = 60_000
 """Windows between the slowest and the fastest source partition stay open in stage 2: a minute's, no more."""
-PROGRESS_S = 0.5
+PROGRESS_S = 0.25
 COLLECT_AFTER = (200_000, 20, 20)
 """Some ranges of events come and go between two searches for cycles: they hold none, and the search costs a third."""
 FLUSH_S = 10.0

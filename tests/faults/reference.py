@@ -87,11 +87,11 @@ def expected(log: Mapping[Place, Arrived], rules: Rules, ranges: Ranges) -> dict
 
 
 def _counted(log: Mapping[Place, Arrived], ranges: Ranges) -> Iterable[Arrived]:
-    """Events without repeats of an answer or a judgement inside one range."""
+    """Events without repeats of a request, an answer or a judgement inside one range."""
     seen: set[tuple[str, int, int, str]] = set()
     for place, arrived in sorted(log.items()):
         event = arrived.event
-        name = {InferenceResponse: "answer_id", Feedback: "feedback_id"}.get(type(event))
+        name = {InferenceRequest: "call_id", InferenceResponse: "answer_id", Feedback: "feedback_id"}.get(type(event))
         if name is not None:
             lo = _range_of(place, ranges)
             once = (place.topic, place.partition, lo, getattr(event, name))

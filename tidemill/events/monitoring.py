@@ -98,7 +98,7 @@ class PartitionProgress(Struct, frozen=True, kw_only=True):
 
 
 class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
-    """Said every half second to every partition of the partials topic. Idle = position equals end."""
+    """Said several times a second to every partition of the partials topic. Idle = position equals end."""
 
     schema: SchemaVersion = 1
     meter: Name
