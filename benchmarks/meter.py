@@ -15,7 +15,7 @@ import psutil
 from benchmarks.frame import Goal, Result, Table, number
 from benchmarks.peers import PEERS, run
 from benchmarks.place import place, start
-from streams.meter.batch import Span, decoded
+from streams.meter.batch import Reader, Span
 from streams.meter.fold import Rules
 from streams.meter.main import COLLECT_AFTER, MAX_BYTES, MAX_MESSAGES, MAX_WAIT_S
 from streams.meter.pack import pack
@@ -177,10 +177,10 @@ def _steps(settings: Settings, events: int) -> dict[str, float]:
         settings, "bench-steps", "bench-steps", [RESPONSES.name], MAX_MESSAGES, MAX_WAIT_S, max_bytes=MAX_BYTES
     )
     producer = kafka.producer(settings, "bench-steps")
-    decoder, rules, count = RESPONSES.decoder(), dict.fromkeys(PIPELINES, Rules()), 0
+    reader, rules, count = Reader(RESPONSES, 5000), dict.fromkeys(PIPELINES, Rules()), 0
     while count < events:
         for one in timed("consume, freeze and commit", ranges.poll):
-            batch = timed("decode strictly", partial(decoded, one.messages, decoder, 5000))
+            batch = timed("decode strictly", partial(reader.read, one.messages))
             span = Span(one.topic, one.partition, one.lo, one.hi)
             packed = timed("fold and encode", partial(pack, span, batch, rules, PARTIALS.partitions))
             for message in packed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidemill import events
-from tidemill.codec import Decoder
+from tidemill.codec import BulkDecoder, Decoder
 
 DLQ_SUFFIX = ".dlq"
 DAY_MS = 86_400_000
@@ -46,6 +46,10 @@ class Topic:
     def decoder(self) -> Decoder[Any]:
         """A strict decoder of this topic's messages."""
         return Decoder(self.event)
+
+    def bulk_decoder(self) -> BulkDecoder[Any]:
+        """As strict, for many messages at once."""
+        return BulkDecoder(self.event)
 
 
 REQUESTS = Topic(

@@ -15,8 +15,7 @@ from confluent_kafka import Message
 from consumers.deadletters import Rejected
 from consumers.sink.columns import ARROW, REFUSALS
 from consumers.sink.landing import SOURCE_TYPES, Landing
-from tidemill.codec import Decoder
-from tidemill.errors import Quarantine
+from tidemill.codec import BulkDecoder
 from tidemill.io.ranges import Range
 
 PIECE = 2_000
@@ -37,7 +36,7 @@ class Block:
     """The column, in epoch milliseconds, that chooses the table partition."""
 
 
-def prepare(span: Range, landing: Landing, decoder: Decoder[Any]) -> tuple[list[Block], list[Rejected]]:
+def prepare(span: Range, landing: Landing, decoder: BulkDecoder[Any]) -> tuple[list[Block], list[Rejected]]:
     """Blocks in order of their table partition, and the messages that fit no row."""
     tables: list[pa.Table] = []
     messages: list[Message] = []
@@ -58,17 +57,11 @@ def prepare(span: Range, landing: Landing, decoder: Decoder[Any]) -> tuple[list[
 
 
 def _piece(
-    landing: Landing, decoder: Decoder[Any], messages: Sequence[Message]
+    landing: Landing, decoder: BulkDecoder[Any], messages: Sequence[Message]
 ) -> tuple[pa.Table, list[Message], list[Rejected]]:
-    events: list[Any] = []
-    good: list[Message] = []
-    rejected: list[Rejected] = []
-    for message in messages:
-        try:
-            events.append(decoder(message.value()))
-            good.append(message)
-        except Quarantine as refusal:
-            rejected.append(Rejected(message, refusal.reason, "decode"))
+    events, reasons = decoder([message.value() for message in messages])
+    good = [message for place, message in enumerate(messages) if place not in reasons] if reasons else list(messages)
+    rejected = [Rejected(messages[place], reason, "decode") for place, reason in reasons.items()]
     rows, kept, refused = _rows(landing, events, good)
     return rows, kept, rejected + refused
 

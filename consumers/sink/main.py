@@ -28,7 +28,7 @@ from consumers.deadletters.guard import Guard
 from consumers.sink.batch import Block, prepare
 from consumers.sink.insert import Abandoned, Alarmed, Inserter, Sent
 from consumers.sink.landing import LANDINGS, check
-from tidemill.codec import Decoder
+from tidemill.codec import BulkDecoder
 from tidemill.errors import Retry
 from tidemill.io.clickhouse import Store, StoreError
 from tidemill.io.ranges import Range, RangeConsumer
@@ -106,7 +106,9 @@ class Sink:
 
     def __init__(self, settings: Settings, service: Service, store: Store) -> None:
         self._service = service
-        self._decoders: dict[str, Decoder[Any]] = {name: found.topic.decoder() for name, found in LANDINGS.items()}
+        self._decoders: dict[str, BulkDecoder[Any]] = {
+            name: found.topic.bulk_decoder() for name, found in LANDINGS.items()
+        }
         self._ranges = RangeConsumer(
             settings, "sink", GROUP, list(LANDINGS), MAX_ROWS, MAX_WAIT_S, stopping=lambda: service.stopping
         )

@@ -50,7 +50,7 @@ def fold(span: Span, batch: Batch, rules: Mapping[str, Rules]) -> list[Partial]:
     """The partials of a batch, one for each pipeline of which something counts in it, in order of their names."""
     if not batch.events:
         return []
-    cells, scores = _FOLDS[type(batch.events[0])](batch, rules)
+    cells, scores = _FOLDS[batch.kind](batch, rules)
     partials = []
     for pipeline, built in cells.build().items():
         points, dropped = scores.get(pipeline, _Scores())
@@ -72,7 +72,7 @@ def fold(span: Span, batch: Batch, rules: Mapping[str, Rules]) -> list[Partial]:
 def _requests(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     cells = Cells(zip(batch.column("pipeline"), batch.seconds, strict=True))
     cells.count("requests")
-    with_text = [bool(event.input_features or event.gen_ai_input_messages) for event in batch.events]
+    with_text = batch.column("has_input")
     looked_at = [
         (cell, event, [message.content for message in event.gen_ai_input_messages or () if message.role == "user"])
         for cell, event in _sample(cells, batch, with_text, rules)
@@ -105,7 +105,7 @@ def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     cells.count("priced", [cost is not None for cost in costs])
     for name in DURATIONS:
         cells.measure(name, column(name))
-    with_text = [bool(event.output_features or event.gen_ai_output_text) for event in batch.events]
+    with_text = column("has_output")
     found = [
         (cell, event.output_features or features(event.gen_ai_output_text))
         for cell, event in _sample(cells, batch, with_text, rules)
@@ -146,7 +146,8 @@ def _sample(
     groups: NDArray[np.int64] = np.array(of_cell, np.int64)[cells.at]
     limits: NDArray[np.int64] = np.array(most, np.int64)
     places = np.flatnonzero(np.array(with_text) & (limits[groups] > 0))
-    calls = [batch.events[place].call_id for place in places.tolist()]
+    ids = batch.column("call_id")
+    calls = [ids[place] for place in places.tolist()]
     for place in places[chosen(groups[places], calls, limits, MAX_TEXTS)].tolist():
         yield int(cells.at[place]), batch.events[place]
 

@@ -21,11 +21,11 @@ from typing import Any
 from confluent_kafka import KafkaException, Producer
 from prometheus_client import Counter
 
-from streams.meter.batch import Batch, Span, decoded
+from streams.meter.batch import Batch, Reader, Span
 from streams.meter.fold import Rules
 from streams.meter.pack import Packed, pack
 from streams.meter.unknown import Unknown
-from tidemill.codec import Decoder, encode
+from tidemill.codec import encode
 from tidemill.errors import Retry
 from tidemill.events import PartitionProgress, Progress
 from tidemill.io import kafka
@@ -75,8 +75,8 @@ class Meter:
             name: Rules(pipeline.quality.metric, pipeline.drift.samples_per_second if pipeline.drift.enabled else 0)
             for name, pipeline in settings.pipelines.items()
         }
-        self._skew_ms = settings.windows.max_clock_skew_s * 1000
-        self._decoders: dict[str, Decoder[Any]] = {topic.name: topic.decoder() for topic in SOURCES}
+        skew_ms = settings.windows.max_clock_skew_s * 1000
+        self._readers = {topic.name: Reader(topic, skew_ms) for topic in SOURCES}
         self._ranges = RangeConsumer(
             settings,
             "meter",
@@ -113,7 +113,7 @@ class Meter:
         self._producer.flush(FLUSH_S)
 
     def _measure(self, span: Range, targets: int) -> None:
-        batch = decoded(span.messages, self._decoders[span.topic], self._skew_ms)
+        batch = self._readers[span.topic].read(span.messages)
         packed = pack(Span(span.topic, span.partition, span.lo, span.hi), batch, self._rules, targets)
         while True:
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -48,7 +48,7 @@ def pack(
 
 def _first_of_each(batch: Batch) -> Batch:
     """The events without those that came before in the same range, as a producer repeats them that heard no answer."""
-    ids = _IDS[type(batch.events[0])](batch) if batch.events else []
+    ids = _IDS[batch.kind](batch) if batch.events else []
     if len(set(ids)) == len(ids):
         return batch
     first: dict[object, int] = {}
@@ -57,10 +57,10 @@ def _first_of_each(batch: Batch) -> Batch:
     return batch.only(list(first.values()))
 
 
-_IDS: dict[type, Callable[[Batch], list[Any]]] = {
+_IDS: dict[type, Callable[[Batch], Sequence[Any]]] = {
     InferenceRequest: lambda batch: batch.column("call_id"),
     InferenceResponse: lambda batch: batch.column("answer_id"),
-    Feedback: lambda batch: list(zip(batch.column("pipeline"), batch.column("feedback_id"), strict=True)),
+    Feedback: lambda batch: [(event.pipeline, event.feedback_id) for event in batch.events],
 }
 """What an event is known by."""
 
@@ -71,7 +71,8 @@ def _parted(partial: Partial, batch: Batch, rules: Mapping[str, Rules], max_byte
     if len(value) <= max_bytes:
         yield value
         return
-    own = batch.only([place for place, event in enumerate(batch.events) if event.pipeline == partial.pipeline])
+    names = batch.column("pipeline")
+    own = batch.only([place for place, name in enumerate(names) if name == partial.pipeline])
     middle = len(own.events) // 2
     if middle == 0:
         yield value

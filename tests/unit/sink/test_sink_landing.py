@@ -53,7 +53,7 @@ def test_columns_fit_the_table_of_the_migrations(topic: Any) -> None:
 def test_events_full_and_least_become_rows(topic: Any) -> None:
     found = LANDINGS[topic.name]
     events = [full(topic.event), least(topic.event)]
-    blocks, rejected = prepare(span(topic.name, [encode(e) for e in events]), found, topic.decoder())
+    blocks, rejected = prepare(span(topic.name, [encode(e) for e in events]), found, topic.bulk_decoder())
     assert rejected == [] and [b.table for b in blocks] == [topic.table]
     assert blocks[0].token == "c:tid:0:1:100-101:202511"
     rows = blocks[0].rows.to_pylist()
@@ -72,13 +72,15 @@ def test_events_full_and_least_become_rows(topic: Any) -> None:
 def test_a_state_holds_the_whole_record() -> None:
     topic = next(t for t in LANDING if t.table == "jobs")
     event = full(topic.event)
-    blocks, _ = prepare(span(topic.name, [encode(event)]), LANDINGS[topic.name], topic.decoder())
+    blocks, _ = prepare(span(topic.name, [encode(event)]), LANDINGS[topic.name], topic.bulk_decoder())
     assert blocks[0].rows["state"][0].as_py().encode() == encode(event)
 
 
 def test_rows_of_two_months_are_two_blocks_with_two_tokens() -> None:
     first, second = full(WINDOWS.event), full(WINDOWS.event, start_ms=NOW_MS - 40 * 86_400_000)
-    blocks, _ = prepare(span(WINDOWS.name, [encode(first), encode(second)]), LANDINGS[WINDOWS.name], WINDOWS.decoder())
+    blocks, _ = prepare(
+        span(WINDOWS.name, [encode(first), encode(second)]), LANDINGS[WINDOWS.name], WINDOWS.bulk_decoder()
+    )
     assert [b.token[-6:] for b in blocks] == ["202510", "202511"]
 
 
@@ -107,7 +109,9 @@ def test_the_check_lets_a_column_with_a_default_or_null_be() -> None:
 def test_what_is_no_event_is_set_aside_with_its_reason() -> None:
     good = encode(full(REQUESTS.event))
     bad = [None, b"{", b"\xff\xfe", b'{"schema": 2}', b"[]", good.replace(b'"time_ms":', b'"time_ms":"x","y":')]
-    blocks, rejected = prepare(span(REQUESTS.name, [good, *bad, good]), LANDINGS[REQUESTS.name], REQUESTS.decoder())
+    blocks, rejected = prepare(
+        span(REQUESTS.name, [good, *bad, good]), LANDINGS[REQUESTS.name], REQUESTS.bulk_decoder()
+    )
     assert blocks[0].rows["_offset"].to_pylist() == [100, 107]
     assert [r.message.value() for r in rejected] == bad and {r.stage for r in rejected} == {"decode"}
     assert [r.reason.split(":")[0] for r in rejected] == ["null", "json", "json", "schema", "schema", "schema"]
@@ -116,7 +120,9 @@ def test_what_is_no_event_is_set_aside_with_its_reason() -> None:
 def test_a_value_the_column_cannot_hold_is_found_among_good_ones() -> None:
     good = encode(full(REQUESTS.event))
     poison = encode(full(REQUESTS.event, input_words={2**40: 1}))
-    blocks, rejected = prepare(span(REQUESTS.name, [good, poison, good]), LANDINGS[REQUESTS.name], REQUESTS.decoder())
+    blocks, rejected = prepare(
+        span(REQUESTS.name, [good, poison, good]), LANDINGS[REQUESTS.name], REQUESTS.bulk_decoder()
+    )
     assert blocks[0].rows["_offset"].to_pylist() == [100, 102] and len(blocks[0].messages) == 2
     assert [(r.message.offset(), r.stage) for r in rejected] == [(101, "row")]
     assert rejected[0].reason.startswith("input_words:")
@@ -127,7 +133,7 @@ def test_a_range_of_several_pieces_is_one_block_in_order(monkeypatch: pytest.Mon
     good = encode(full(REQUESTS.event))
     poison = encode(full(REQUESTS.event, input_words={2**40: 1}))
     values = [good, b"{", good, good, poison, good, None, poison, b"[]", good]
-    blocks, rejected = prepare(span(REQUESTS.name, values), LANDINGS[REQUESTS.name], REQUESTS.decoder())
+    blocks, rejected = prepare(span(REQUESTS.name, values), LANDINGS[REQUESTS.name], REQUESTS.bulk_decoder())
     assert len(blocks) == 1 and blocks[0].rows["_offset"].num_chunks == 1
     assert blocks[0].rows["_offset"].to_pylist() == [100, 102, 103, 105, 109]
     assert [message.offset() for message in blocks[0].messages] == [100, 102, 103, 105, 109]
@@ -143,14 +149,14 @@ def test_a_range_of_several_pieces_is_one_block_in_order(monkeypatch: pytest.Mon
 def test_rows_of_two_months_keep_their_messages() -> None:
     times = [NOW_MS, NOW_MS - 40 * 86_400_000, NOW_MS, NOW_MS - 40 * 86_400_000]
     values: list[bytes | None] = [encode(full(REQUESTS.event, time_ms=time)) for time in times]
-    blocks, _ = prepare(span(REQUESTS.name, values), LANDINGS[REQUESTS.name], REQUESTS.decoder())
+    blocks, _ = prepare(span(REQUESTS.name, values), LANDINGS[REQUESTS.name], REQUESTS.bulk_decoder())
     for block, offsets in zip(blocks, ([101, 103], [100, 102]), strict=True):
         assert block.rows["_offset"].to_pylist() == offsets == [message.offset() for message in block.messages]
 
 
 def test_only_poison_makes_no_block() -> None:
     poison = encode(full(REQUESTS.event, input_words={2**40: 1}))
-    blocks, rejected = prepare(span(REQUESTS.name, [poison]), LANDINGS[REQUESTS.name], REQUESTS.decoder())
+    blocks, rejected = prepare(span(REQUESTS.name, [poison]), LANDINGS[REQUESTS.name], REQUESTS.bulk_decoder())
     assert blocks == [] and len(rejected) == 1
 
 
