@@ -212,11 +212,6 @@ def ensure_topics(settings: Settings, topics: tuple[Topic, ...] = TOPICS) -> lis
     return created
 
 
-def admin(settings: Settings, client: str) -> AdminClient:
-    """A client for the broker's own business. Keep it until its answers have come: they go with it."""
-    return AdminClient(_common(settings, client))
-
-
 def topic_ids(settings: Settings, names: list[str]) -> dict[str, str]:
     """Kafka's own id of each topic: it changes when a topic is deleted and made again."""
     from confluent_kafka import TopicCollection

@@ -1,27 +1,32 @@
 """End offsets as the broker says them.
 
 The client's cached ends move only with its fetches: where those stall or are paused, a partition that grows looks
-read to its end. So the broker is asked, in the background.
+read to its end. So the broker is asked, in the background, by a consumer that joins and fetches nothing. (An admin
+client's ``list_offsets`` gives no answer for seconds now and then, and every window would wait for it.)
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future
-from typing import Any
+from typing import NamedTuple
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tidemill.io import kafka
 from tidemill.settings import Settings
 
-ASK_S = 0.25
+ASK_S = 0.2
 FRESH_S = 5.0
 """Older answers are none: who hears nothing must not go on saying what it heard."""
 
 Place = tuple[str, int]
+
+
+class _Answer(NamedTuple):
+    ends: dict[Place, int]
+    asked_s: float
 
 
 class Ends:
@@ -29,46 +34,46 @@ class Ends:
 
     def __init__(self, settings: Settings, client: str) -> None:
         self._settings, self._client = settings, client
-        self._admin: AdminClient | None = None
-        self._futures: dict[TopicPartition, Future[Any]] = {}
-        self._asked_s = 0.0
-        self._known: dict[Place, int] = {}
-        self._known_s = 0.0
+        self._places: tuple[Place, ...] = ()
+        self._answer = _Answer({}, 0.0)
+        self._closed = threading.Event()
+        self._asking: threading.Thread | None = None
 
     def ask(self, places: Iterable[Place]) -> None:
-        """Take in an answer that has come; ask again where the last question is old enough."""
-        if any(not future.done() for future in self._futures.values()):
-            return
-        if self._futures:
-            self._known, self._known_s = self._answer(), self._asked_s
-            self._futures = {}
-        now = time.monotonic()
-        wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for topic, partition in places}
-        if not wanted or now - self._asked_s < ASK_S:
-            return
-        self._admin = self._admin or kafka.admin(self._settings, f"{self._client}-ends")
-        self._asked_s = now
-        self._futures = self._admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=FRESH_S
-        )
+        """Say which partitions it is about; from then on the broker is asked every ASK_S."""
+        self._places = tuple(places)
+        if self._asking is None and self._places:
+            self._asking = threading.Thread(target=self._ask, name=f"{self._client}-ends", daemon=True)
+            self._asking.start()
 
     def known(self) -> dict[Place, int]:
         """The last answer: below each end, everything was there when it was asked for. Empty when it is too old."""
-        return self._known if self.age_s() <= FRESH_S else {}
+        ends, asked_s = self._answer
+        return ends if time.monotonic() - asked_s <= FRESH_S else {}
 
     def age_s(self) -> float:
         """How long ago the last answer was asked for, seconds."""
-        return time.monotonic() - self._known_s
+        return time.monotonic() - self._answer.asked_s
 
     def close(self) -> None:
         """Ask no more."""
-        self._admin, self._futures = None, {}
+        self._closed.set()
 
-    def _answer(self) -> dict[Place, int]:
-        found: dict[Place, int] = {}
-        for place, future in self._futures.items():
+    def _ask(self) -> None:
+        reader: Consumer | None = None
+        while not self._closed.wait(ASK_S):
+            asked_s = time.monotonic()
             try:
-                found[place.topic, place.partition] = future.result().offset
+                reader = reader or kafka.consumer(self._settings, f"{self._client}-ends", f"{self._client}-ends")
+                ends = {
+                    (topic, partition): reader.get_watermark_offsets(
+                        TopicPartition(topic, partition), timeout=FRESH_S, cached=False
+                    )[1]
+                    for topic, partition in self._places
+                }
             except KafkaException:
-                self._admin = None  # a client may keep asking a leader that is gone, for ever: a new one finds out
-        return found
+                reader = None  # a client may keep asking a leader that is gone: a new one finds out
+                continue
+            self._answer = _Answer(ends, asked_s)
+        if reader is not None:
+            reader.close()
