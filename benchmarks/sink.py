@@ -23,7 +23,6 @@ from benchmarks.calls import Call, call_id
 from benchmarks.frame import Goal, Result, Table, number
 from benchmarks.place import place, start
 from benchmarks.usage import busy_s, cpu_s, peak_rss_mb
-from consumers.sink.main import GROUP
 from tidemill.clock import SystemClock
 from tidemill.errors import Retry, Stop
 from tidemill.io import kafka
@@ -31,7 +30,7 @@ from tidemill.io.clickhouse import Store, StoreError
 from tidemill.local.plan import embedded_stack
 from tidemill.local.process import Children, python
 from tidemill.settings import Settings
-from tidemill.topics import RESPONSES
+from tidemill.topics import RESPONSES, SINK_GROUP
 
 TURNS = ("exactly once", "plain", "plain", "exactly once")
 SERIES = 100
@@ -161,13 +160,13 @@ def _forget_group(settings: Settings) -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end:
         try:
-            admin.delete_consumer_groups([GROUP])[GROUP].result()
+            admin.delete_consumer_groups([SINK_GROUP])[SINK_GROUP].result()
             return
         except KafkaException as error:
             if error.args[0].name() == "GROUP_ID_NOT_FOUND":
                 return
             time.sleep(0.2)
-    raise Stop(f"the consumer group {GROUP} of the last turn does not go away")
+    raise Stop(f"the consumer group {SINK_GROUP} of the last turn does not go away")
 
 
 def _figures(turns: Sequence[Turn]) -> dict[str, float]:

@@ -144,3 +144,5 @@ def partition_of(pipeline: str, partitions: int) -> int:
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 LANDING: tuple[Topic, ...] = tuple(topic for topic in TOPICS if topic.table is not None)
 """Topics whose events the sink carries to ClickHouse."""
+SINK_GROUP = "tidemill-sink"
+"""The sink's consumer group: what lies below its committed offsets has landed."""

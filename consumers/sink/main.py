@@ -34,9 +34,9 @@ from tidemill.io.clickhouse import Store, StoreError
 from tidemill.io.ranges import Range, RangeConsumer
 from tidemill.io.service import Service
 from tidemill.settings import Settings
+from tidemill.topics import SINK_GROUP
 
 log = logging.getLogger(__name__)
-GROUP = "tidemill-sink"
 MAX_ROWS = 20_000
 MAX_WAIT_S = 0.8
 AHEAD = 1
@@ -110,7 +110,7 @@ class Sink:
             name: found.topic.bulk_decoder() for name, found in LANDINGS.items()
         }
         self._ranges = RangeConsumer(
-            settings, "sink", GROUP, list(LANDINGS), MAX_ROWS, MAX_WAIT_S, stopping=lambda: service.stopping
+            settings, "sink", SINK_GROUP, list(LANDINGS), MAX_ROWS, MAX_WAIT_S, stopping=lambda: service.stopping
         )
         self._letters = DeadLetters(settings, "sink-deadletters")
         self._guard = Guard(settings, service.clock)
