@@ -134,12 +134,7 @@ class Writer:
     def send(self, rows: Sequence[Window]) -> None:
         note = kafka.delivered(self._failures)
         for row in rows:
-            while True:
-                try:
-                    self._producer.produce(WINDOWS.name, encode(row), row.pipeline, on_delivery=note)
-                    break
-                except BufferError:
-                    self._producer.poll(0.1)
+            kafka.hand_over(self._producer, WINDOWS.name, encode(row), row.pipeline, on_delivery=note)
         self.close()
 
     def close(self) -> None:
