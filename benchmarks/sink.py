@@ -17,11 +17,10 @@ from statistics import median
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from benchmarks.calls import Call, call_id
 from benchmarks.frame import Goal, Result, Table, number
-from benchmarks.place import place, start
+from benchmarks.place import fill, place, start
 from benchmarks.usage import busy_s, cpu_s, peak_rss_mb
 from tidemill.clock import SystemClock
 from tidemill.errors import Retry, Stop
@@ -59,7 +58,6 @@ def measure(*, long: bool) -> Result:
     turns: dict[str, list[Turn]] = {"exactly once": [], "plain": []}
     with place([]) as (settings, children):
         others = [start(settings, children, name) for name in ("store", "kafka")]
-        kafka.ensure_topics(settings)
         size = _produce(settings, count)
         for name in TURNS * (2 if long else 1):
             turns[name].append(_turn(settings, children, others, name, count))
@@ -94,24 +92,12 @@ def _produce(settings: Settings, count: int) -> int:
     """Put the messages on the broker; their mean size in bytes."""
     noise, begun_ms = random.Random(1), SystemClock().now_ms()
     calls = [Call(f"p{n % 10}", f"p{n % 10}-v{1 + n % 3}", e2e_ms=100.0 + n) for n in range(SERIES)]
-    made = kafka.producer(settings, "bench-sink", linger_ms=50, queue_buffering_max_messages=500_000)
-    size = 0
-    for sent in range(count):
-        key = call_id(sent)
-        value = calls[sent % SERIES].response(key, begun_ms - (count - sent) // 50)
-        value = value.replace(b"budget", noise.randbytes(12).hex().encode())
-        size += len(value)
-        while True:
-            try:
-                made.produce(RESPONSES.name, value, key)
-                break
-            except BufferError:
-                made.poll(0.1)
-        if sent % 1_000 == 0:
-            made.poll(0)
-    if made.flush(120):
-        raise Stop("the broker did not take the messages of the benchmark within 120 s")
-    return size // count
+
+    def message(sent: int) -> tuple[bytes, bytes]:
+        value = calls[sent % SERIES].response(call_id(sent), begun_ms - (count - sent) // 50)
+        return call_id(sent), value.replace(b"budget", noise.randbytes(12).hex().encode())
+
+    return fill(settings, RESPONSES, map(message, range(count)))
 
 
 def _turn(settings: Settings, children: Children, others: Sequence[int], name: str, count: int) -> Turn:
@@ -156,7 +142,7 @@ def _reached(store: Store, rows: int) -> tuple[float, int]:
 
 def _forget_group(settings: Settings) -> None:
     """Let the next sink begin at the first message."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = kafka.admin(settings, "bench-sink")
     end = time.monotonic() + 30
     while time.monotonic() < end:
         try:
