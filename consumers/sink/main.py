@@ -28,7 +28,7 @@ from consumers.deadletters.guard import Guard
 from consumers.sink.batch import Block, prepare
 from consumers.sink.insert import Abandoned, Alarmed, Inserter, Sent
 from consumers.sink.landing import LANDINGS, check
-from tidemill.codec import BulkDecoder
+from tidemill.bulk import BulkDecoder
 from tidemill.errors import Retry
 from tidemill.io.clickhouse import Store, StoreError
 from tidemill.io.ranges import Range, RangeConsumer

@@ -117,7 +117,8 @@ class BadDeploy(Role):
     def start(self) -> Role:
         script = (
             "import sys\n"
-            "from tidemill.codec import BulkDecoder, Decoder\n"
+            "from tidemill.bulk import BulkDecoder\n"
+            "from tidemill.codec import Decoder\n"
             "from tidemill.errors import Quarantine\n"
             "good = Decoder.__call__\n"
             "def worse(self, data):\n"
