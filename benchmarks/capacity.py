@@ -102,8 +102,7 @@ def needs(load: Load, costs: Costs) -> list[Need]:
         cores = amount * getattr(costs, part) / 1e6
         size = NODE_CORES if part in ("broker", "store") else 1
         units = max(1, math.ceil(cores * load.peak / (size * USED_SHARE)))
-        grows = load.events_per_s if part != "streams" else load.series
-        found.append(Need(part, cores, units, units * size / cores if cores and grows else math.inf))
+        found.append(Need(part, cores, units, units * size / cores if cores else math.inf))
     return sorted(found, key=lambda need: need.breaks_at)
 
 

@@ -8,7 +8,6 @@ that every window of one second ends in ten threshold events, whose arrival on t
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 import time
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.frame import Goal, Result, Table, number
+from benchmarks.load import Plan
 from benchmarks.place import place
 from tidemill.clock import SystemClock
 from tidemill.errors import Retry
@@ -90,9 +90,8 @@ def _rate(settings: Settings, children: Children, rate: int, seconds: int) -> Se
     for watcher in watchers:
         watcher.start()
         watcher.set.wait(60)
-    command = [sys.executable, "-m", "benchmarks.load", "--bootstrap", settings.kafka_bootstrap, "--rate", str(rate)]
-    command += ["--seconds", str(seconds), "--flips", str(FLIPS), "--probes", str(PROBES)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    plan = Plan(rate, seconds, flips=FLIPS, probes=PROBES)
+    subprocess.run(plan.command(settings.kafka_bootstrap), check=True, stdout=subprocess.DEVNULL)
     wanted = PROBES * seconds - 1
     end = time.monotonic() + DRAIN_S
     while time.monotonic() < end and len(watchers[0].delays_ms) < wanted:

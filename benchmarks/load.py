@@ -11,9 +11,10 @@ produced.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from confluent_kafka import Producer
 
@@ -28,25 +29,28 @@ TICK_S = 0.02
 class Plan:
     """What to produce."""
 
-    rate: int
-    seconds: int
-    pipelines: int
-    versions: int
+    rate: int = 1000
+    """Events a second."""
+    seconds: int = 30
+    pipelines: int = 10
+    versions: int = 1
     flips: int = 0
     probes: int = 0
+
+    def command(self, bootstrap: str) -> list[str]:
+        """The command line of a process that produces it."""
+        options = [word for name, value in asdict(self).items() for word in (f"--{name}", str(value))]
+        return [sys.executable, "-m", "benchmarks.load", "--bootstrap", bootstrap, *options]
 
 
 def main() -> None:
     """Command line entry: produce, then print how many events were acknowledged."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load")
     parser.add_argument("--bootstrap", required=True)
-    for name, default in (("rate", 1000), ("seconds", 30), ("pipelines", 10), ("versions", 1)):
+    for name, default in asdict(Plan()).items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    for name in ("flips", "probes"):
-        parser.add_argument(f"--{name}", type=int, default=0)
-    asked = parser.parse_args()
-    plan = Plan(asked.rate, asked.seconds, asked.pipelines, asked.versions, asked.flips, asked.probes)
-    print(produce(asked.bootstrap, plan), flush=True)
+    asked = vars(parser.parse_args())
+    print(produce(asked.pop("bootstrap"), Plan(**asked)), flush=True)
 
 
 def produce(bootstrap: str, plan: Plan) -> int:

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-import psutil
-
 from benchmarks.frame import Goal, Result, Table, number
 from benchmarks.peers import PEERS, run
-from benchmarks.place import place, start
+from benchmarks.place import fill, place, start
+from benchmarks.usage import cpu_s, main_thread_cpu_s, rss_mb
 from streams.meter.batch import Reader, Span
 from streams.meter.fold import Rules
 from streams.meter.main import COLLECT_AFTER, MAX_BYTES, MAX_MESSAGES, MAX_WAIT_S
@@ -71,25 +70,11 @@ def measure(*, long: bool = False) -> Result:
 
 def _fill(settings: Settings, events: int) -> int:
     """Put the answers in their topic; the size of one, bytes."""
-    made = kafka.producer(settings, "bench-fill", linger_ms=50, queue_buffering_max_kbytes=262_144)
     chance = random.Random(7)
     texts = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz     ", k=380)) for _ in range(512)]
     begin_ms = SystemClock().now_ms() - events * 1000 // EVENTS_PER_SECOND
-    size = 0
-    for n in range(events):
-        value = encode(_answer(n, begin_ms + n * 1000 // EVENTS_PER_SECOND, texts[n % 512], chance))
-        size += len(value)
-        while True:
-            try:
-                made.produce(RESPONSES.name, value, PIPELINES[n % len(PIPELINES)])
-                break
-            except BufferError:
-                made.poll(0.1)
-        if n % 1000 == 0:
-            made.poll(0)
-    if made.flush(WITHIN_S):
-        raise Stop("the broker did not take the answers; look at its log")
-    return size // events
+    answers = (_answer(n, begin_ms + n * 1000 // EVENTS_PER_SECOND, texts[n % 512], chance) for n in range(events))
+    return fill(settings, RESPONSES, ((answer.pipeline, encode(answer)) for answer in answers))
 
 
 def _answer(n: int, time_ms: int, text: str, chance: random.Random) -> InferenceResponse:
@@ -126,7 +111,7 @@ def _answer(n: int, time_ms: int, text: str, chance: random.Random) -> Inference
 
 def _meter(settings: Settings, children: Children, events: int) -> dict[str, Any]:
     """Figures of the meter process, from its first partials to its last, by the broker's times and the kernel's."""
-    process = psutil.Process(start(settings, children, "meter"))
+    pid = start(settings, children, "meter")
     reader = kafka.follower(settings, "bench-partials", PARTIALS)
     decode = PARTIALS.decoder()
     seen: list[tuple[int, int]] = []
@@ -139,7 +124,7 @@ def _meter(settings: Settings, children: Children, events: int) -> dict[str, Any
             said = None if message.error() else decode(message.value())
             if isinstance(said, Partials):
                 seen.append((message.timestamp()[1], sum(c.answers for p in said.partials for c in p.cells)))
-        cpu.append((sum(n for _, n in seen), *_cpu_s(process)))
+        cpu.append((sum(n for _, n in seen), cpu_s(pid), main_thread_cpu_s(pid)))
     reader.close()
     (first_ms, first), last_ms = seen[0], seen[-1][0]
     begun = next(one for one in cpu if one[0] > 0)
@@ -149,16 +134,9 @@ def _meter(settings: Settings, children: Children, events: int) -> dict[str, Any
         "events_per_s": round((events - first) / (last_ms - first_ms) * 1000),
         "cpu_us_per_event": round((cpu[-1][1] - begun[1]) / between * 1e6, 2),
         "main_thread_us_per_event": round((cpu[-1][2] - begun[2]) / between * 1e6, 2),
-        "rss_mib": round(process.memory_info().rss / 2**20),
+        "rss_mib": round(rss_mb(pid)),
         "messages": len(seen),
     }
-
-
-def _cpu_s(process: psutil.Process) -> tuple[float, float]:
-    """CPU time of the whole process and of its main thread, seconds."""
-    whole = process.cpu_times()
-    main = next(one for one in process.threads() if one.id == process.pid)
-    return whole.user + whole.system, main.user_time + main.system_time
 
 
 def _steps(settings: Settings, events: int) -> dict[str, float]:

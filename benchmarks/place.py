@@ -6,19 +6,21 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tidemill.errors import Stop
+from tidemill.io import kafka
 from tidemill.io.clickhouse import Store
-from tidemill.io.kafka import ensure_topics
 from tidemill.local.plan import embedded_stack
 from tidemill.local.ports import free_port_base
 from tidemill.local.process import Children
 from tidemill.settings import Settings, load_settings
+from tidemill.topics import Topic
 
 SETTINGS = Path(__file__).parents[1] / "tidemill.yaml"
 READY_WITHIN_S = 180.0
+TAKEN_WITHIN_S = 600.0
 
 
 @contextlib.contextmanager
@@ -69,7 +71,24 @@ def start(settings: Settings, children: Children, name: str) -> int:
             raise Stop(f"{name} is not ready within {READY_WITHIN_S:g} s: {reason}")
         time.sleep(0.1)
     if name == "kafka":
-        ensure_topics(settings)
+        kafka.ensure_topics(settings)
     if name == "store":
         Store(settings).migrate()
     return int(started.pid)
+
+
+def fill(settings: Settings, topic: Topic, messages: Iterable[tuple[str | bytes, bytes]]) -> int:
+    """Put messages (key, value) on the broker, before anything is measured; their mean size, bytes. Raises Stop."""
+    made = kafka.producer(
+        settings, "bench-fill", linger_ms=50, queue_buffering_max_messages=500_000, queue_buffering_max_kbytes=262_144
+    )
+    failures: list[str] = []
+    note = kafka.delivered(failures)
+    count = size = 0
+    for key, value in messages:
+        kafka.hand_over(made, topic.name, value, key, on_delivery=note)
+        count += 1
+        size += len(value)
+    if made.flush(TAKEN_WITHIN_S) or failures:
+        raise Stop(f"the broker did not take the messages of the benchmark: {failures[:1] or 'no answer'}")
+    return size // count

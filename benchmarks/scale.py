@@ -9,7 +9,6 @@ Everything runs end to end in real time: producer, broker, store, meter, streams
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.frame import Goal, Result, Table, number
+from benchmarks.load import Plan
 from benchmarks.place import place, start
 from benchmarks.usage import cpu_s, rss_mb
 from tidemill.local.process import Children
@@ -101,10 +101,8 @@ def _cost(shape: Shape, seconds: int) -> Cost:
 
 
 def _watch(settings: Settings, children: Children, pids: Mapping[str, int], shape: Shape, seconds: int) -> Cost:
-    command = [sys.executable, "-m", "benchmarks.load", "--bootstrap", settings.kafka_bootstrap]
-    command += ["--rate", str(shape.rate), "--seconds", str(seconds + SETTLE_S)]
-    command += ["--pipelines", str(shape.pipelines), "--versions", str(shape.versions)]
-    load = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    plan = Plan(shape.rate, seconds + SETTLE_S, shape.pipelines, shape.versions)
+    load = subprocess.Popen(plan.command(settings.kafka_bootstrap), stdout=subprocess.DEVNULL)
     try:
         time.sleep(SETTLE_S)
         begun = time.monotonic()

@@ -17,13 +17,11 @@ from statistics import median
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from benchmarks.calls import Call, call_id
 from benchmarks.frame import Goal, Result, Table, number
-from benchmarks.place import place, start
+from benchmarks.place import fill, place, start
 from benchmarks.usage import busy_s, cpu_s, peak_rss_mb
-from consumers.sink.main import GROUP
 from tidemill.clock import SystemClock
 from tidemill.errors import Retry, Stop
 from tidemill.io import kafka
@@ -31,7 +29,7 @@ from tidemill.io.clickhouse import Store, StoreError
 from tidemill.local.plan import embedded_stack
 from tidemill.local.process import Children, python
 from tidemill.settings import Settings
-from tidemill.topics import RESPONSES
+from tidemill.topics import RESPONSES, SINK_GROUP
 
 TURNS = ("exactly once", "plain", "plain", "exactly once")
 SERIES = 100
@@ -60,7 +58,6 @@ def measure(*, long: bool) -> Result:
     turns: dict[str, list[Turn]] = {"exactly once": [], "plain": []}
     with place([]) as (settings, children):
         others = [start(settings, children, name) for name in ("store", "kafka")]
-        kafka.ensure_topics(settings)
         size = _produce(settings, count)
         for name in TURNS * (2 if long else 1):
             turns[name].append(_turn(settings, children, others, name, count))
@@ -95,24 +92,12 @@ def _produce(settings: Settings, count: int) -> int:
     """Put the messages on the broker; their mean size in bytes."""
     noise, begun_ms = random.Random(1), SystemClock().now_ms()
     calls = [Call(f"p{n % 10}", f"p{n % 10}-v{1 + n % 3}", e2e_ms=100.0 + n) for n in range(SERIES)]
-    made = kafka.producer(settings, "bench-sink", linger_ms=50, queue_buffering_max_messages=500_000)
-    size = 0
-    for sent in range(count):
-        key = call_id(sent)
-        value = calls[sent % SERIES].response(key, begun_ms - (count - sent) // 50)
-        value = value.replace(b"budget", noise.randbytes(12).hex().encode())
-        size += len(value)
-        while True:
-            try:
-                made.produce(RESPONSES.name, value, key)
-                break
-            except BufferError:
-                made.poll(0.1)
-        if sent % 1_000 == 0:
-            made.poll(0)
-    if made.flush(120):
-        raise Stop("the broker did not take the messages of the benchmark within 120 s")
-    return size // count
+
+    def message(sent: int) -> tuple[bytes, bytes]:
+        value = calls[sent % SERIES].response(call_id(sent), begun_ms - (count - sent) // 50)
+        return call_id(sent), value.replace(b"budget", noise.randbytes(12).hex().encode())
+
+    return fill(settings, RESPONSES, map(message, range(count)))
 
 
 def _turn(settings: Settings, children: Children, others: Sequence[int], name: str, count: int) -> Turn:
@@ -157,17 +142,17 @@ def _reached(store: Store, rows: int) -> tuple[float, int]:
 
 def _forget_group(settings: Settings) -> None:
     """Let the next sink begin at the first message."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = kafka.admin(settings, "bench-sink")
     end = time.monotonic() + 30
     while time.monotonic() < end:
         try:
-            admin.delete_consumer_groups([GROUP])[GROUP].result()
+            admin.delete_consumer_groups([SINK_GROUP])[SINK_GROUP].result()
             return
         except KafkaException as error:
             if error.args[0].name() == "GROUP_ID_NOT_FOUND":
                 return
             time.sleep(0.2)
-    raise Stop(f"the consumer group {GROUP} of the last turn does not go away")
+    raise Stop(f"the consumer group {SINK_GROUP} of the last turn does not go away")
 
 
 def _figures(turns: Sequence[Turn]) -> dict[str, float]:

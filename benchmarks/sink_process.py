@@ -25,6 +25,7 @@ from tidemill.io.clickhouse import Store
 from tidemill.io.ranges import Range, RangeConsumer
 from tidemill.io.service import Service
 from tidemill.settings import Settings, load_settings
+from tidemill.topics import SINK_GROUP
 
 STAGES: tuple[tuple[Any, str, str], ...] = (
     (RangeConsumer, "_take_in", "messages out of the Kafka client, into ranges"),
@@ -70,7 +71,7 @@ class PlainSink(product.Sink):
         self._ranges = PlainRanges(
             settings,
             "sink",
-            product.GROUP,
+            SINK_GROUP,
             list(LANDINGS),
             product.MAX_ROWS,
             product.MAX_WAIT_S,

@@ -1,17 +1,21 @@
 """What stage 2 costs by series: a partition's fold fed directly, as the Faust app does, without Kafka.
 
-A plain module: ``tidemill bench scale`` calls ``measure``; ``python -m benchmarks.stage2`` prints the usual sizes.
+    python -m benchmarks.stage2 [PIPELINESxSERIES ...]
+
+``tidemill bench scale`` measures the whole process on a real broker.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import random
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.usage import rss_mb
 from streams.app.worker import CHECKPOINT_S, GC
 from streams.partition import HEAD, PartitionFold
 from tidemill import sketch
@@ -43,7 +47,7 @@ class Cost:
     """All states together, as the changelog has them."""
     largest_state_bytes: int
     written_bytes_per_s: float
-    rss_bytes: int
+    rss_mb: float
     """The whole process, at its end."""
 
 
@@ -81,13 +85,11 @@ def measure(pipelines: int, series: int, seconds: int = 90, answers: int = 1, *,
         state_bytes=sum(map(len, states.values())),
         largest_state_bytes=max(len(raw) for name, raw in states.items() if name != HEAD),
         written_bytes_per_s=written / over_s,
-        rss_bytes=resident_bytes(),
+        rss_mb=rss_mb(os.getpid()),
     )
 
 
-def traffic(
-    pipelines: int, series: int, seconds: int, answers: int, start_s: int = START_S
-) -> Iterator[tuple[int, bytes]]:
+def traffic(pipelines: int, series: int, seconds: int, answers: int) -> Iterator[tuple[int, bytes]]:
     """(second, message) of one partition: for each second the partials of all pipelines, then two words of progress."""
     chance = random.Random(7)
     drawn = [_measured(chance, answers) for _ in range(500)]
@@ -95,7 +97,7 @@ def traffic(
         partials: list[Partial] = []
         cells = 0
         for number in range(pipelines):
-            partials.append(_partial(f"pipeline-{number:04d}", start_s + second, second, series, drawn, chance))
+            partials.append(_partial(f"pipeline-{number:04d}", START_S + second, second, series, drawn, chance))
             cells += series
             if cells >= MESSAGE_CELLS:
                 yield second, encode(Partials(partials=tuple(partials)))
@@ -103,13 +105,7 @@ def traffic(
         if partials:
             yield second, encode(Partials(partials=tuple(partials)))
         for half in (0, 500):
-            yield second, _progress((start_s + second) * 1000 + half, second)
-
-
-def resident_bytes(pid: int | str = "self") -> int:
-    """Resident memory of a process."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+            yield second, _progress((START_S + second) * 1000 + half, second)
 
 
 Measured = tuple[Mapping[str, Moments], Mapping[str, Mapping[int, int]]]

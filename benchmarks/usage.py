@@ -10,8 +10,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def cpu_s(pid: int) -> float:
     """CPU time the process and its threads have used, seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return _cpu_s(Path(f"/proc/{pid}/stat"))
+
+
+def main_thread_cpu_s(pid: int) -> float:
+    """CPU time of the process's main thread alone, seconds."""
+    return _cpu_s(Path(f"/proc/{pid}/task/{pid}/stat"))
 
 
 def busy_s() -> float:
@@ -22,15 +26,21 @@ def busy_s() -> float:
 
 def rss_mb(pid: int) -> float:
     """Memory the process holds, MB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise ProcessLookupError(pid)
+    return _memory_mb(pid, "VmRSS:")
 
 
 def peak_rss_mb(pid: int) -> float:
     """The most memory the process has held, MB."""
+    return _memory_mb(pid, "VmHWM:")
+
+
+def _cpu_s(stat: Path) -> float:
+    fields = stat.read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _memory_mb(pid: int, name: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(name):
             return int(line.split()[1]) / 1024
     raise ProcessLookupError(pid)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from streams.alarms import Transition
+from tidemill.clock import rfc3339
 from tidemill.events import ThresholdData, ThresholdEvent
 from tidemill.ids import derived_id
 
@@ -54,7 +55,7 @@ def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, 
         source=f"tidemill/{deployment}/streams",
         type="tidemill.threshold.breached" if firing else "tidemill.threshold.resolved",
         subject=series,
-        time=_rfc3339(time_ms),
+        time=rfc3339(time_ms),
         time_ms=time_ms,
         data=ThresholdData(
             state=transition.state,
@@ -103,7 +104,3 @@ def _figure(value: float | None) -> str:
 
 def _clock(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S UTC")
-
-
-def _rfc3339(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

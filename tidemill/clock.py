@@ -6,6 +6,7 @@ Times are epoch milliseconds (``int``), durations carry their unit in the name.
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -46,3 +47,8 @@ class ManualClock:
     def advance(self, ms: int) -> None:
         """Move forward by ``ms`` milliseconds (negative moves back, as a stepped clock would)."""
         self._now_ms += ms
+
+
+def rfc3339(time_ms: int) -> str:
+    """Epoch milliseconds as people and CloudEvents write them: ``2026-01-31T12:00:00.000Z``."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidemill import events
-from tidemill.codec import BulkDecoder, Decoder
+from tidemill.codec import Decoder
+
+if TYPE_CHECKING:
+    from tidemill.bulk import BulkDecoder
 
 DLQ_SUFFIX = ".dlq"
 DAY_MS = 86_400_000
@@ -49,6 +52,8 @@ class Topic:
 
     def bulk_decoder(self) -> BulkDecoder[Any]:
         """As strict, for many messages at once."""
+        from tidemill.bulk import BulkDecoder
+
         return BulkDecoder(self.event)
 
 
@@ -144,3 +149,5 @@ def partition_of(pipeline: str, partitions: int) -> int:
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 LANDING: tuple[Topic, ...] = tuple(topic for topic in TOPICS if topic.table is not None)
 """Topics whose events the sink carries to ClickHouse."""
+SINK_GROUP = "tidemill-sink"
+"""The sink's consumer group: what lies below its committed offsets has landed."""

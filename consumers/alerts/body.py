@@ -5,9 +5,9 @@ Source: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
+from tidemill.clock import rfc3339
 from tidemill.events import ThresholdEvent
 from tidemill.ids import derived_id
 
@@ -32,7 +32,7 @@ def webhook_body(event: ThresholdEvent, receiver: str, console_url: str) -> dict
         "value": _number(data.value),
         "threshold": _number(data.threshold),
         "reference": _number(data.reference),
-        "change_time": _time(data.change_time_ms) if data.change_time_ms is not None else "",
+        "change_time": rfc3339(data.change_time_ms) if data.change_time_ms is not None else "",
         "detector": data.detector,
         "alarm_id": data.alarm_id,
         "event_id": event.id,
@@ -43,8 +43,8 @@ def webhook_body(event: ThresholdEvent, receiver: str, console_url: str) -> dict
         "status": data.state,
         "labels": labels,
         "annotations": annotations,
-        "startsAt": _time(data.started_ms),
-        "endsAt": _time(event.time_ms) if data.state == "resolved" else _NEVER,
+        "startsAt": rfc3339(data.started_ms),
+        "endsAt": rfc3339(event.time_ms) if data.state == "resolved" else _NEVER,
         "generatorURL": evidence,
         "fingerprint": derived_id(data.rule, event.subject)[:16],
     }
@@ -64,7 +64,3 @@ def webhook_body(event: ThresholdEvent, receiver: str, console_url: str) -> dict
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -27,7 +27,7 @@ from tidemill.errors import Quarantine, Retry, Stop
 from tidemill.events import ThresholdEvent
 from tidemill.io.kafka import consumer, partition_count
 from tidemill.settings import Settings
-from tidemill.settings.model import WebhookSettings
+from tidemill.settings.monitoring import WebhookSettings
 from tidemill.topics import THRESHOLDS
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ says nothing twice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from consumers.audit.report import Report
+from tidemill.clock import rfc3339
 from tidemill.events import ThresholdData, ThresholdEvent
 from tidemill.ids import derived_id
 
@@ -122,7 +122,7 @@ def of_report(report: Report) -> list[Trouble]:
                 threshold=0,
                 since_ms=starts[0],
                 cause=str(starts[0]),
-                summary=f"{pipeline}: {len(starts)} windows since {_rfc3339(starts[0])} differ from their raw rows; "
+                summary=f"{pipeline}: {len(starts)} windows since {rfc3339(starts[0])} differ from their raw rows; "
                 "see `tidemill audit`, mend with `tidemill backfill`",
             )
         )
@@ -190,7 +190,7 @@ def _end(alarm: ThresholdEvent, speaker: str, now_ms: int) -> ThresholdEvent:
             detector=began.detector,
             alarm_id=began.alarm_id,
             started_ms=began.started_ms,
-            summary=f"{began.metric} is in order again (alarm since {_rfc3339(began.started_ms)})",
+            summary=f"{began.metric} is in order again (alarm since {rfc3339(began.started_ms)})",
         ),
     )
 
@@ -203,11 +203,7 @@ def _event(
         source=speaker,
         type="tidemill.threshold.breached" if state == "firing" else "tidemill.threshold.resolved",
         subject=f"{data.pipeline}//{data.metric}",
-        time=_rfc3339(now_ms),
+        time=rfc3339(now_ms),
         time_ms=now_ms,
         data=data,
     )
-
-
-def _rfc3339(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,9 +12,8 @@ from consumers.audit.runs import Run, Runs, readings, size
 from tidemill.errors import Quarantine, Retry
 from tidemill.io import kafka, letters
 from tidemill.settings import Settings
-from tidemill.topics import Topic
+from tidemill.topics import SINK_GROUP, Topic
 
-SINK_GROUP = "tidemill-sink"
 NEAR = 20_000
 """Missing stretches this near to each other are read in one go."""
 SILENCE_S = 30.0

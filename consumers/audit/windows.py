@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from consumers.audit.figures import COUNTS, DURATIONS, METRICS, QUANTILES, Counted, Figure, Mismatch, Series, mismatches
 from consumers.audit.report import Difference, Windows
 from tidemill.io.clickhouse import Store
-from tidemill.settings.model import WindowSettings
+from tidemill.settings.monitoring import WindowSettings
 from tidemill.sql.counting import COUNTED, START, leads
 
 SLICE_ROWS = 500_000

@@ -130,17 +130,12 @@ class DeadLetters:
     ) -> bool:
         """Hand one letter to the producer; False where it is too large to be sent as it is."""
         topic = BY_NAME[rejected.message.topic() or ""].dlq
-        while True:
-            try:
-                self._producer.produce(
-                    topic, value=content.value, key=content.key, headers=content.headers, on_delivery=callback
-                )
-                break
-            except BufferError:
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                if content.cut or error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
-                    raise
-                return False
-        self._producer.poll(0)
-        return True
+        try:
+            kafka.hand_over(
+                self._producer, topic, content.value, content.key, headers=content.headers, on_delivery=callback
+            )
+            return True
+        except KafkaException as error:
+            if content.cut or error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise
+            return False

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from consumers.deadletters.bury import as_bytes, own_headers
 from consumers.deadletters.reading import ID, Found, Progress, Replayed, Wanted, remembered, scan
@@ -74,7 +73,7 @@ def drop(settings: Settings, cut: Cut, progress: Progress = lambda _: None) -> N
         return
     if cut.kept:
         _write_again(settings, cut, progress)
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, **settings.kafka.options})
+    admin = kafka.admin(settings, "tidemill-dlq")
     places = [TopicPartition(cut.topic.dlq, partition, end) for partition, end in cut.ends.items()]
     try:
         for future in admin.delete_records(places).values():
@@ -101,18 +100,13 @@ def _append(producer: Producer, dlq: str, record: Found | Replayed, failures: li
     headers = own_headers(message)
     if isinstance(record, Found) and ID not in record.said:
         headers.append((ID, record.id.encode()))
-    while True:
-        try:
-            producer.produce(
-                dlq,
-                value=message.value(),
-                key=as_bytes(message.key()),
-                headers=headers,
-                partition=message.partition(),
-                timestamp=message.timestamp()[1],
-                on_delivery=kafka.delivered(failures),
-            )
-            break
-        except BufferError:
-            producer.poll(0.1)
-    producer.poll(0)
+    kafka.hand_over(
+        producer,
+        dlq,
+        message.value(),
+        as_bytes(message.key()),
+        headers=headers,
+        partition=message.partition(),
+        timestamp=message.timestamp()[1],
+        on_delivery=kafka.delivered(failures),
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from tidemill.settings.model import DeadLetterSettings
+from tidemill.settings.monitoring import DeadLetterSettings
 
 LEAST = 1_000
 """Messages of a partition before their share of refused says anything."""

@@ -158,17 +158,12 @@ class Sender:
             if error is not None:
                 failed.append((letter, error))
 
-        while True:
-            try:
-                self._producer.produce(**sent, on_delivery=note)
-                return
-            except BufferError:
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
-                    raise
-                failed.append((letter, error.args[0]))
-                return
+        try:
+            kafka.hand_over(self._producer, **sent, on_delivery=note)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise
+            failed.append((letter, error.args[0]))
 
     def _start(self) -> Any:
         try:

@@ -15,7 +15,7 @@ from confluent_kafka import Message
 from consumers.deadletters import Rejected
 from consumers.sink.columns import ARROW, REFUSALS
 from consumers.sink.landing import SOURCE_TYPES, Landing
-from tidemill.codec import BulkDecoder
+from tidemill.bulk import BulkDecoder
 from tidemill.io.ranges import Range
 
 PIECE = 2_000

@@ -28,15 +28,15 @@ from consumers.deadletters.guard import Guard
 from consumers.sink.batch import Block, prepare
 from consumers.sink.insert import Abandoned, Alarmed, Inserter, Sent
 from consumers.sink.landing import LANDINGS, check
-from tidemill.codec import BulkDecoder
+from tidemill.bulk import BulkDecoder
 from tidemill.errors import Retry
 from tidemill.io.clickhouse import Store, StoreError
 from tidemill.io.ranges import Range, RangeConsumer
 from tidemill.io.service import Service
 from tidemill.settings import Settings
+from tidemill.topics import SINK_GROUP
 
 log = logging.getLogger(__name__)
-GROUP = "tidemill-sink"
 MAX_ROWS = 20_000
 MAX_WAIT_S = 0.8
 AHEAD = 1
@@ -110,7 +110,7 @@ class Sink:
             name: found.topic.bulk_decoder() for name, found in LANDINGS.items()
         }
         self._ranges = RangeConsumer(
-            settings, "sink", GROUP, list(LANDINGS), MAX_ROWS, MAX_WAIT_S, stopping=lambda: service.stopping
+            settings, "sink", SINK_GROUP, list(LANDINGS), MAX_ROWS, MAX_WAIT_S, stopping=lambda: service.stopping
         )
         self._letters = DeadLetters(settings, "sink-deadletters")
         self._guard = Guard(settings, service.clock)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from streams.backfill.recompute import Recomputed, changes
 from streams.backfill.source import KINDS, Slice, Source, pipelines
-from streams.meter.fold import Rules
+from streams.meter.fold import UNKNOWN, rules_of
 from tidemill.clock import Clock
 from tidemill.codec import encode
 from tidemill.errors import Retry, Stop
@@ -21,9 +21,8 @@ from tidemill.events import Window
 from tidemill.io import kafka
 from tidemill.io.clickhouse import Store
 from tidemill.settings import Settings
-from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES, WINDOWS
+from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES, SINK_GROUP, WINDOWS
 
-SINK_GROUP = "tidemill-sink"
 LANDED_WITHIN_S = 120.0
 FLUSH_S = 30.0
 Progress = Callable[[str, int, int], None]
@@ -93,14 +92,6 @@ def backfill(
     return outcome
 
 
-def rules_of(settings: Settings, pipeline: str) -> Rules:
-    """What the meter's fold is told of a pipeline."""
-    found = settings.pipelines.get(pipeline)
-    if found is None:
-        return Rules()
-    return Rules(found.quality.metric, found.drift.samples_per_second if found.drift.enabled else 0)
-
-
 def _piece(
     source: Source, pipeline: str, piece: Slice, settings: Settings, now_ms: int, outcome: Outcome
 ) -> list[Window]:
@@ -109,7 +100,7 @@ def _piece(
     for row in rows_now:
         known.setdefault(row.start_ms, []).append(row)
     size_ms = settings.windows.size_s * 1000
-    rules = rules_of(settings, pipeline)
+    rules = rules_of(settings).get(pipeline, UNKNOWN)
     computed = Recomputed(pipeline, size_ms, rules, rows_now, settings.windows.max_series)
     events = 0
     for part in range(piece.parts):
@@ -143,12 +134,7 @@ class Writer:
     def send(self, rows: Sequence[Window]) -> None:
         note = kafka.delivered(self._failures)
         for row in rows:
-            while True:
-                try:
-                    self._producer.produce(WINDOWS.name, encode(row), row.pipeline, on_delivery=note)
-                    break
-                except BufferError:
-                    self._producer.poll(0.1)
+            kafka.hand_over(self._producer, WINDOWS.name, encode(row), row.pipeline, on_delivery=note)
         self.close()
 
     def close(self) -> None:

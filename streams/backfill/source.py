@@ -10,7 +10,7 @@ import msgspec
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Window
 from tidemill.events.inference import Message
 from tidemill.io.clickhouse import Store
-from tidemill.settings.model import WindowSettings
+from tidemill.settings.monitoring import WindowSettings
 from tidemill.sql.counting import COUNTED, COUNTS_AT, START, leads
 from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES, Topic
 

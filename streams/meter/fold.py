@@ -17,6 +17,7 @@ from streams.meter.cells import MAX_MICROS, Cells
 from streams.meter.sample import chosen
 from streams.meter.scores import cell_keys, kept_points, relevant
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint
+from tidemill.settings import Settings
 from tidemill.text import FEATURES, WORD_BUCKETS, features, word_buckets
 
 DURATIONS = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
@@ -36,6 +37,14 @@ class Rules(NamedTuple):
 
 
 UNKNOWN = Rules()
+
+
+def rules_of(settings: Settings) -> dict[str, Rules]:
+    """The rules of every pipeline in the settings; all others have ``UNKNOWN``."""
+    return {
+        name: Rules(pipeline.quality.metric, pipeline.drift.samples_per_second if pipeline.drift.enabled else 0)
+        for name, pipeline in settings.pipelines.items()
+    }
 
 
 class _Scores(NamedTuple):

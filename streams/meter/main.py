@@ -22,7 +22,7 @@ from confluent_kafka import KafkaException, Producer
 from prometheus_client import Counter
 
 from streams.meter.batch import Batch, Reader, Span
-from streams.meter.fold import Rules
+from streams.meter.fold import rules_of
 from streams.meter.pack import Packed, pack
 from streams.meter.unknown import Unknown
 from tidemill.codec import encode
@@ -71,10 +71,7 @@ class Meter:
         self._settings = settings
         self._service = service
         self._name = f"{socket.gethostname()}:{settings.port('meter')}"[:256]
-        self._rules = {
-            name: Rules(pipeline.quality.metric, pipeline.drift.samples_per_second if pipeline.drift.enabled else 0)
-            for name, pipeline in settings.pipelines.items()
-        }
+        self._rules = rules_of(settings)
         skew_ms = settings.windows.max_clock_skew_s * 1000
         self._readers = {topic.name: Reader(topic, skew_ms) for topic in SOURCES}
         self._ranges = RangeConsumer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -31,8 +31,8 @@ def pack(
 
     Pipelines whose figures do not fit one message go on in the next. A pipeline whose own do not fit (events of
     thousands of different seconds) becomes several partials of adjoining ranges: lo..m-1, m..hi. An event that is in
-    the range twice (one ``call_id`` of a request, ``answer_id``, ``feedback_id``) counts once, at its first place; a
-    repeat in another range counts again, as nothing is remembered over ranges.
+    the range twice (one ``call_id`` of a request, ``answer_id``, ``feedback_id`` of a pipeline) counts once, at its
+    first place; a repeat in another range counts again, as nothing is remembered over ranges.
     """
     unique = _first_of_each(batch)
     waiting: dict[int, list[bytes]] = {}
@@ -51,18 +51,18 @@ def _first_of_each(batch: Batch) -> Batch:
     ids = _IDS[batch.kind](batch) if batch.events else []
     if len(set(ids)) == len(ids):
         return batch
-    first: dict[object, int] = {}
-    for place, identity in enumerate(ids):
+    first: dict[tuple[str, str], int] = {}
+    for place, identity in enumerate(zip(batch.column("pipeline"), ids, strict=True)):
         first.setdefault(identity, place)
     return batch.only(list(first.values()))
 
 
-_IDS: dict[type, Callable[[Batch], Sequence[Any]]] = {
+_IDS: dict[type, Callable[[Batch], Sequence[str]]] = {
     InferenceRequest: lambda batch: batch.column("call_id"),
     InferenceResponse: lambda batch: batch.column("answer_id"),
-    Feedback: lambda batch: [(event.pipeline, event.feedback_id) for event in batch.events],
+    Feedback: lambda batch: [event.feedback_id for event in batch.events],
 }
-"""What an event is known by."""
+"""What an event is known by within its pipeline."""
 
 
 def _parted(partial: Partial, batch: Batch, rules: Mapping[str, Rules], max_bytes: int) -> Iterator[bytes]:

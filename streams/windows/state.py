@@ -15,7 +15,7 @@ from streams.windows.bucket import BUCKET_BYTES, Bucket, Closed
 from streams.windows.sources import Watermark
 from streams.windows.tally import Series, Tally
 from tidemill.events import Cell, Partial
-from tidemill.settings.model import WindowSettings
+from tidemill.settings.monitoring import WindowSettings
 
 Outcome = Literal["applied", "repeated", "overlap"]
 MAX_EMPTY_WINDOWS = 60

@@ -117,6 +117,7 @@ class BadDeploy(Role):
     def start(self) -> Role:
         script = (
             "import sys\n"
+            "from tidemill.bulk import BulkDecoder\n"
             "from tidemill.codec import Decoder\n"
             "from tidemill.errors import Quarantine\n"
             "good = Decoder.__call__\n"
@@ -125,6 +126,7 @@ class BadDeploy(Role):
             "    if sum(event.call_id.encode()) % 3: raise Quarantine('schema: no field for it')\n"
             "    return event\n"
             "Decoder.__call__ = worse\n"
+            "BulkDecoder.__call__ = BulkDecoder._one_by_one\n"
             "from tidemill.cli.main import main\n"
             "main()\n"
         )

@@ -216,7 +216,7 @@ def test_killed_in_a_drop_letters_may_repeat_and_none_is_lost(deployment: Settin
     found = place(deployment, RESPONSES, [(b"k", f"bad {n}".encode()) for n in range(20)])
     bury(deployment, found[::2], "keep me")
     bury(deployment, found[1::2], "drop me")
-    dying = "drop.AdminClient.delete_records = lambda *_: end()\n"
+    dying = "kafka.AdminClient.delete_records = lambda *_: end()\n"
     wanted = 'drop.plan(settings, RESPONSES, reading.Wanted(reason="drop"), only_replayed=False)'
     killed(deployment, f"drop.drop(settings, {wanted})\n", dying)
     assert len(list(letters(deployment, RESPONSES, ALL))) == 30

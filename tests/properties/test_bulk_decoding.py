@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from streams.meter.batch import Batch, Reader, Span, counting_times_ms
 from streams.meter.pack import pack
 from tests.unit.sink.samples import NOW_MS, full, least
-from tidemill.codec import BulkDecoder, Decoder, encode
+from tidemill.bulk import BulkDecoder
+from tidemill.codec import Decoder, encode
 from tidemill.errors import Quarantine
 from tidemill.events import Feedback, InferenceResponse
 from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES, Topic

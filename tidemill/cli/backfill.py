@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tidemill.cli import context
+from tidemill.cli.times import epoch_ms
 from tidemill.clock import SystemClock
 from tidemill.errors import Retry, Stop
 
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 
 def backfill(
-    since: Annotated[str, typer.Option("--from", help="Start: 2026-11-27T16:00 (UTC), or epoch milliseconds.")],
+    since: Annotated[
+        str, typer.Option("--from", help="Start: 2026-11-27T16:00 (UTC), 2h (ago) or epoch milliseconds.")
+    ],
     until: Annotated[str, typer.Option("--to", help="End, likewise; at most until the last closed window.")],
     pipeline: Annotated[list[str] | None, typer.Option(help="Only this pipeline; may be given again.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what differs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only one JSON line.")] = False,
 ) -> None:
-    """Compute windows anew from raw rows; writes those that differ as the next revision, and nothing where none does.
+    """Compute windows anew from raw rows and write what differs, as their next revision.
 
     Example: tidemill backfill --from 2026-11-27T16:00 --to 2026-11-27T17:00 --dry-run
     """
@@ -32,7 +34,9 @@ def backfill(
     from tidemill.codec import encode
     from tidemill.io.clickhouse import Store, StoreError
 
-    since_ms, until_ms = epoch_ms("--from", since), epoch_ms("--to", until)
+    clock = SystemClock()
+    now_ms = clock.now_ms()
+    since_ms, until_ms = epoch_ms("--from", since, now_ms), epoch_ms("--to", until, now_ms)
     settings = context.quiet(context.settings())
     context.needs_stack(settings)
     console = Console(stderr=True)
@@ -43,7 +47,7 @@ def backfill(
             outcome = compute(
                 settings,
                 Store(settings),
-                SystemClock(),
+                clock,
                 since_ms,
                 until_ms,
                 only=pipeline or (),
@@ -55,17 +59,6 @@ def backfill(
     if not as_json:
         _show(outcome)
     typer.echo(encode(outcome).decode())
-
-
-def epoch_ms(option: str, text: str) -> int:
-    """The time an option names, epoch milliseconds. Raises Stop where it is none."""
-    if text.isdigit():
-        return int(text)
-    try:
-        named = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise Stop(f"{option} {text!r} is no time; write 2026-11-27T16:00 (UTC) or epoch milliseconds") from error
-    return round((named if named.tzinfo else named.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _show(outcome: Outcome) -> None:

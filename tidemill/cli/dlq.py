@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemill.cli import context
-from tidemill.cli.letters import Group, as_json, clock, lines, readable, when
+from tidemill.cli.letters import Group, as_json, clock, lines, readable
+from tidemill.cli.times import epoch_ms
 from tidemill.clock import SystemClock
 from tidemill.errors import Retry, Stop
 from tidemill.settings import Settings
@@ -119,7 +120,7 @@ def replay(
     yes: Yes = False,
     as_json_: Json = False,
 ) -> None:
-    """Send letters back to their topic, each once: the bytes, key and headers that the messages came with.
+    """Send letters back to their topic, each once: bytes, key and headers as they came.
 
     A message sent again is a new one with an offset of its own. Stubs, and what never was a message of the topic, stay.
 
@@ -189,7 +190,9 @@ def _wanted(reason: str, stage: str, since: str, until: str, partition: int | No
     if offset is not None and partition is None:
         raise Stop("--offset needs --partition: offsets count within a partition")
     now_ms = SystemClock().now_ms()
-    return Wanted(reason, stage, when(since, now_ms), when(until, now_ms), partition, offset)
+    since_ms = epoch_ms("--since", since, now_ms) if since else None
+    until_ms = epoch_ms("--until", until, now_ms) if until else None
+    return Wanted(reason, stage, since_ms, until_ms, partition, offset)
 
 
 @contextmanager

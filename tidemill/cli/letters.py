@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-from tidemill.errors import Stop
 
 if TYPE_CHECKING:
     from consumers.deadletters.reading import Found
@@ -16,7 +13,6 @@ if TYPE_CHECKING:
 SHOWN = 2_000
 """Characters of a value on a terminal."""
 SHOWN_KEY = 200
-_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 @dataclass
@@ -41,19 +37,6 @@ class Group:
         self.replayed += replayed
         if letter.place is not None:
             self.partitions.add(letter.place[0])
-
-
-def when(text: str, now_ms: int) -> int | None:
-    """``2h`` (ago) or ``2026-01-31T12:00`` (UTC unless it says so) as epoch milliseconds. Raises Stop."""
-    if not text:
-        return None
-    if ago := re.fullmatch(r"(\d+)([smhd])", text):
-        return now_ms - int(ago[1]) * _UNITS_MS[ago[2]]
-    try:
-        given = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise Stop(f"{text!r} is no time: give 90m, 2h, 7d, or 2026-01-31T12:00") from error
-    return int((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def clock(time_ms: int) -> str:

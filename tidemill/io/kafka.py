@@ -173,11 +173,16 @@ def read_to_end(client: Consumer, *, timeout_s: float = 30.0) -> Iterator[Messag
                 waiting.discard((message.topic() or "", message.partition() or 0))
 
 
+def admin(settings: Settings, client: str) -> AdminClient:
+    """A client for the broker's own business. Keep it until its answers have come: they go with it."""
+    return AdminClient(_common(settings, client))
+
+
 def ensure_topics(settings: Settings, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
     """Create the missing topics and dead-letter topics; give back the names created. Safe to repeat."""
-    admin = AdminClient(_common(settings, "tidemill-init"))
+    asking = admin(settings, "tidemill-init")
     try:
-        existing = admin.list_topics(timeout=TIMEOUT_S).topics
+        existing = asking.list_topics(timeout=TIMEOUT_S).topics
     except KafkaException as error:
         raise Retry(f"Kafka at {settings.kafka_bootstrap} does not answer: {error}") from error
     wanted: list[NewTopic] = []
@@ -202,7 +207,7 @@ def ensure_topics(settings: Settings, topics: tuple[Topic, ...] = TOPICS) -> lis
             dlq_config = {"max.message.bytes": str(MAX_DLQ_MESSAGE_BYTES), "retention.ms": str(30 * 86_400_000)}
             wanted.append(NewTopic(topic.dlq, topic.partitions, replication, config=dlq_config))
     created = []
-    for name, future in admin.create_topics(wanted, operation_timeout=TIMEOUT_S).items() if wanted else ():
+    for name, future in asking.create_topics(wanted, operation_timeout=TIMEOUT_S).items() if wanted else ():
         try:
             future.result()
             created.append(name)
@@ -216,8 +221,8 @@ def topic_ids(settings: Settings, names: list[str]) -> dict[str, str]:
     """Kafka's own id of each topic: it changes when a topic is deleted and made again."""
     from confluent_kafka import TopicCollection
 
-    admin = AdminClient(_common(settings, "tidemill-topic-ids"))
-    futures = admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S)
+    asking = admin(settings, "tidemill-topic-ids")
+    futures = asking.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S)
     try:
         return {name: str(future.result().topic_id) for name, future in futures.items()}
     except KafkaException as error:
@@ -226,11 +231,25 @@ def topic_ids(settings: Settings, names: list[str]) -> dict[str, str]:
 
 def cluster_id(settings: Settings) -> str:
     """The broker's cluster id."""
-    admin = AdminClient(_common(settings, "tidemill-cluster-id"))
+    asking = admin(settings, "tidemill-cluster-id")
     try:
-        return str(admin.list_topics(timeout=TIMEOUT_S).cluster_id)
+        return str(asking.list_topics(timeout=TIMEOUT_S).cluster_id)
     except KafkaException as error:
         raise Retry(f"Kafka at {settings.kafka_bootstrap} does not answer: {error}") from error
+
+
+def hand_over(producer: Producer, topic: str, value: bytes | None, key: str | bytes | None = None, **more: Any) -> None:
+    """Give the producer a message; waits while its queue is full. What becomes of it ``on_delivery`` is told.
+
+    Raises KafkaException where the client refuses it (too large, say).
+    """
+    while True:
+        try:
+            producer.produce(topic, value=value, key=key, **more)
+            break
+        except BufferError:
+            producer.poll(0.1)
+    producer.poll(0)
 
 
 def delivered(failures: list[str]) -> Callable[[KafkaError | None, Message], None]:

@@ -11,7 +11,7 @@ from consumers.audit.watch import Watch, Watched, watched
 from tests.integration.store_fixture import free_port
 from tidemill.clock import ManualClock
 from tidemill.settings import Settings
-from tidemill.settings.model import AuditSettings
+from tidemill.settings.monitoring import AuditSettings
 
 
 @contextmanager

@@ -10,8 +10,7 @@ from confluent_kafka import Message
 from consumers.deadletters.bury import Rejected, letter, stub
 from consumers.deadletters.reading import ID, Found, Wanted
 from consumers.deadletters.replay import Tally, batches, marker, sendable
-from tidemill.cli.letters import as_json, cut, lines, readable, when
-from tidemill.errors import Stop
+from tidemill.cli.letters import as_json, cut, lines, readable
 from tidemill.io.letters import PREFIX, Refusal, split
 from tidemill.topics import MAX_DLQ_MESSAGE_BYTES, REQUESTS
 
@@ -123,10 +122,3 @@ def test_content_cannot_steer_the_terminal() -> None:
     assert readable(b"\x1b[31mred\r\nnext") == "\\x1b[31mred\\r\nnext"
     assert readable(b"\xff\x00") == "hex ff00"
     assert cut("x" * 12, 10) == "x" * 10 + "… (2 characters more)"
-
-
-def test_times_are_ages_or_dates() -> None:
-    assert when("", NOW_MS) is None and when("2h", NOW_MS) == NOW_MS - 7_200_000
-    assert when("2026-01-31", 0) == when("2026-01-31T01:00+01:00", 0) == 1_769_817_600_000
-    with pytest.raises(Stop, match="'tomorrow' is no time: give 90m"):
-        when("tomorrow", NOW_MS)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.deadletters.limits import LEAST, Share, breach, past_of
-from tidemill.settings.model import DeadLetterSettings
+from tidemill.settings.monitoring import DeadLetterSettings
 
 DEFAULTS = DeadLetterSettings()
 

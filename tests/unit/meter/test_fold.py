@@ -259,3 +259,11 @@ def test_an_answer_without_text_has_no_features_though_its_shadow_has() -> None:
     assert (without.role, looked_at.role) == ("client", "shadow")
     assert not {"output_chars", "output_words"} & without.moments.keys()
     assert looked_at.moments["output_words"].total == 2
+
+
+@pytest.mark.parametrize("event", [request, response, feedback])
+def test_a_repeat_in_a_range_counts_once_and_the_same_id_in_another_pipeline_is_another_event(event: Any) -> None:
+    rules = {"p": RULES, "q": RULES}
+    both = pack(SPAN, batch(event(1), event(1, pipeline="q")), rules, 2)
+    assert [partial.pipeline for partial in opened(both)] == ["p", "q"]
+    assert pack(SPAN, batch(event(1), event(1, pipeline="q"), event(1)), rules, 2) == both

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from streams.backfill.recompute import Recomputed, cells, changes, same
-from streams.backfill.run import rules_of
 from streams.backfill.source import Counted
+from streams.meter.fold import rules_of
 from tests.unit.streams.drawing import START_MS, Reader, deployment
 from tidemill.codec import encode
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, PartitionProgress, Progress, Window
@@ -71,7 +71,7 @@ def by_topic_of(events: Sequence[Any]) -> dict[str, list[Counted]]:
 def stream(settings: Settings, events: Sequence[Any], range_size: int) -> list[Window]:
     """The windows the running stream gives, whose meter froze ranges of ``range_size``."""
     folded = Reader(settings)
-    rules = rules_of(settings, "schedule")
+    rules = rules_of(settings)["schedule"]
     ends = {}
     for topic, own in by_topic_of(events).items():
         ends[topic] = len(own)
@@ -92,7 +92,7 @@ def stream(settings: Settings, events: Sequence[Any], range_size: int) -> list[W
 def recomputed(
     settings: Settings, events: Sequence[Any], known: Sequence[Window], step: int = 10_000
 ) -> tuple[list[Window], dict[int, set[str]]]:
-    computed = Recomputed("schedule", SIZE_S * 1000, rules_of(settings, "schedule"), known, settings.windows.max_series)
+    computed = Recomputed("schedule", SIZE_S * 1000, rules_of(settings)["schedule"], known, settings.windows.max_series)
     for topic, own in by_topic_of(events).items():
         for lo in range(0, len(own), step):
             computed.add(topic, own[lo : lo + step])

@@ -11,7 +11,7 @@ from streams.windows.state import Windows
 from streams.windows.tally import OTHER, Series
 from tests.unit.streams.drawing import START_MS, Meter, answers, deployment, requests
 from tidemill.events import Partial, Progress
-from tidemill.settings.model import WindowSettings
+from tidemill.settings.monitoring import WindowSettings
 
 WINDOWS = deployment().windows
 MAX_SERIES = WINDOWS.max_series
