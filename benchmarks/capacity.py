@@ -26,6 +26,10 @@ USED_SHARE = 0.6
 """Of a core, in the plan: the rest is for catching up and for the day's peak."""
 PARTITION_MB_PER_S = 10.0
 """What one Kafka partition should take in."""
+PASSES = 3
+"""An event passes the broker when it is written, and when meter and sink read it; reading was measured."""
+RANGE_S = 0.25
+"""What the meter folds together of one source partition."""
 NODE_CORES = 16
 PARTS = ("broker", "meter", "streams", "sink", "store")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -33,7 +37,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True)
 class Costs:
-    """CPU microseconds: per event, except stage 2's, which are per series and second."""
+    """CPU microseconds: per event, except stage 2's, which are per cell (``cells_per_s``)."""
 
     broker: float
     meter: float
@@ -83,22 +87,33 @@ class Outage(NamedTuple):
 def measured() -> Costs:
     """Costs from the last measured runs. Raises FileNotFoundError when a benchmark was never run."""
     scale, meter, sink = (json.loads((MEASURED / f"{name}.json").read_text()) for name in ("scale", "meter", "sink"))
-    busy = scale["figures"]["100x"]["cores"]
-    many, few = (scale["figures"][name]["cores"] for name in ("10,000 series", "10 series"))
+    many, few = (scale["figures"][name]["cores"]["streams"] for name in ("10,000 series", "10 series"))
     return Costs(
-        broker=busy["kafka"] / 10_000 * 1e6,
+        broker=PASSES * sink["figures"]["broker_cpu_us"],
         meter=meter["figures"]["cpu_us_per_event"],
-        streams=max(0.0, many["streams"] - few["streams"]) / (10_000 - 10) * 1e6,
-        sink=sink["figures"]["cpu_us_per_row"],
-        store=busy["store"] / 10_000 * 1e6,
+        streams=max(0.0, many - few) / cells_per_s(20_000, 10_000, 4) * 1e6,
+        sink=sink["figures"]["cpu_us"],
+        store=sink["figures"]["store_cpu_us"],
     )
+
+
+def cells_per_s(events_per_s: float, series: int, source_partitions: int) -> float:
+    """What stage 2 has to merge: in each range of each source partition, one cell for each series that occurs.
+
+    Events are spread evenly over partitions and series; a range is RANGE_S long.
+    """
+    in_range = events_per_s * RANGE_S / source_partitions
+    different = series * -math.expm1(in_range * math.log1p(-1 / max(series, 2)))
+    return source_partitions / RANGE_S * different
 
 
 def needs(load: Load, costs: Costs) -> list[Need]:
     """What each part needs for the load, the part that breaks first at the top."""
     found = []
     for part in PARTS:
-        amount = load.series if part == "streams" else load.events_per_s
+        amount = load.events_per_s
+        if part == "streams":
+            amount = cells_per_s(load.events_per_s, load.series, partitions(load, costs))
         cores = amount * getattr(costs, part) / 1e6
         size = NODE_CORES if part in ("broker", "store") else 1
         units = max(1, math.ceil(cores * load.peak / (size * USED_SHARE)))
@@ -109,8 +124,8 @@ def needs(load: Load, costs: Costs) -> list[Need]:
 def partitions(load: Load, costs: Costs) -> int:
     """Partitions of the inference topics together, for the day's peak."""
     by_bytes = load.events_per_s * load.peak * costs.event_bytes / 1e6 / PARTITION_MB_PER_S
-    by_consumers = max(need.units for need in needs(load, costs) if need.part in ("meter", "sink"))
-    return max(math.ceil(by_bytes), by_consumers)
+    by_consumers = load.events_per_s * load.peak * max(costs.meter, costs.sink) / 1e6 / USED_SHARE
+    return max(4, math.ceil(by_bytes), math.ceil(by_consumers))
 
 
 def outage(load: Load, need: Need, outage_s: int, *, horizon_s: int = 6 * 3600) -> Outage:
