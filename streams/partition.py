@@ -9,6 +9,7 @@ second time: positions go on at the next multiple of LOG, so those of a later lo
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from tidemill.events import Partial, Partials, Progress
 from tidemill.settings import Settings
 from tidemill.topics import PARTIALS
 
+log = logging.getLogger(__name__)
 HEAD = ""
 """Where among the states the partition's own is kept."""
 _POSITION_BYTES = 8
@@ -82,7 +84,7 @@ class PartitionFold:
         """0 while it is not known."""
         return self._head.watermark_ms
 
-    def begin(self, log: Log) -> int:
+    def begin(self, there: Log) -> int:
         """The offset from which to read. Write ``changed`` before the first message is taken.
 
         In another log than the states know it is the first one there is; what was applied of the sources still
@@ -90,19 +92,22 @@ class PartitionFold:
         beginning.
         """
         head = self._head
-        anew = {name for name, known in head.topic_ids.items() if log.topic_ids.get(name, known) != known}
+        anew = {name for name, known in head.topic_ids.items() if there.topic_ids.get(name, known) != known}
         self._changed.update([name for name, fold in self._folds.items() if fold.windows.forget(anew)])
-        head.topic_ids = dict(log.topic_ids)
+        head.topic_ids = dict(there.topic_ids)
         newest = max(self._positions.values(), default=0) - self._first
-        if PARTIALS.name in anew or newest > log.end:
+        if PARTIALS.name in anew or newest > there.end:
+            log.warning(
+                "another log of %s (its end: %d, known: %d): from %d on", PARTIALS.name, there.end, newest, there.low
+            )
             self._first += LOG
             self._changed.update(self._folds)
             head.sources = Sources()
-            offset = log.low
+            offset = there.low
         elif HEAD in self._positions:
             offset = self._positions[HEAD] - self._first
         else:
-            offset = log.committed if log.low <= log.committed <= log.end else log.low
+            offset = there.committed if there.low <= there.committed <= there.end else there.low
         self._end = self._first + offset
         return offset
 

@@ -8,9 +8,9 @@ from streams.partition import Log
 from tidemill.errors import Retry
 from tidemill.io import kafka
 from tidemill.settings import Settings
-from tidemill.topics import FEEDBACK, PARTIALS, REQUESTS, RESPONSES
+from tidemill.topics import METERED, PARTIALS
 
-TOPICS = (PARTIALS, REQUESTS, RESPONSES, FEEDBACK)
+TOPICS = (PARTIALS, *METERED)
 """Those whose offsets the states hold."""
 TIMEOUT_S = 5.0
 
