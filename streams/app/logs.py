@@ -30,8 +30,6 @@ class Logs:
 
     def of(self, partitions: list[int]) -> dict[int, Log]:
         """These partitions of the partials. Raises Retry where the broker does not answer."""
-        if not partitions:
-            return {}
         ids = topic_ids(self._settings)
         found = {}
         try:

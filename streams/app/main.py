@@ -15,6 +15,7 @@ from tidemill.clock import SystemClock
 from tidemill.errors import Retry
 from tidemill.io.service import Service
 from tidemill.settings import Settings
+from tidemill.topics import PARTIALS
 
 if TYPE_CHECKING:
     from streams.app.worker import Worker
@@ -93,13 +94,13 @@ async def _watch(worker: Worker, watchdog: Watchdog, ids: Mapping[str, str], now
     """What keeps the worker from going on, as the broker has it; empty where nothing does, or no answer comes."""
     standing, done = worker.standing(), worker.measures.messages
     try:
-        logs = await asyncio.to_thread(worker.logs.of, sorted(standing))
+        logs = await asyncio.to_thread(worker.logs.of, list(range(PARTIALS.partitions)))
     except Retry:
         return ""  # nobody can work then
-    if any(one.end < standing[partition] or one.topic_ids != ids for partition, one in logs.items()):
+    if any(one.end < standing.get(partition, 0) or one.topic_ids != ids for partition, one in logs.items()):
         return "a topic was made anew, or lost its end"
-    waiting = sum(one.end - max(standing[partition], one.low, one.committed) for partition, one in logs.items())
-    if logs and watchdog.stands_still(now_s, waiting, done):
+    waiting = sum(logs[p].end - max(offset, logs[p].low, logs[p].committed) for p, offset in standing.items())
+    if watchdog.stands_still(now_s, waiting, done):
         _log_tasks()
         return f"messages wait and none has been handled for {PATIENCE_S:g} s"
     return ""
