@@ -57,7 +57,7 @@ async def _serve(settings: Settings, service: Service, ids: Mapping[str, str]) -
 
     gc.set_threshold(*GC)
     clock = SystemClock()
-    worker = Worker(settings, clock)
+    worker = Worker(settings, clock, ids[PARTIALS.name])
     worker.app.finalize()
     watchdog = Watchdog(PATIENCE_S)
     failed = ""

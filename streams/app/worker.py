@@ -64,11 +64,14 @@ WRITE_BYTES = topics.MAX_MESSAGE_BYTES
 class Worker:
     """The app and what it does with its messages. Build one per process, inside the running event loop."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, topic_id: str) -> None:
+        """``topic_id``: Kafka's id of the partials' topic. For another one the member is another: the broker gives a
+        known member what it had, which is nothing where it saw the topic away.
+        """
         self._settings = settings
         self._clock = clock
         self.measures = Measures(clock)
-        self.app = _app(settings)
+        self.app = _app(settings, f"{socket.gethostname()}-{settings.port('streams')}-{topic_id}")
         self._partials = self.app.topic(topics.PARTIALS.name, partitions=topics.PARTIALS.partitions, **_RAW)
         self._outlet = Outlet(settings)
         self.logs = Logs(settings, self.app.conf.id)
@@ -246,7 +249,7 @@ _RAW: dict[str, Any] = {
 }
 
 
-def _app(settings: Settings) -> faust.App:
+def _app(settings: Settings, member: str) -> faust.App:
     data = settings.data_dir / "faust"
     data.mkdir(parents=True, exist_ok=True)
     return faust.App(
@@ -260,7 +263,7 @@ def _app(settings: Settings) -> faust.App:
         broker_session_timeout=SESSION_S,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=FETCH_BYTES,
-        consumer_group_instance_id=f"{socket.gethostname()}-{settings.port('streams')}",
+        consumer_group_instance_id=member,
         datadir=str(data),
         key_serializer="raw",
         processing_guarantee="at_least_once",
