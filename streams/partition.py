@@ -2,6 +2,9 @@
 
 Every state says up to which offset of the partition it goes. A message below that offset is known to it and passes
 by, so any mixture of states, each at least as new as the place where reading begins, goes on to the same outputs.
+
+A position is an offset in one log of the topic. Where the topic was made anew, or its end was lost, offsets come a
+second time: positions go on at the next multiple of LOG, so those of a later log are above all earlier ones.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct, field
@@ -17,11 +21,25 @@ from streams.pipeline import Outputs, PipelineFold
 from streams.windows.sources import Sources, Watermark
 from tidemill.events import Partial, Partials, Progress
 from tidemill.settings import Settings
+from tidemill.topics import PARTIALS
 
 log = logging.getLogger(__name__)
 HEAD = ""
 """Where among the states the partition's own is kept."""
 _POSITION_BYTES = 8
+LOG = 1 << 48
+"""Positions in one log."""
+
+
+class Log(NamedTuple):
+    """The partition as the broker has it."""
+
+    topic_ids: Mapping[str, str]
+    """Kafka's own ids of the partials' topic and of the sources': a topic made anew has another."""
+    low: int
+    end: int
+    committed: int = -1
+    """Where the group goes on; negative where it never said so."""
 
 
 class Head(Struct, array_like=True):
@@ -30,6 +48,8 @@ class Head(Struct, array_like=True):
     sources: Sources = field(default_factory=Sources)
     watermark_ms: int = 0
     """It never goes back."""
+    topic_ids: dict[str, str] = {}
+    """Of the topics whose offsets the states hold."""
 
 
 class PartitionFold:
@@ -39,6 +59,7 @@ class PartitionFold:
         """``states``: what ``changed`` gave earlier, by pipeline."""
         self._settings = settings
         self._positions = {name: position_of(raw) for name, raw in states.items()}
+        self._first = self._positions.get(HEAD, 0) // LOG * LOG
         self._head = Head()
         if HEAD in states:
             self._head = _head_decoder.decode(memoryview(states[HEAD])[_POSITION_BYTES:])
@@ -49,7 +70,7 @@ class PartitionFold:
         }
         self._unknown = sum(name not in settings.pipelines for name in self._folds)
         self._changed: set[str] = set()
-        self._end = 0
+        self._end = self._positions.get(HEAD, 0)
         self.outcomes: Counter[str] = Counter()
         """Partials by outcome: applied, repeated, overlap, refused."""
         self.misplaced: Counter[str] = Counter()
@@ -63,17 +84,45 @@ class PartitionFold:
         """0 while it is not known."""
         return self._head.watermark_ms
 
+    def begin(self, there: Log) -> int:
+        """The offset from which to read. Write ``changed`` before the first message is taken.
+
+        In another log than the states know it is the first one there is; what was applied of the sources still
+        counts only once, for it is known by their offsets. Sources that were made anew are applied from their
+        beginning.
+        """
+        head = self._head
+        anew = {name for name, known in head.topic_ids.items() if there.topic_ids.get(name, known) != known}
+        self._changed.update([name for name, fold in self._folds.items() if fold.windows.forget(anew)])
+        head.topic_ids = dict(there.topic_ids)
+        newest = max(self._positions.values(), default=0) - self._first
+        if PARTIALS.name in anew or newest > there.end:
+            log.warning(
+                "another log of %s (its end: %d, known: %d): from %d on", PARTIALS.name, there.end, newest, there.low
+            )
+            self._first += LOG
+            self._changed.update(self._folds)
+            head.sources = Sources()
+            offset = there.low
+        elif HEAD in self._positions:
+            offset = self._positions[HEAD] - self._first
+        else:
+            offset = there.committed if there.low <= there.committed <= there.end else there.low
+        self._end = self._first + offset
+        return offset
+
     def take(self, message: Partial | Partials | Progress, offset: int, arrived_ms: int) -> Iterator[Outputs]:
         """Fold one message in; what goes out because of it, pipeline by pipeline. Use it up before the next message.
 
         ``offset``: the message's own in the partition; ``arrived_ms``: the broker's time stamp on it.
         """
-        self._end = offset + 1
+        position = self._first + offset
+        self._end = position + 1
         if isinstance(message, Progress):
-            yield from self._follow(message, offset, arrived_ms)
+            yield from self._follow(message, position, arrived_ms)
             return
         for partial in message.partials if isinstance(message, Partials) else (message,):
-            if offset >= self._positions.get(partial.pipeline, 0):
+            if position >= self._positions.get(partial.pipeline, 0):
                 out = self._apply(partial)
                 if out.windows or out.events:
                     yield out
@@ -83,13 +132,12 @@ class PartitionFold:
 
         Write the last one after the others are there: it vouches that they are. Take no message in between.
         """
-        position = self._end.to_bytes(_POSITION_BYTES, "big")
         while self._changed:
             name = self._changed.pop()
-            encoded = bytearray(position)
+            encoded = bytearray(_bytes_of(max(self._end, self._positions.get(name, 0))))
             self._folds[name].snapshot(encoded)
             yield name, bytes(encoded)
-        yield HEAD, position + msgspec.msgpack.encode(self._head)
+        yield HEAD, _bytes_of(self._end) + msgspec.msgpack.encode(self._head)
 
     def _apply(self, partial: Partial) -> Outputs:
         out = Outputs([], [])
@@ -115,9 +163,9 @@ class PartitionFold:
         fold = self._folds[name] = PipelineFold(name, self._settings)
         return fold
 
-    def _follow(self, progress: Progress, offset: int, arrived_ms: int) -> Iterator[Outputs]:
+    def _follow(self, progress: Progress, position: int, arrived_ms: int) -> Iterator[Outputs]:
         head = self._head
-        if offset < self._positions.get(HEAD, 0):
+        if position < self._positions.get(HEAD, 0):
             return
         head.sources = head.sources.heard(progress, arrived_ms)
         found = head.sources.watermark(self._settings.windows.silent_source_s * 1000)
@@ -126,7 +174,7 @@ class PartitionFold:
         head.watermark_ms = max(head.watermark_ms, found.ms)
         watermark = Watermark(head.watermark_ms, found.complete)
         for name, fold in self._folds.items():
-            if offset < self._positions.get(name, 0):
+            if position < self._positions.get(name, 0):
                 continue
             out = Outputs([], [])
             if fold.follow(watermark, head.sources.clock_ms, out):
@@ -136,8 +184,12 @@ class PartitionFold:
 
 
 def position_of(state: bytes) -> int:
-    """The offset after the last message that a state knows."""
+    """The position after the last message that a state knows."""
     return int.from_bytes(state[:_POSITION_BYTES], "big")
+
+
+def _bytes_of(position: int) -> bytes:
+    return position.to_bytes(_POSITION_BYTES, "big")
 
 
 _head_decoder = msgspec.msgpack.Decoder(Head)

@@ -151,3 +151,5 @@ LANDING: tuple[Topic, ...] = tuple(topic for topic in TOPICS if topic.table is n
 """Topics whose events the sink carries to ClickHouse."""
 SINK_GROUP = "tidemill-sink"
 """The sink's consumer group: what lies below its committed offsets has landed."""
+METERED: tuple[Topic, ...] = tuple(topic for topic in TOPICS if "meter" in topic.read_by.split(", "))
+"""Topics whose events the meter folds: their offsets are in the partials."""

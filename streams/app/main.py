@@ -6,17 +6,19 @@ import asyncio
 import gc
 import logging
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException, TopicPartition
-
+from streams.app.logs import topic_ids
 from streams.app.watchdog import Watchdog
-from tidemill import topics
 from tidemill.clock import SystemClock
 from tidemill.errors import Retry
-from tidemill.io import kafka
 from tidemill.io.service import Service
 from tidemill.settings import Settings
+from tidemill.topics import PARTIALS
+
+if TYPE_CHECKING:
+    from streams.app.worker import Worker
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.2
@@ -29,37 +31,35 @@ PATIENCE_S = 30.0
 def run(settings: Settings) -> None:
     """Work until SIGTERM. Waits for the broker and the topics; ends the process with 1 when Faust stands still."""
     with Service(settings, "streams") as service:
-        if _topics_there(settings, service):
-            failed = asyncio.run(_serve(settings, service))
+        ids = _topics_there(settings, service)
+        if ids:
+            failed = asyncio.run(_serve(settings, service, ids))
             if failed:
                 log.error("ending, to be started again: %s", failed)
                 logging.shutdown()
                 os._exit(1)  # Faust may be too stuck for an orderly end
 
 
-def _topics_there(settings: Settings, service: Service) -> bool:
-    """Wait until the broker has the topic to read; False when told to end before."""
+def _topics_there(settings: Settings, service: Service) -> dict[str, str]:
+    """Wait until the broker has the topics that the states speak of; their ids, none when told to end before."""
     while not service.stopping:
         try:
-            client = kafka.follower(settings, "tidemill-streams-start", topics.PARTIALS)
-            client.close()
-            return True
+            return topic_ids(settings)
         except Retry as problem:
             service.waiting(str(problem))
             service.stop_event.wait(problem.after_s)
-    return False
+    return {}
 
 
-async def _serve(settings: Settings, service: Service) -> str:
+async def _serve(settings: Settings, service: Service, ids: Mapping[str, str]) -> str:
     """Run the app until told to end; an answer that is not empty says why it cannot go on."""
     from streams.app.worker import GC, Worker
 
     gc.set_threshold(*GC)
     clock = SystemClock()
-    worker = Worker(settings, clock)
+    worker = Worker(settings, clock, ids[PARTIALS.name])
     worker.app.finalize()
     watchdog = Watchdog(PATIENCE_S)
-    watching = kafka.consumer(settings, "tidemill-streams-watchdog", worker.app.conf.id)  # asks only, joins nothing
     failed = ""
     looks = 0
     try:
@@ -78,34 +78,32 @@ async def _serve(settings: Settings, service: Service) -> str:
             await worker.rest()
             looks += 1
             if looks % round(WATCH_EVERY_S / LOOK_EVERY_S) == 0:
-                spans = await asyncio.to_thread(_spans, watching)
-                now_s, done = clock.monotonic_s(), worker.measures.messages
-                if spans and watchdog.stands_still(now_s, worker.waiting(spans), done):
-                    _log_tasks()
-                    failed = f"messages wait and none has been handled for {PATIENCE_S:g} s"
+                failed = failed or await _watch(worker, watchdog, ids, clock.monotonic_s())
     except Exception as error:
         log.exception("Faust could not go on")
         failed = repr(error)
-    finally:
-        watching.close()
     try:
         await asyncio.wait_for(worker.app.stop(), STOP_WITHIN_S)
+        worker.logs.close()
     except TimeoutError:
         failed = failed or f"Faust did not stop within {STOP_WITHIN_S:g} s"
     return failed
 
 
-def _spans(client: Any) -> dict[int, tuple[int, int]]:
-    """Committed and end offset by partition; empty when the broker does not answer (then nobody can work)."""
-    places = [TopicPartition(topics.PARTIALS.name, partition) for partition in range(topics.PARTIALS.partitions)]
+async def _watch(worker: Worker, watchdog: Watchdog, ids: Mapping[str, str], now_s: float) -> str:
+    """What keeps the worker from going on, as the broker has it; empty where nothing does, or no answer comes."""
+    standing, done = worker.standing(), worker.measures.messages
     try:
-        spans = {}
-        for place in client.committed(places, timeout=5):
-            low, high = client.get_watermark_offsets(place, timeout=5)
-            spans[int(place.partition)] = (max(int(low), int(place.offset)), int(high))
-        return spans
-    except (KafkaException, TypeError):
-        return {}
+        logs = await asyncio.to_thread(worker.logs.of, list(range(PARTIALS.partitions)))
+    except Retry:
+        return ""  # nobody can work then
+    if any(one.end < standing.get(partition, 0) or one.topic_ids != ids for partition, one in logs.items()):
+        return "a topic was made anew, or lost its end"
+    waiting = sum(logs[p].end - max(offset, logs[p].low, logs[p].committed) for p, offset in standing.items())
+    if watchdog.stands_still(now_s, waiting, done):
+        _log_tasks()
+        return f"messages wait and none has been handled for {PATIENCE_S:g} s"
+    return ""
 
 
 def _log_tasks() -> None:

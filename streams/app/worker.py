@@ -11,6 +11,7 @@ Every CHECKPOINT_S of them, or MAX_HELD messages:
 4. Write each partition's own state, which vouches for the others; wait again.
 5. Acknowledge all messages but the last of each partition; Faust commits within a second (perhaps one offset more).
 
+A partition that is taken over is first written as it is (``PartitionFold.begin``: its log may be another by now).
 Killed anywhere, the messages since the last commit are read again. States say up to which offset they go, so those
 that step 3 wrote pass over what they know and the others do it again: the same outputs with the same ids go out twice
 (threshold ids and window keys are derived from their cause), and nothing is missing or different.
@@ -21,18 +22,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import faust
 from faust.types import TP
 
 from streams.app.credentials import credentials
+from streams.app.logs import Logs
 from streams.app.measures import Measures
 from streams.app.outlet import Outlet
 from streams.app.sequence import Sequence
 from streams.app.table import MAX_STATE_BYTES, NAME, TOPIC_CONFIG, StateTable, key_of, states_of
-from streams.partition import HEAD, PartitionFold, position_of
+from streams.partition import HEAD, PartitionFold
 from tidemill import topics
 from tidemill.clock import Clock
 from tidemill.errors import Quarantine
@@ -62,13 +64,17 @@ WRITE_BYTES = topics.MAX_MESSAGE_BYTES
 class Worker:
     """The app and what it does with its messages. Build one per process, inside the running event loop."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, topic_id: str) -> None:
+        """``topic_id``: Kafka's id of the partials' topic. For another one the member is another: the broker gives a
+        known member what it had, which is nothing where it saw the topic away.
+        """
         self._settings = settings
         self._clock = clock
         self.measures = Measures(clock)
-        self.app = _app(settings)
+        self.app = _app(settings, f"{socket.gethostname()}-{settings.port('streams')}-{topic_id}")
         self._partials = self.app.topic(topics.PARTIALS.name, partitions=topics.PARTIALS.partitions, **_RAW)
         self._outlet = Outlet(settings)
+        self.logs = Logs(settings, self.app.conf.id)
         self._table = self.app.Table(
             NAME,
             key_type=bytes,
@@ -99,14 +105,10 @@ class Worker:
     def _assigned(self) -> bool:
         return bool(self.app.consumer.assignment())
 
-    def waiting(self, spans: Mapping[int, tuple[int, int]]) -> int:
-        """Messages past the last one handled in the partitions that are ours.
-
-        ``spans``: by partition, the committed offset (where Faust begins) and the end offset.
-        """
+    def standing(self) -> dict[int, int]:
+        """The partitions that are ours, each with the offset that comes next; -1 before any message."""
         ours = {tp.partition for tp in self.app.consumer.assignment() if tp.topic == topics.PARTIALS.name}
-        done = {partition: sequence.expected for partition, sequence in self._sequences.items()}
-        return sum(end - done.get(p, start) for p, (start, end) in spans.items() if p in ours)
+        return {p: self._sequences[p].expected if p in self._sequences else -1 for p in ours}
 
     async def _forget(self, *_: Any, **__: Any) -> None:
         """Partitions come and go: let the batch in hand end first, so that nobody else has them while it writes."""
@@ -172,13 +174,10 @@ class Worker:
     async def _sequence(self, partition: int) -> Sequence:
         found = self._sequences.get(partition)
         if found is None:
-            states = states_of(self._table, partition)
-            self._folds[partition] = PartitionFold(self._settings, states)
-            if HEAD in states:
-                begin = position_of(states[HEAD])
-            else:
-                place = TP(topics.PARTIALS.name, partition)
-                begin = (await self.app.consumer.earliest_offsets(place))[place]
+            fold = PartitionFold(self._settings, states_of(self._table, partition))
+            begin = fold.begin((await asyncio.to_thread(self.logs.of, [partition]))[partition])
+            await self._write({partition: fold})
+            self._folds[partition] = fold
             found = self._sequences[partition] = Sequence(begin)
         return found
 
@@ -212,10 +211,21 @@ class Worker:
 
     async def _checkpoint(self) -> None:
         """Write what changed and acknowledge what led there, but for the last message of each partition."""
+        await self._write({partition: self._folds[partition] for partition in sorted(self._touched)})
+        last = {event.message.partition: event for event in self._held}
+        for event in self._held:
+            if event is not last[event.message.partition]:
+                event.ack()
+        self._held = list(last.values())
+        self._touched.clear()
+        self._written_s = self._clock.monotonic_s()
+
+    async def _write(self, folds: dict[int, PartitionFold]) -> None:
+        """Write what changed, each partition's own state once the changelog has the others."""
         heads: dict[bytes, bytes] = {}
         waiting = 0
-        for partition in sorted(self._touched):
-            for pipeline, state in self._folds[partition].changed():
+        for partition, fold in folds.items():
+            for pipeline, state in fold.changed():
                 if pipeline == HEAD:
                     heads[key_of(partition, HEAD)] = state
                     continue
@@ -228,13 +238,6 @@ class Worker:
         for key, state in heads.items():
             self._table[key] = state
         await self._table.written()
-        last = {event.message.partition: event for event in self._held}
-        for event in self._held:
-            if event is not last[event.message.partition]:
-                event.ack()
-        self._held = list(last.values())
-        self._touched.clear()
-        self._written_s = self._clock.monotonic_s()
 
 
 _RAW: dict[str, Any] = {
@@ -246,7 +249,7 @@ _RAW: dict[str, Any] = {
 }
 
 
-def _app(settings: Settings) -> faust.App:
+def _app(settings: Settings, member: str) -> faust.App:
     data = settings.data_dir / "faust"
     data.mkdir(parents=True, exist_ok=True)
     return faust.App(
@@ -260,7 +263,7 @@ def _app(settings: Settings) -> faust.App:
         broker_session_timeout=SESSION_S,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=FETCH_BYTES,
-        consumer_group_instance_id=f"{socket.gethostname()}-{settings.port('streams')}",
+        consumer_group_instance_id=member,
         datadir=str(data),
         key_serializer="raw",
         processing_guarantee="at_least_once",

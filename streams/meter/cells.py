@@ -18,8 +18,6 @@ from tidemill.events.types import Variant
 from tidemill.sketch import ZERO_BUCKET, buckets
 
 MAX_COUNT = 2_147_483_647
-MAX_MICROS = 9_000_000_000_000_000
-"""Whole numbers up to here are exact as floats, so sums of them are."""
 MAX_NAME = 256
 MAX_VALUE = 1e12
 """Feature values beyond this are no measurement; their squares would leave the range of numbers."""

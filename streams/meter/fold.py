@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.meter.batch import Batch, Span
-from streams.meter.cells import MAX_MICROS, Cells
+from streams.meter.cells import Cells
 from streams.meter.sample import chosen
 from streams.meter.scores import cell_keys, kept_points, relevant
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint
+from tidemill.events.types import MAX_MICROS
 from tidemill.settings import Settings
 from tidemill.text import FEATURES, WORD_BUCKETS, features, word_buckets
 

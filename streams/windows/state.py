@@ -6,7 +6,7 @@ The state is bounded: see MAX_BYTES.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 from msgspec import Struct, field
@@ -73,6 +73,12 @@ class Windows(Struct, array_like=True):
         for cell in partial.cells:
             self._add(cell, clock_ms, settings)
         return "applied"
+
+    def forget(self, topics: Collection[str]) -> bool:
+        """Forget what was applied of these source topics, whose offsets begin anew; whether there was any."""
+        kept = {name: hi for name, hi in self.applied.items() if name.rpartition("/")[0] not in topics}
+        known, self.applied = self.applied, kept
+        return kept != known
 
     def relieve(self, settings: WindowSettings) -> Iterator[Closed]:
         """Let the oldest windows go while the state is over its bound; those not told of yet are given back."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, cast
 from msgspec import Struct, field
 
 from tidemill.events import Cell
-from tidemill.events.types import Variant
+from tidemill.events.types import MAX_MICROS, Variant
 
 Role = Literal["client", "shadow"]
 CLIENT: Role = "client"
@@ -47,7 +47,10 @@ class Sums(Struct, array_like=True):
 
 
 class Tally(Struct, array_like=True):
-    """The merged figures; merging is associative and commutative (floats to rounding)."""
+    """The merged figures; merging is associative and commutative (floats to rounding).
+
+    Costs stay at MAX_MICROS once they are there: of all counts they alone could outgrow what an encoded state takes.
+    """
 
     requests: int = 0
     answers: int = 0
@@ -70,7 +73,7 @@ class Tally(Struct, array_like=True):
         self.input_tokens += other.input_tokens
         self.cached_tokens += other.cached_tokens
         self.output_tokens += other.output_tokens
-        self.cost_micros += other.cost_micros
+        self.cost_micros = min(self.cost_micros + other.cost_micros, MAX_MICROS)
         self.priced += other.priced
         self.sampled += other.sampled
         self.sampled_answers += other.sampled_answers

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.integration.role_process import Role, environment_of
 from tests.unit.streams.drawing import START_MS, START_S, Meter, Reader, answers, requests, score
+from tests.waiting import until
 from tidemill import topics
 from tidemill.codec import encode
 from tidemill.events import Partial, Progress, ThresholdEvent, Window
@@ -146,6 +147,49 @@ def test_everything_comes_back_from_the_changelog(deployment: Settings, tmp_path
         assert role.stop() == 0
     assert from_ms > START_MS
     as_a_clean_run(deployment)
+
+
+def test_a_topic_made_anew_under_a_running_worker_is_read_from_its_beginning(deployment: Settings) -> None:
+    told = story(Meter())
+    half = len(told) // 2
+    with _streams(deployment) as role:
+        send(deployment, told[:half])
+        role.until(lambda: committed(deployment) >= half - 1, within_s=120, what="a checkpoint of all", every_s=0.5)
+        made_anew(deployment, topics.PARTIALS)
+        send(deployment, told[half:])
+        end_ms = START_MS + SECONDS * 1000
+        role.until(
+            lambda: _reaching(read_windows(deployment), end_ms), within_s=240, what="the last window", revive=True
+        )
+        assert role.stop() == 0
+    calls = {(row.start_ms, row.value) for row in read_windows(deployment) if row.metric == "requests"}
+    assert calls == {(START_MS + s * 1000, 25.0) for s in range(0, SECONDS, 5)}
+
+
+def test_without_states_a_worker_goes_on_at_the_committed_offset(deployment: Settings) -> None:
+    """As after an upgrade: the group has come far, and the table is a new one."""
+    told = story(Meter())
+    half = len(told) // 2
+    send(deployment, told[:half])
+    group = clients.consumer(deployment, "test-before", f"tidemill-streams-{deployment.deployment}")
+    _, end = group.get_watermark_offsets(TopicPartition(topics.PARTIALS.name, 0), timeout=20)
+    group.commit(offsets=[TopicPartition(topics.PARTIALS.name, 0, end)], asynchronous=False)
+    group.close()
+    with _streams(deployment) as role:
+        role.ready(within_s=120)
+        send(deployment, told[half:])
+        end_ms = START_MS + SECONDS * 1000
+        role.until(lambda: _reaching(read_windows(deployment), end_ms), within_s=240, what="the last window")
+        assert role.stop() == 0
+    assert min(row.start_ms for row in read_windows(deployment)) == START_MS + (half // 2) // 5 * 5_000
+
+
+def made_anew(settings: Settings, topic: topics.Topic) -> None:
+    """Delete a topic and make it again."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin.delete_topics([topic.name])[topic.name].result()
+    until(lambda: topic.name not in admin.list_topics(timeout=10).topics, what="the topic is gone")
+    until(lambda: topic.name in clients.ensure_topics(settings), what="the topic is there")
 
 
 def as_a_clean_run(settings: Settings) -> None:

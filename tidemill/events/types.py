@@ -17,7 +17,9 @@ Uuid = Annotated[
     str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", description="a lower-case UUID")
 ]
 Unit = Annotated[float, Meta(ge=0, le=1, description="a share or score in [0, 1]")]
-Micros = Annotated[int, Meta(ge=0, le=9_000_000_000_000_000, description="millionths of the currency unit")]
+MAX_MICROS = 9_000_000_000_000_000
+"""Whole numbers up to here are exact as floats, so sums of them are."""
+Micros = Annotated[int, Meta(ge=0, le=MAX_MICROS, description="millionths of the currency unit")]
 
 Variant = Literal["champion", "canary", "shadow", "cache"]
 Status = Literal["ok", "error", "timeout", "cancelled", "rejected"]

@@ -7,6 +7,7 @@ from streams.windows.state import MAX_BYTES, Windows
 from streams.windows.tally import OTHER
 from tests.unit.streams.drawing import START_MS, START_S, Meter, Reader, answers, deployment, requests, score
 from tidemill.events import Cell, Moments, Partials
+from tidemill.events.types import MAX_MICROS
 
 DAY_S = 86_400
 QUIET = [{"name": "quiet", "metric": "requests", "below": 1, "for_windows": 1}]
@@ -151,3 +152,14 @@ def test_text_metrics_say_what_share_was_looked_at() -> None:
     rows = reader.take(meter.partial([asked, answered]), meter.progress(11)).windows
     shares = {row.metric: row.sample_share for row in rows}
     assert (shares["input_chars"], shares["output_chars"], shares["e2e_ms"], shares["requests"]) == (0.2, 0.75, 1, 1)
+
+
+def test_costs_beyond_every_price_still_fit_a_state() -> None:
+    meter, reader = Meter(), Reader(deployment())
+    costs = [answers(1, [5.0], cost_micros=MAX_MICROS, priced=1) for _ in range(2_100)]
+    assert sum(cell.cost_micros for cell in costs) > 2**64
+    reader.take(meter.partial(costs))
+    again = Reader(deployment(), dict(reader.fold.changed()), reader.offset)
+    rows = again.take(meter.partial(costs[:1]), meter.progress(11)).windows
+    (cost,) = (row for row in rows if row.metric == "cost")
+    assert (cost.n, cost.value) == (2_101, MAX_MICROS / 1_000_000)
