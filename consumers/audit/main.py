@@ -125,7 +125,9 @@ class Audit:
     def _tell(self, report: Report) -> None:
         MISSING.set(report.missing)
         DUPLICATES.set(report.duplicates)
-        if not report.windows.behind:
+        if report.windows.behind:
+            log.info("windows are not compared: the sink is %d messages behind", report.windows.behind)
+        else:
             DIFFERING.set(report.windows.different)
         log.info(
             "compared: %d rows missing, %d too many, %d windows differ",
