@@ -227,7 +227,10 @@ def test_the_command_says_what_it_would_do(
     deployment = moved(settings, store, unique)
     at_ms = SystemClock().now_ms() - 3_600_000
     send(deployment, traffic(at_ms, "schedule"))
-    with Role("sink", deployment, environment_of(deployment)).start() as role:
+    with (
+        Role("meter", deployment, environment_of(deployment)).start(),
+        Role("sink", deployment, environment_of(deployment)).start() as role,
+    ):
         role.until(lambda: lag(deployment) == 0, what="everything has landed")
         options = ("backfill", "--from", str(at_ms - 60_000), "--to", "2099-01-01T00:00", "--dry-run")
         done = command(deployment, *options)
@@ -245,7 +248,10 @@ def test_missing_windows_are_an_alarm_until_a_backfill(
     deployment = moved(settings, store, unique)
     at_ms = SystemClock().now_ms() - 600_000
     send(deployment, traffic(at_ms, "schedule"))
-    with Role("sink", deployment, environment_of(deployment)).start() as sink:
+    with (
+        Role("meter", deployment, environment_of(deployment)).start(),
+        Role("sink", deployment, environment_of(deployment)).start() as sink,
+    ):
         sink.until(lambda: lag(deployment) == 0, what="everything has landed")
         skew_ms = deployment.windows.max_clock_skew_s * 1000
         for table in ("requests", "responses"):  # as if they had been in time
