@@ -6,7 +6,7 @@ says nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from consumers.audit.report import Report
@@ -41,19 +41,19 @@ class Trouble(NamedTuple):
 
 Key = tuple[str, str]
 """Rule and subject."""
-Open = Mapping[Key, ThresholdEvent]
-"""The firing events that have no resolved one yet."""
+Said = Mapping[Key, ThresholdEvent]
+"""The last event of each series."""
 
 
-def follow(open_alarms: dict[Key, ThresholdEvent], event: ThresholdEvent, source: str) -> None:
+def follow(said: dict[Key, ThresholdEvent], event: ThresholdEvent, source: str) -> None:
     """Take in one event of the topic; those of other sources are not ours."""
-    if event.source != source:
-        return
-    key = (event.data.rule, event.subject)
-    if event.data.state == "firing":
-        open_alarms[key] = event
-    else:
-        open_alarms.pop(key, None)
+    if event.source == source:
+        said[event.data.rule, event.subject] = event
+
+
+def firing(said: Said) -> dict[Key, ThresholdEvent]:
+    """The alarms that are open."""
+    return {key: event for key, event in said.items() if event.data.state == "firing"}
 
 
 def source(deployment: str) -> str:
@@ -62,16 +62,29 @@ def source(deployment: str) -> str:
 
 
 def events(
-    open_alarms: Open, troubles: Iterable[Trouble], rules: Iterable[str], speaker: str, now_ms: int
+    said: Said,
+    troubles: Iterable[Trouble],
+    rules: Iterable[str],
+    speaker: str,
+    now_ms: int,
+    undecided: Sequence[str] = (),
 ) -> list[ThresholdEvent]:
-    """What is to be said: a trouble without an open alarm begins one; one of ``rules`` without a trouble ends."""
+    """What is to be said: a trouble without an open alarm begins one; one of ``rules`` without a trouble ends.
+
+    ``undecided``: beginnings of metrics of which nothing is known now; their alarms stay as they are.
+    """
     now = {(trouble.rule, trouble.subject): trouble for trouble in troubles}
     judged = set(rules)
-    begun = [_begin(trouble, speaker, now_ms) for key, trouble in sorted(now.items()) if key not in open_alarms]
+    open_alarms = firing(said)
+    begun = [
+        _begin(trouble, said.get(key), speaker, now_ms)
+        for key, trouble in sorted(now.items())
+        if key not in open_alarms
+    ]
     ended = [
         _end(alarm, speaker, now_ms)
         for key, alarm in sorted(open_alarms.items(), key=lambda item: item[0])
-        if key[0] in judged and key not in now
+        if key[0] in judged and key not in now and not alarm.data.metric.startswith(tuple(undecided))
     ]
     return begun + ended
 
@@ -129,6 +142,12 @@ def of_report(report: Report) -> list[Trouble]:
     return found
 
 
+def undecided(report: Report) -> list[str]:
+    """Beginnings of the metrics that this comparison says nothing of."""
+    found = [f"projections/{one.table}" for one in report.projections if one.equal is None]
+    return [*found, "windows/"] if report.windows.behind else found
+
+
 def silent(role: str, silent_s: float, stale_s: float, now_ms: int, why: str) -> Trouble:
     """A role that has not been heard of for too long."""
     since_ms = now_ms - round(silent_s * 1000)
@@ -143,8 +162,10 @@ def silent(role: str, silent_s: float, stale_s: float, now_ms: int, why: str) ->
     )
 
 
-def _begin(trouble: Trouble, speaker: str, now_ms: int) -> ThresholdEvent:
-    alarm_id = derived_id(trouble.rule, trouble.subject, trouble.cause)
+def _begin(trouble: Trouble, ended: ThresholdEvent | None, speaker: str, now_ms: int) -> ThresholdEvent:
+    """``ended``: how the last alarm of the series ended, which makes this one another, even of the same cause."""
+    after = [] if ended is None else [ended.time_ms]
+    alarm_id = derived_id(trouble.rule, trouble.subject, trouble.cause, *after)
     return _event(
         alarm_id,
         "firing",

@@ -10,6 +10,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException,
 from consumers.audit.rows import Stretch
 from consumers.audit.runs import Run, Runs, readings, size
 from tidemill.errors import Quarantine, Retry
+from tidemill.events import Window
 from tidemill.io import kafka, letters
 from tidemill.settings import Settings
 from tidemill.topics import SINK_GROUP, Topic
@@ -26,11 +27,13 @@ class Present(NamedTuple):
 
     sound: list[Run]
     malformed: list[Run]
+    expired: list[Run]
+    """Sound ones of events that are too old for the table's TTL."""
 
     @property
     def size(self) -> int:
         """How many there are."""
-        return size(self.sound) + size(self.malformed)
+        return size(self.sound) + size(self.malformed) + size(self.expired)
 
 
 class Log:
@@ -62,20 +65,21 @@ class Log:
             raise Retry(f"Kafka does not answer: {error}") from error
         return [Stretch(low, max(low, end)) for low, end in zip(lows, ends, strict=True)]
 
-    def present(self, topic: Topic, partition: int, absent: Sequence[Run]) -> Present:
+    def present(self, topic: Topic, partition: int, absent: Sequence[Run], horizon_ms: int) -> Present:
         """Of these offsets those that hold a message in Kafka: the others were compacted away, belong to a
-        transaction, or are older than the topic keeps.
+        transaction, or are older than the topic keeps. Events before ``horizon_ms`` get no row.
         """
-        sound, malformed = Runs(), Runs()
+        sound, malformed, expired = Runs(), Runs(), Runs()
         decode = topic.decoder()
         for group in readings(absent, NEAR):
             for message in self._of(TopicPartition(topic.name, partition, group[0].lo), group):
                 try:
-                    decode(message.value())
-                    sound.add(message.offset(), _arrived(message))
+                    event = decode(message.value())
+                    time_ms = event.start_ms if isinstance(event, Window) else event.time_ms
+                    (expired if time_ms < horizon_ms else sound).add(message.offset(), _arrived(message))
                 except Quarantine:
                     malformed.add(message.offset(), _arrived(message))
-        return Present(sound.found, malformed.found)
+        return Present(sound.found, malformed.found, expired.found)
 
     def letters(self, topic: Topic, since_ms: int | None) -> dict[int, set[int]]:
         """Offsets of the topic whose message lies among its dead letters, by partition."""

@@ -7,6 +7,7 @@ compares rows and windows; 3. what begins or ends is said, and counts as said on
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from confluent_kafka import KafkaException
 from prometheus_client import Gauge
@@ -27,6 +28,8 @@ from tidemill.topics import LANDING, THRESHOLDS
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0
 FLUSH_S = 10.0
+QUERY_TIMEOUT_S = 120.0
+"""Before a row is called missing, all rows of its table are looked at."""
 AGAIN_S = 10.0
 """After a comparison that Kafka or the store did not let finish."""
 
@@ -54,9 +57,9 @@ class Audit:
         self._settings = settings
         self._service = service
         self._clock = service.clock
-        self._store = Store(settings)
+        self._store = Store(settings, query_timeout_s=QUERY_TIMEOUT_S)
         self._speaker = alarms.source(settings.deployment)
-        self._open: dict[alarms.Key, ThresholdEvent] = {}
+        self._said: dict[alarms.Key, ThresholdEvent] = {}
         self._ended_s = self._clock.monotonic_s()
         self._due_s = self._ended_s
         AGE.set_function(lambda: self._clock.monotonic_s() - self._ended_s)
@@ -64,7 +67,7 @@ class Audit:
     def run(self) -> None:
         """Until the service stops. Raises Retry when Kafka is not there."""
         self._read_back()
-        known = {subject.rpartition("/")[2] for rule, subject in self._open if rule == alarms.ROLE_STALE}
+        known = {subject.rpartition("/")[2] for rule, subject in alarms.firing(self._said) if rule == alarms.ROLE_STALE}
         watch = Watch(watched(self._settings), self._settings.audit.stale_s, self._clock, known)
         self._producer = kafka.producer(self._settings, "audit", message_timeout_ms=30_000)
         while not self._service.stopping:
@@ -75,14 +78,14 @@ class Audit:
             self._service.stop_event.wait(min(LOOK_EVERY_S, self._settings.audit.stale_s / 2))
 
     def _read_back(self) -> None:
-        """Which of our alarms are open."""
+        """What we said last of each series."""
         decode = THRESHOLDS.decoder()
         reader = kafka.follower(self._settings, "tidemill-audit-alarms", THRESHOLDS)
         try:
             for message in kafka.read_to_end(reader):
                 self._service.beat()
                 try:
-                    alarms.follow(self._open, decode(message.value()), self._speaker)
+                    alarms.follow(self._said, decode(message.value()), self._speaker)
                 except Quarantine:
                     continue
         finally:
@@ -98,7 +101,7 @@ class Audit:
             self._due_s = self._clock.monotonic_s() + AGAIN_S
             return
         self._tell(report)
-        self._say(alarms.of_report(report), [alarms.AUDIT_ROWS, alarms.AUDIT_WINDOWS])
+        self._say(alarms.of_report(report), [alarms.AUDIT_ROWS, alarms.AUDIT_WINDOWS], alarms.undecided(report))
         self._ended_s = self._clock.monotonic_s()
         self._due_s = self._ended_s + self._settings.audit.every_s
         self._service.ready()
@@ -112,7 +115,7 @@ class Audit:
         """What open alarms are about is compared again, however long ago it was: only that can end them."""
         names = {topic.table: topic.name for topic in LANDING}
         found: dict[str, int] = {}
-        for (rule, _), alarm in self._open.items():
+        for (rule, _), alarm in alarms.firing(self._said).items():
             if rule == alarms.ROLE_STALE:
                 continue
             about = "windows" if rule == alarms.AUDIT_WINDOWS else names[alarm.data.metric.rpartition("/")[2]]
@@ -122,7 +125,10 @@ class Audit:
     def _tell(self, report: Report) -> None:
         MISSING.set(report.missing)
         DUPLICATES.set(report.duplicates)
-        DIFFERING.set(report.windows.different)
+        if report.windows.behind:
+            log.info("windows are not compared: the sink is %d messages behind", report.windows.behind)
+        else:
+            DIFFERING.set(report.windows.different)
         log.info(
             "compared: %d rows missing, %d too many, %d windows differ",
             report.missing,
@@ -131,18 +137,19 @@ class Audit:
             extra={"rows": sum(part.rows for part in report.parts), "windows": report.windows.compared},
         )
 
-    def _say(self, troubles: list[alarms.Trouble], rules: list[str]) -> None:
+    def _say(self, troubles: list[alarms.Trouble], rules: list[str], undecided: Sequence[str] = ()) -> None:
         """Raises Retry when Kafka did not take the events; what is open is then read back first."""
-        said = alarms.events(self._open, troubles, rules, self._speaker, self._clock.now_ms())
-        if not said:
+        now_ms = self._clock.now_ms()
+        events = alarms.events(self._said, troubles, rules, self._speaker, now_ms, undecided)
+        if not events:
             return
         failures: list[str] = []
-        for event in said:
+        for event in events:
             log.warning("%s: %s", event.data.state, event.data.summary)
             self._producer.produce(
                 THRESHOLDS.name, encode(event), event.data.pipeline, on_delivery=kafka.delivered(failures)
             )
         if self._producer.flush(FLUSH_S) or failures:
             raise Retry(f"Kafka did not take the alarms: {failures[:1]}")
-        for event in said:
-            alarms.follow(self._open, event, self._speaker)
+        for event in events:
+            alarms.follow(self._said, event, self._speaker)

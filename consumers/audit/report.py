@@ -22,6 +22,8 @@ class Part(Struct, frozen=True, kw_only=True):
     dead_letters: int = 0
     unburied: int = 0
     """Malformed messages that are not among the dead letters (any more): dropped there, or older than they are kept."""
+    expired: int = 0
+    """Messages without a row that are older than the table's TTL keeps rows."""
     holes: int = 0
     """Offsets without a row that hold no message in Kafka either: compaction, transactions."""
     examples: tuple[str, ...] = ()
@@ -45,7 +47,7 @@ class Projection(Struct, frozen=True, kw_only=True):
     table: str
     name: str
     equal: bool | None
-    """None: no part holds it yet, or the table changed under the comparison each time."""
+    """None: no part of the time compared holds it, the table changed each time, or the store did not answer."""
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -74,6 +76,12 @@ class Windows(Struct, frozen=True, kw_only=True):
     """Windows left out as rows of theirs came after their lateness."""
     repeated: int = 0
     """Windows left out as an upstream producer sent events of theirs twice."""
+    gone: int = 0
+    """Windows left out as no raw row of theirs is in the store (any more)."""
+    stray: int = 0
+    """Windows left out as the stream has none of their pipeline, and no setting names it."""
+    behind: int = 0
+    """Messages the sink had yet to land; unless 0, no window was compared."""
     differing: dict[str, list[int]] = {}
     """By pipeline, the starts of the windows that differ, epoch milliseconds."""
     examples: tuple[Difference, ...] = ()

@@ -23,6 +23,21 @@ _WHERE = (
 _ONE = "_topic = {topic:String} AND _partition = {partition:UInt32} AND _offset BETWEEN {lo:UInt64} AND {hi:UInt64}"
 
 
+EARLIER_MS = 3_600_000
+"""So much before it arrived, at most, an event is dated; older ones are found by a second look, at the whole table."""
+
+
+def recent(table: str, since_ms: int | None) -> str:
+    """What to select from, in place of ``table``: rows of what arrived since then, found by the table's order.
+
+    Rows of events that were older than EARLIER_MS when they came look absent.
+    """
+    if since_ms is None:
+        return table
+    time = "start" if table == "windows" else "time"
+    return f"(SELECT * FROM {table} WHERE {time} >= fromUnixTimestamp64Milli({max(0, since_ms - EARLIER_MS)}))"
+
+
 class Stretch(NamedTuple):
     """The offsets lo (inclusive) to hi (exclusive) of one partition."""
 
@@ -115,15 +130,15 @@ class Upstream(NamedTuple):
         return self.repeated / self.rows if self.rows else 0.0
 
 
-def upstream(store: Store, table: str, topic: str, stretches: Sequence[Stretch], rows: int) -> Upstream:
-    """Count ids that came more than once in these stretches. Raises Retry, StoreError."""
+def upstream(store: Store, table: str, name: str, topic: str, stretches: Sequence[Stretch], rows: int) -> Upstream:
+    """Count ids (column ``name``) that came more than once in these stretches. Raises Retry, StoreError."""
     parts = max(1, -(-rows // PER_COUNT))
     where = {"topic": topic, "lo": [s.lo for s in stretches], "hi": [s.hi for s in stretches], "parts": parts}
     total = distinct = 0
     for part in range(parts):
         (row,) = store.rows(
-            f"SELECT count() AS n, uniqExact(pipeline, {IDS[table]}) AS ids FROM {table} WHERE {_WHERE} "
-            f"AND cityHash64({IDS[table]}) % {{parts:UInt32}} = {{part:UInt32}}",
+            f"SELECT count() AS n, uniqExact(pipeline, {name}) AS ids FROM {table} WHERE {_WHERE} "
+            f"AND cityHash64({name}) % {{parts:UInt32}} = {{part:UInt32}}",
             {**where, "part": part},
         )
         total, distinct = total + row["n"], distinct + row["ids"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from consumers.audit.figures import COUNTS, DURATIONS, METRICS, QUANTILES, Counted, Figure, Mismatch, Series, mismatches
@@ -18,7 +18,10 @@ RAW = ("requests", "responses")
 SKEW_SLACK_MS = 1_000
 """How far the clocks of broker and meters may be apart when it is judged what came too late."""
 
-_LATE = f"_arrival_ms + {{skew:Int64}} + {SKEW_SLACK_MS} >= {START} + {{size:Int64}} + {{lateness:Int64}}"
+_LATE = (
+    "_arrival_ms = 0 "
+    f"OR _arrival_ms + {{skew:Int64}} + {SKEW_SLACK_MS} >= {START} + {{size:Int64}} + {{lateness:Int64}}"
+)
 _VERSION = "substringUTF8(model_version, 1, 256)"
 
 
@@ -27,7 +30,7 @@ class Held(NamedTuple):
 
     rows: int
     late: int
-    """Those that may have come after the window's lateness."""
+    """Those that may have come after the window's lateness; so may those of before arrival was kept."""
 
 
 Place = tuple[str, int]
@@ -37,8 +40,12 @@ Place = tuple[str, int]
 class Reconciliation:
     """Compares all windows that start in since..until (until exclusive; both are rounded down to window starts)."""
 
-    def __init__(self, store: Store, settings: WindowSettings, since_ms: int, until_ms: int) -> None:
+    def __init__(
+        self, store: Store, settings: WindowSettings, pipelines: Collection[str], since_ms: int, until_ms: int
+    ) -> None:
+        """``pipelines``: those that have windows whatever else comes; of others the stream takes some only."""
         self._store = store
+        self._known = set(pipelines)
         self._size_ms = settings.size_s * 1000
         self._where = {
             "size": self._size_ms,
@@ -51,6 +58,7 @@ class Reconciliation:
         """Blocks. ``progress(done, of)`` counts raw rows. Raises Retry, StoreError."""
         self._where["lead"] = self._lead()
         held = self._held()
+        self._known |= {row["pipeline"] for row in self._store.rows(_NAMED)}
         found = _Found()
         done, total = 0, sum(each.rows for each in held.values())
         for since, until in self._slices(held):
@@ -97,7 +105,11 @@ class Reconciliation:
         for place in sorted({*counted, *stream}):
             if place in incomplete:
                 found.incomplete += 1
-            elif place in held and held[place].late:
+            elif place not in held:
+                found.gone += 1
+            elif place[0] not in self._known:
+                found.stray += 1
+            elif held[place].late:
                 found.late += 1
             elif place in repeated:
                 found.repeated += 1
@@ -138,7 +150,7 @@ class _Found:
     """Collects what the comparison of each window says."""
 
     def __init__(self) -> None:
-        self.compared = self.incomplete = self.late = self.repeated = 0
+        self.compared = self.incomplete = self.late = self.repeated = self.gone = self.stray = 0
         self._differing: dict[str, list[int]] = {}
         self._examples: list[Difference] = []
 
@@ -168,6 +180,8 @@ class _Found:
             incomplete=self.incomplete,
             late=self.late,
             repeated=self.repeated,
+            gone=self.gone,
+            stray=self.stray,
             differing={pipeline: sorted(starts) for pipeline, starts in sorted(self._differing.items())},
             examples=tuple(self._examples),
         )
@@ -221,6 +235,8 @@ SELECT pipeline, {START} AS start, {_VERSION} AS version, variant, role,
        {", ".join(map(_duration, DURATIONS))}
 FROM responses AS r WHERE {COUNTED} GROUP BY pipeline, start, version, variant, role)
 """
+
+_NAMED = "SELECT DISTINCT pipeline FROM windows"
 
 _WINDOWS = """
 SELECT pipeline, start_ms, model_version, variant, role, metric, n, total, p50, p95, p99, complete

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import Producer
 from msgspec import Struct
 
 from streams.backfill.recompute import Recomputed, changes
@@ -20,9 +20,14 @@ from tidemill.errors import Retry, Stop
 from tidemill.events import Window
 from tidemill.io import kafka
 from tidemill.io.clickhouse import Store
+from tidemill.io.lag import Lag
 from tidemill.settings import Settings
-from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES, SINK_GROUP, WINDOWS
+from tidemill.topics import FEEDBACK, PARTIALS, REQUESTS, RESPONSES, SINK_GROUP, WINDOWS
 
+METER_GROUP = "tidemill-meter"
+HELD_BACK = 2
+"""Messages of a partition that the windows worker has handled and not committed."""
+REVISED = "it would still write the windows computed here, under the same revisions"
 LANDED_WITHIN_S = 120.0
 FLUSH_S = 30.0
 Progress = Callable[[str, int, int], None]
@@ -63,8 +68,8 @@ def backfill(
 ) -> Outcome:
     """Compute the windows anew that start in since..until. Blocks.
 
-    Raises Retry (Kafka or the store is away), StoreError, and Stop where no such window has closed yet, or the sink
-    is so far behind that rows on their way would be taken for lost.
+    Raises Retry (Kafka or the store is away), StoreError, and Stop where no such window has closed yet, or meter,
+    streams or sink are so far behind that a window may still be revised, or rows on their way be taken for lost.
     """
     size_ms = settings.windows.size_s * 1000
     closed_ms = round(clock.now_ms() - (settings.windows.lateness_s + settings.audit.settle_s) * 1000) - size_ms
@@ -74,7 +79,7 @@ def backfill(
             "no window of this time is closed: a window is computed anew when windows.size_s + windows.lateness_s + "
             f"audit.settle_s have passed since its start; choose --from before {closed_ms} (epoch milliseconds)"
         )
-    wait_until_landed(settings, clock)
+    wait_until_landed(settings)
     outcome = Outcome(since_ms=since, until_ms=until, written=write)
     writer = Writer(settings) if write else None
     for name in only or pipelines(store, since, until):
@@ -143,29 +148,23 @@ class Writer:
             raise Retry(f"Kafka did not take all rows: {self._failures[:1]}; run it again")
 
 
-def wait_until_landed(settings: Settings, clock: Clock) -> None:
-    """Wait until the sink has landed what the raw topics and monitoring.windows hold now. Raises Stop, Retry."""
-    client = kafka.consumer(settings, "tidemill-backfill", SINK_GROUP)  # asks only, joins nothing
-    end_s = clock.monotonic_s() + LANDED_WITHIN_S
-    try:
-        places = [
-            TopicPartition(topic.name, partition)
-            for topic in (REQUESTS, RESPONSES, FEEDBACK, WINDOWS)
-            for partition in range(kafka.partition_count(client, topic.name))
-        ]
-        spans = [client.get_watermark_offsets(place, timeout=kafka.TIMEOUT_S) for place in places]
-        while True:
-            committed = [found.offset for found in client.committed(places, timeout=kafka.TIMEOUT_S)]
-            behind = sum(max(0, high - max(low, at)) for at, (low, high) in zip(committed, spans, strict=True))
-            if not behind:
-                return
-            if clock.monotonic_s() > end_s:
+def wait_until_landed(settings: Settings) -> None:
+    """Wait until what the raw topics hold now has gone through the stream, and its windows and rows have landed.
+
+    A stream that has never worked here writes no windows either, and is not waited for. Raises Stop, Retry.
+    """
+    raw = [topic.name for topic in (REQUESTS, RESPONSES, FEEDBACK)]
+    streams = f"tidemill-streams-{settings.deployment}"
+    for role, group, topics, held, why in (
+        ("meter", METER_GROUP, raw, 0, REVISED),
+        ("streams", streams, [PARTIALS.name], HELD_BACK, REVISED),
+        ("sink", SINK_GROUP, [*raw, WINDOWS.name], 0, "rows on their way would be taken for lost"),
+    ):
+        with Lag(settings, "tidemill-backfill", group, topics, held=held) as lag:
+            if role != "sink" and not lag.begun:
+                continue
+            if behind := lag.wait(LANDED_WITHIN_S):
                 raise Stop(
-                    f"the sink is {behind} messages behind, and rows on their way would be taken for lost; "
+                    f"the role {role} is {behind} messages behind, and {why}; "
                     "see `tidemill status`, wait until it has caught up and run this again"
                 )
-            client.poll(0.2)
-    except KafkaException as error:
-        raise Retry(f"Kafka does not answer: {error}") from error
-    finally:
-        client.close()

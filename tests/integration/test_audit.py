@@ -13,9 +13,10 @@ import pytest
 from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from consumers.audit import rows
+from consumers.audit import compare, projections, rows
 from consumers.audit.compare import audit
 from consumers.audit.report import Report
+from consumers.audit.windows import Reconciliation
 from tests.integration.role_process import ROOT, Role, environment_of
 from tests.integration.store_fixture import StoreProcess
 from tests.integration.test_sink import lag, moved, responses, send
@@ -187,6 +188,63 @@ def test_projections_are_compared_with_their_table(deployment: Settings) -> None
     assert found == {(table, "by_minute"): True for table in ("requests", "responses", "routes")}
     lose(deployment, *an_offset(deployment))
     assert True in [one.equal for one in compared(deployment).projections], "a mutation rebuilds it"
+
+
+def test_rows_of_events_older_than_the_look_back_are_not_missing(deployment: Settings) -> None:
+    """The sample events are dated long before they arrived: only a look at the whole table finds their rows."""
+    assert compared(deployment, SystemClock().now_ms() - 3_600_000).holds
+    lose(deployment, *an_offset(deployment))
+    assert compared(deployment, SystemClock().now_ms() - 3_600_000).missing == 1
+
+
+def test_rows_that_a_ttl_took_are_not_missing(deployment: Settings) -> None:
+    store = Store(deployment)
+    store.command("ALTER TABLE responses MODIFY TTL toDateTime(time) + INTERVAL 1 DAY")
+    store.command("TRUNCATE TABLE responses")
+    report = compared(deployment)
+    assert (report.missing, sum(part.expired for part in report.parts)) == (0, ROWS)
+
+
+def test_projections_answer_for_the_minutes_since_a_time_and_a_refusal_is_no_end(deployment: Settings) -> None:
+    store = Store(deployment)
+    (one,) = projections.compare(store, {"responses": 0})
+    assert one.equal is True
+    store.command("ALTER TABLE requests ADD PROJECTION later (SELECT pipeline, count() GROUP BY pipeline)")
+    found = {one.name: one.equal for one in projections.compare(store, {"requests": 0})}
+    assert found == {"by_minute": True, "later": None}, "one without minutes cannot answer for some of them"
+    store.command("ALTER TABLE feedback ADD PROJECTION `it's` (SELECT pipeline, count() GROUP BY pipeline)")
+    (refused,) = projections.compare(store, {"feedback": 0})
+    assert refused.equal is None, "the store does not understand the question"
+
+
+def test_windows_wait_until_the_sink_has_caught_up(deployment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "LANDED_WITHIN_S", 1.0)
+    send(deployment, RESPONSES, responses(3, start=ROWS))
+    report = compared(deployment)
+    assert report.holds and report.windows.behind == 3 and report.windows.compared == 0
+
+
+def test_windows_that_cannot_be_judged_are_counted_apart(
+    settings: Settings, store: StoreProcess, unique: Callable[[str], str]
+) -> None:
+    deployment = moved(settings, store, unique)
+    tables = Store(deployment)
+    size_ms = deployment.windows.size_s * 1000
+    start = 1_763_800_000_000 // size_ms * size_ms
+    for pipeline, arrival_ms in (("known", start), ("former", 0), ("stray", start), ("seen", start)):
+        tables.command(
+            "INSERT INTO requests (_topic, call_id, pipeline, time_ms, _arrival_ms) "
+            f"VALUES ('inference.requests', '{pipeline}', '{pipeline}', {start}, {arrival_ms})"
+        )
+    for pipeline, at in (("dropped", start), ("seen", start - 3_600_000)):
+        tables.command(
+            "INSERT INTO windows (pipeline, variant, role, metric, start_ms, end_ms, n, total, complete) "
+            f"VALUES ('{pipeline}', 'champion', 'client', 'requests', {at}, {at + size_ms}, 1, 1, true)"
+        )
+    names = ["known", "former"]
+    found = Reconciliation(tables, deployment.windows, names, start, start + size_ms).run(lambda *_: None)
+    assert (found.gone, found.stray, found.late) == (1, 1, 1)
+    assert found.differing == {"known": [start], "seen": [start]}
 
 
 def auditor(settings: Settings, **overrides: str) -> Role:

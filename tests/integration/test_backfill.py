@@ -12,6 +12,7 @@ import pytest
 
 from consumers.audit.compare import audit
 from consumers.audit.report import Report
+from streams.backfill import run
 from streams.backfill.run import Outcome, backfill
 from tests.integration.role_process import Role, environment_of
 from tests.integration.store_fixture import StoreProcess
@@ -20,6 +21,7 @@ from tests.integration.test_sink import lag, moved
 from tests.integration.test_streams import forget
 from tidemill.clock import ManualClock, SystemClock
 from tidemill.codec import encode
+from tidemill.errors import Stop
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse
 from tidemill.ids import uuid7
 from tidemill.io.clickhouse import Store
@@ -181,7 +183,9 @@ def damage(store: Store) -> None:
     store.command(change.format(f"UPDATE end_ms = 0 WHERE pipeline = 'elsewhere' AND start_ms = {other}"))
 
 
-def test_what_a_producer_sent_again_counts_once_after_a_backfill(deployment: Settings) -> None:
+def test_what_a_producer_sent_again_counts_once_after_a_backfill(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Running(deployment) as running:
         now_ms = SystemClock().now_ms()
         told = traffic(now_ms, "schedule")
@@ -202,6 +206,12 @@ def test_what_a_producer_sent_again_counts_once_after_a_backfill(deployment: Set
             assert counted(running.store, metric) == wanted
         assert running.backfill(now_ms - SPREAD_MS - 10_000).changed_rows == 0
 
+        running.roles[0].kill()
+        send(deployment, again)
+        monkeypatch.setattr(run, "LANDED_WITHIN_S", 1.0)
+        with pytest.raises(Stop, match="the role meter is"):
+            running.backfill(now_ms - SPREAD_MS - 10_000)
+
 
 def counted(store: Store, metric: str) -> int:
     (row,) = store.rows(
@@ -217,7 +227,10 @@ def test_the_command_says_what_it_would_do(
     deployment = moved(settings, store, unique)
     at_ms = SystemClock().now_ms() - 3_600_000
     send(deployment, traffic(at_ms, "schedule"))
-    with Role("sink", deployment, environment_of(deployment)).start() as role:
+    with (
+        Role("meter", deployment, environment_of(deployment)).start(),
+        Role("sink", deployment, environment_of(deployment)).start() as role,
+    ):
         role.until(lambda: lag(deployment) == 0, what="everything has landed")
         options = ("backfill", "--from", str(at_ms - 60_000), "--to", "2099-01-01T00:00", "--dry-run")
         done = command(deployment, *options)
@@ -235,10 +248,16 @@ def test_missing_windows_are_an_alarm_until_a_backfill(
     deployment = moved(settings, store, unique)
     at_ms = SystemClock().now_ms() - 600_000
     send(deployment, traffic(at_ms, "schedule"))
-    with Role("sink", deployment, environment_of(deployment)).start() as sink:
+    with (
+        Role("meter", deployment, environment_of(deployment)).start(),
+        Role("sink", deployment, environment_of(deployment)).start() as sink,
+    ):
         sink.until(lambda: lag(deployment) == 0, what="everything has landed")
+        skew_ms = deployment.windows.max_clock_skew_s * 1000
         for table in ("requests", "responses"):  # as if they had been in time
-            Store(deployment).command(f"ALTER TABLE {table} UPDATE _arrival_ms = 0 WHERE 1 SETTINGS mutations_sync = 2")
+            Store(deployment).command(
+                f"ALTER TABLE {table} UPDATE _arrival_ms = time_ms - {skew_ms} WHERE 1 SETTINGS mutations_sync = 2"
+            )
         with auditor(deployment).start() as role:
             (fired,) = role.until(lambda: events(deployment, "audit_windows"), what="an alarm")
             assert fired.data.metric == "windows/schedule" and (fired.data.value or 0) >= 2

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -14,7 +15,10 @@ from tidemill.clock import SystemClock
 from tidemill.errors import Retry, Stop
 
 if TYPE_CHECKING:
-    from consumers.audit.report import Report
+    from consumers.audit.report import Report, Windows
+
+QUERY_TIMEOUT_S = 600.0
+"""A whole table may be looked at, and somebody waits who can end it."""
 
 
 def audit(
@@ -36,13 +40,18 @@ def audit(
     clock = SystemClock()
     since_ms = max(0, clock.now_ms() - round(look_back * 1000)) if look_back else None
     console = Console(stderr=True)
-    columns = (TextColumn("comparing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn("comparing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         try:
             report = compare(
                 settings,
-                Store(settings),
+                Store(settings, query_timeout_s=QUERY_TIMEOUT_S),
                 clock,
                 since_ms,
                 lambda what, done, of: bar.update(task, description=what, completed=done, total=of),
@@ -80,6 +89,7 @@ def _show(report: Report) -> None:
         "too many",
         "dead letters",
         "unburied",
+        "expired",
         "holes",
         "where",
     ):
@@ -87,7 +97,15 @@ def _show(report: Report) -> None:
     for part in report.parts:
         if part.hi > part.lo:
             wrong = "red" if part.missing or part.duplicates else ""
-            numbers = (part.rows, part.missing, part.duplicates, part.dead_letters, part.unburied, part.holes)
+            numbers = (
+                part.rows,
+                part.missing,
+                part.duplicates,
+                part.dead_letters,
+                part.unburied,
+                part.expired,
+                part.holes,
+            )
             offsets = f"{part.lo:,}-{part.hi - 1:,}"
             cells = (part.table, str(part.partition), offsets, *(f"{n:,}" for n in numbers), ", ".join(part.examples))
             table.add_row(*cells, style=wrong)
@@ -102,17 +120,26 @@ def _show(report: Report) -> None:
         said = {
             True: "equal",
             False: "[red]not equal[/red]",
-            None: "not compared (no rows in it yet, or the table kept changing)",
+            None: "not compared (no rows in it yet, the table kept changing, or the store refused)",
         }[one.equal]
-        console.print(f"projection {one.name} of {one.table}: {said}")
-    windows = report.windows
+        console.print(f"projection {escape(one.name)} of {one.table}: {said}")
+    _show_windows(console, report.windows)
+
+
+def _show_windows(console: Console, windows: Windows) -> None:
+    if windows.behind:
+        console.print(
+            f"windows: not compared, as the sink is {windows.behind:,} messages behind; see `tidemill status`"
+        )
+        return
     console.print(
         f"windows: {windows.compared:,} compared, {windows.different:,} differ; left out: {windows.incomplete:,} "
-        f"incomplete, {windows.late:,} with rows that came late, {windows.repeated:,} with repeated events"
+        f"incomplete, {windows.late:,} with rows that may have come late, {windows.repeated:,} with repeated events, "
+        f"{windows.gone:,} without raw rows, {windows.stray:,} of pipelines that the stream does not know"
     )
     for example in windows.examples:
         series = " ".join(filter(None, (example.model_version, example.variant, example.role)))
         console.print(
-            f"  [red]{example.pipeline}[/red] {example.start_ms} {series} {example.metric}: "
+            f"  [red]{escape(example.pipeline)}[/red] {example.start_ms} {escape(series)} {escape(example.metric)}: "
             f"stream {example.stream or 'nothing'}, rows {example.rows or 'nothing'}"
         )

@@ -37,7 +37,8 @@ class StoreError(TidemillError):
 class Store:
     """One deployment's database. Safe to use from several threads; holds a small connection pool."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, query_timeout_s: float = QUERY_TIMEOUT_S) -> None:
+        self._query_timeout_s = query_timeout_s
         parts = urlsplit(settings.clickhouse_url)
         self.database = settings.clickhouse.database
         self._cluster, self._fsync = settings.clickhouse.cluster, settings.clickhouse.fsync
@@ -131,10 +132,14 @@ class Store:
             params[f"param_{name}"] = _literal(value)
         return params
 
-    def _post(self, body: Any, params: Mapping[str, str], *, timeout_s: float = QUERY_TIMEOUT_S) -> bytes:
+    def _post(self, body: Any, params: Mapping[str, str], *, timeout_s: float | None = None) -> bytes:
         try:
             answer = self._pool.request(
-                "POST", f"{self._base}?{urlencode(params)}", body=body, headers=self._headers, timeout=timeout_s
+                "POST",
+                f"{self._base}?{urlencode(params)}",
+                body=body,
+                headers=self._headers,
+                timeout=timeout_s or self._query_timeout_s,
             )
         except urllib3.exceptions.HTTPError as error:
             raise Retry(f"the store at {self._base} does not answer: {error}") from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from consumers.audit import alarms
-from consumers.audit.report import Part, Report, Windows
+from consumers.audit.report import Part, Projection, Report, Windows
 from tidemill.codec import encode
 from tidemill.events import ThresholdEvent
 from tidemill.topics import THRESHOLDS
@@ -39,18 +41,45 @@ def test_nothing_wrong_nothing_said() -> None:
 
 
 def test_an_alarm_begins_once_and_ends_once() -> None:
-    open_alarms: dict[alarms.Key, ThresholdEvent] = {}
+    said: dict[alarms.Key, ThresholdEvent] = {}
     troubles = alarms.of_report(MISSING)
-    (fired,) = alarms.events(open_alarms, troubles, RULES, SPEAKER, NOW_MS)
+    (fired,) = alarms.events(said, troubles, RULES, SPEAKER, NOW_MS)
     assert fired.data.rule == "audit_rows" and fired.data.kind == "system" and fired.data.value == 2
     assert "2 rows missing" in fired.data.summary and fired.data.window_start_ms == NOW_MS - 500
-    alarms.follow(open_alarms, fired, SPEAKER)
-    assert alarms.events(open_alarms, troubles, RULES, SPEAKER, NOW_MS + 1) == []
-    assert alarms.events(open_alarms, [], [alarms.ROLE_STALE], SPEAKER, NOW_MS + 1) == [], "of another rule"
-    (resolved,) = alarms.events(open_alarms, [], RULES, SPEAKER, NOW_MS + 2)
+    alarms.follow(said, fired, SPEAKER)
+    assert alarms.events(said, troubles, RULES, SPEAKER, NOW_MS + 1) == []
+    assert alarms.events(said, [], [alarms.ROLE_STALE], SPEAKER, NOW_MS + 1) == [], "of another rule"
+    (resolved,) = alarms.events(said, [], RULES, SPEAKER, NOW_MS + 2)
     assert resolved.data.state == "resolved" and resolved.data.alarm_id == fired.id
-    alarms.follow(open_alarms, resolved, SPEAKER)
-    assert open_alarms == {}
+    alarms.follow(said, resolved, SPEAKER)
+    assert alarms.firing(said) == {}
+
+
+def test_the_same_trouble_once_more_is_another_alarm() -> None:
+    said: dict[alarms.Key, ThresholdEvent] = {}
+    troubles = alarms.of_report(MISSING)
+    ids = []
+    for turn in range(3):
+        (fired,) = alarms.events(said, troubles, RULES, SPEAKER, NOW_MS + turn)
+        alarms.follow(said, fired, SPEAKER)
+        (resolved,) = alarms.events(said, [], RULES, SPEAKER, NOW_MS + turn)
+        alarms.follow(said, resolved, SPEAKER)
+        ids += [fired.id, resolved.id]
+    assert len(set(ids)) == 6
+
+
+def test_what_was_not_compared_ends_no_alarm() -> None:
+    unequal = Projection(table="responses", name="by_minute", equal=False)
+    before = structs.replace(MISSING, projections=(unequal,), windows=Windows(differing={"a": [NOW_MS]}))
+    said: dict[alarms.Key, ThresholdEvent] = {}
+    for event in alarms.events(said, alarms.of_report(before), RULES, SPEAKER, NOW_MS):
+        alarms.follow(said, event, SPEAKER)
+    assert len(alarms.firing(said)) == 3
+    unknown = structs.replace(unequal, equal=None)
+    now = structs.replace(before, parts=(), projections=(unknown,), windows=Windows(behind=3))
+    (ended,) = alarms.events(said, alarms.of_report(now), RULES, SPEAKER, NOW_MS, alarms.undecided(now))
+    assert ended.data.metric == "rows/responses"
+    assert alarms.undecided(report(part())) == []
 
 
 def test_who_starts_again_says_the_same_ids() -> None:

@@ -24,3 +24,10 @@ def test_three_looks_decide(looks: list[list[float]], equal: bool | None, monkey
     given: Iterator[list[float]] = iter(looks)
     monkeypatch.setattr(projections, "_totals", lambda *_: next(given))
     assert projections._equal(Store(Settings()), "responses", "by_minute", "") is equal
+
+
+def test_only_the_minutes_since_a_time_are_asked_for() -> None:
+    assert projections.since("requests", None) == "requests"
+    assert projections.since("requests", 60_000) == (
+        "requests WHERE toStartOfMinute(time) >= toStartOfMinute(fromUnixTimestamp64Milli(60000))"
+    )
