@@ -128,7 +128,7 @@ class RangeConsumer:
     def oldest_open_s(self) -> float:
         """Age of the oldest range handed out and not done, in seconds; 0.0 when there is none."""
         now = time.monotonic()
-        return max((now - state.acknowledged_s for state in list(self._open.values())), default=0.0)
+        return max((now - state.opened_s for state in list(self._open.values())), default=0.0)
 
     def close(self) -> None:
         """Leave the group. Open ranges stay noted and are replayed by the next owner."""

@@ -43,7 +43,9 @@ class PartitionState(Generic[M]):
         self.hi: int | None = None
         self.replayed = False
         self.open = False
+        self.opened_s = 0.0
         self.acknowledged_s = 0.0
+        """When the intent was last acknowledged: renewed while the range is open."""
         self.since_s: float | None = None
         """When the oldest buffered message came (monotonic seconds)."""
         self.last_s = 0.0
@@ -144,7 +146,7 @@ class PartitionState(Generic[M]):
         self.taken = taken[-1] if taken else self.taken
         self.since_s = now_s if self._offsets else None
         self.open = True
-        self.acknowledged_s = now_s
+        self.opened_s = self.acknowledged_s = now_s
         self.committed = None
         return taken
 
