@@ -13,7 +13,7 @@ from tidemill.io import kafka
 from tidemill.io.ranges.assignment import place
 from tidemill.io.ranges.ends import Ends
 from tidemill.io.ranges.pace import arrived_until, horizon_ms, lane
-from tidemill.io.ranges.partition import MAX_BYTES, Limits, PartitionState
+from tidemill.io.ranges.partition import MAX_BYTES, Limits, PartitionState, crowded
 from tidemill.io.ranges.range import Intent, Position, Range
 from tidemill.settings import Settings
 
@@ -82,10 +82,10 @@ class RangeConsumer:
             self._consumer = self._connect()
         self._take_in(CONSUME, 0.0 if self._busy else CONSUME_S, holding=False)
         now = time.monotonic()
-        horizon = self._horizon(now)
+        horizon, many = self._horizon(now), crowded(self._states.values(), self._limits)
         for state in self._states.values():
             most = arrived_until(state.waiting, horizon)
-            if state.ready(self._limits, now, most):
+            if state.ready(self._limits, now, most, crowded=many):
                 state.freeze(self._limits, most)
         ranges = self._commit(now)
         self._busy = bool(ranges)
@@ -171,8 +171,9 @@ class RangeConsumer:
     def _throttle(self, holding: bool) -> None:
         """Pause what must not be fetched and resume the rest; recomputed each time, so no resume is ever forgotten."""
         assert self._consumer is not None
+        many = crowded(self._states.values(), self._limits)
         for (topic, partition), state in list(self._states.items()):
-            want = holding or state.full(self._limits)
+            want = holding or state.full(self._limits, crowded=many)
             if want != state.paused:
                 change = self._consumer.pause if want else self._consumer.resume
                 try:
@@ -201,17 +202,8 @@ class RangeConsumer:
                 state.committed = state.pos
                 continue
             messages = state.take(time.monotonic())
-            span = Range(
-                self._cluster,
-                state.topic,
-                state.topic_id,
-                state.range_epoch,
-                state.partition,
-                state.pos,
-                intent.h,
-                messages,
-                state.replayed,
-            )
+            which = (state.topic, state.topic_id, state.range_epoch, state.partition)
+            span = Range(self._cluster, *which, state.pos, intent.h, messages, state.replayed)
             self._open[span] = state
             ranges.append(span)
         return ranges
