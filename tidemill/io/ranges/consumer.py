@@ -18,11 +18,12 @@ from tidemill.io.ranges.range import Intent, Position, Range
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
-CONSUME = 10_000
+CONSUME = 4_000
 CONSUME_S = 0.05
 IDLE_COMMIT_S = 0.3
-FETCH = {"queued_max_messages_kbytes": 32_768, "fetch_queue_backoff_ms": 20, "fetch_message_max_bytes": 4_194_304}
-"""A full queue is looked at again soon: by default it stays empty for up to a second after it was drained."""
+FETCH = {"queued_max_messages_kbytes": 16_384, "fetch_queue_backoff_ms": 20, "fetch_message_max_bytes": 524_288}
+"""A full queue is looked at again soon: by default it stays empty for up to a second after it was drained. A fetch is
+counted as it travels: unpacked it may be ten times that, for each partition, whatever the queue may hold."""
 SESSION_S = 8.0
 """Older acknowledgments of an intent are renewed before the effect: below the broker's session time-out (10 s in the
 embedded broker, 45 s by Kafka's default), so that a member the group gave up on learns it there."""
