@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -32,10 +33,23 @@ class Decoder(Generic[E]):
         try:
             return self._decoder.decode(raw)
         except msgspec.ValidationError as error:
-            raise Quarantine(f"schema: {error}") from error
+            raise Quarantine(f"schema: {_unquoted(str(error))}") from error
         except msgspec.DecodeError as error:
             raise Quarantine(f"json: {error}") from error
         except UnicodeDecodeError as error:
             raise Quarantine(f"utf-8: {error.reason} at byte {error.start}") from error
         except RecursionError as error:
             raise Quarantine("json: nested too deeply") from error
+
+
+_QUOTES = re.compile(r"(Invalid enum value|Invalid value|Object contains unknown field) .*", re.DOTALL)
+_PATH = re.compile(r" - at `(?:key` in `)?\$[\w.\[\]]*`$")
+
+
+def _unquoted(reason: str) -> str:
+    """The reason without what it quotes of the message: reasons are shown where no content may be."""
+    quotes = _QUOTES.fullmatch(reason)
+    if quotes is None:
+        return reason
+    path = _PATH.search(reason)
+    return quotes[1] + (path[0] if path else "")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from consumers.deadletters.bury import Rejected
+from consumers.deadletters.bury import ROLE, Rejected
 from consumers.deadletters.limits import HOUR_MS, LEAST, Share, breach, past_of
 from consumers.deadletters.reading import Found, quiet_reader
 from tidemill.clock import Clock
@@ -99,20 +99,22 @@ class Guard:
         return count
 
     def _counted(self, topic: Topic) -> int:
-        """Records that the dead-letter topic got within the last hour and still has."""
+        """Letters of the sink's own that were sent within the last hour and are still there, each once."""
         reader = quiet_reader(self._settings, CLIENT, topic)
         try:
             since = self._clock.now_ms() - HOUR_MS
             asked = [TopicPartition(place.topic, place.partition, since) for place in _places(reader, topic)]
-            total = 0
-            for place in reader.offsets_for_times(asked, timeout=TIMEOUT_S):
-                if place.offset >= 0:
-                    total += reader.get_watermark_offsets(place, timeout=TIMEOUT_S)[1] - place.offset
-            return total
+            reader.assign([place for place in reader.offsets_for_times(asked, timeout=TIMEOUT_S) if place.offset >= 0])
+            return len(sent_since((Found(topic.name, message) for message in read_to_end(reader)), since))
         except KafkaException as error:
             raise Retry(f"Kafka does not say what is in {topic.dlq}: {error}") from error
         finally:
             reader.close()
+
+
+def sent_since(letters: Iterable[Found], since_ms: int) -> set[str]:
+    """Ids of the sink's letters sent since then: no marker, nobody else's, no older one that was written again."""
+    return {each.id for each in letters if each.role == ROLE and each.time_ms >= since_ms}
 
 
 def _places(reader: Consumer, topic: Topic) -> list[TopicPartition]:

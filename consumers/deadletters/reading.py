@@ -78,6 +78,11 @@ class Found:
         return self._parts[1]
 
     @property
+    def role(self) -> str:
+        """Who refused it; empty: not said."""
+        return self.said.get("connector.name", "")
+
+    @property
     def stage(self) -> str:
         """Where it was refused; empty: not said."""
         return self.said.get("stage", "")

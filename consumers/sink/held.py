@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
@@ -10,12 +11,17 @@ import pyarrow.compute as pc
 from consumers.sink.batch import Block
 from consumers.sink.heal import Present
 from tidemill.errors import Retry
-from tidemill.io.clickhouse import Store
+from tidemill.io.clickhouse import Store, StoreError
 
 MARGIN_S = 60
 """Rows this near to the end of their life count as expired, seconds."""
 _MINUTE_MS = 60_000
+_UNKNOWN_NAME = 47
 _MOVES = re.compile(r" (RECOMPRESS|TO DISK|TO VOLUME) ")
+
+
+class Unjudged(ValueError):
+    """Which rows a table's TTL takes is not known here."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Rules:
 
 
 def rules(store: Store, table: str) -> Rules:
-    """How the table treats its rows now. Raises Retry or StoreError, ValueError for a TTL that cannot be judged."""
+    """How the table treats its rows now. Raises Retry or StoreError, Unjudged."""
     sql = "SELECT engine, engine_full FROM system.tables WHERE database = currentDatabase() AND name = {table:String}"
     for row in store.rows(sql, {"table": table}):
         return Rules(row["engine"], deletions(row["engine_full"]))
@@ -43,13 +49,13 @@ def rules(store: Store, table: str) -> Rules:
 def deletions(engine: str) -> tuple[str, ...]:
     """The expressions in a table's TTL that delete rows, from ``engine_full``; rules that move rows are left out.
 
-    Raises ValueError for rules that delete by a condition or by groups: which rows they take is not known here.
+    Raises Unjudged for rules that delete by a condition or by groups: which rows they take is not known here.
     """
     found = re.search(r" TTL (.*?)(?: SETTINGS .*)?$", engine)
     kept = []
     for rule in _apart(found[1]) if found else ():
         if " WHERE " in rule or " GROUP BY " in rule:
-            raise ValueError(f"TTL {rule}: rows that it takes cannot be told from rows that are missing")
+            raise Unjudged(f"TTL {rule}: rows that it takes cannot be told from rows that are missing")
         if not _MOVES.search(f"{rule} "):
             kept.append(rule.removesuffix(" DELETE"))
     return tuple(kept)
@@ -91,16 +97,32 @@ def present(store: Store, block: Block) -> Present:
 
 
 def expired(store: Store, block: Block, ttl: tuple[str, ...]) -> frozenset[int]:
-    """Offsets of the block's rows that a TTL takes at once, or within a minute or two. Raises Retry or StoreError."""
+    """Offsets of the block's rows that a TTL takes at once, or within a minute or two.
+
+    Raises Retry or StoreError, Unjudged where the TTL asks for more than the block's time.
+    """
     if not ttl:
         return frozenset()
     minutes = [ms // _MINUTE_MS for ms in block.rows[block.time].to_pylist()]
-    past = " OR ".join(f"toDateTime({rule}) <= now() + {MARGIN_S}" for rule in ttl)
-    listed = ",".join(map(str, sorted(set(minutes))))
-    sql = (
-        f"SELECT minute FROM (SELECT arrayJoin([{listed}]) AS minute, toInt64(minute) * {_MINUTE_MS} AS {block.time}, "
-        f"fromUnixTimestamp64Milli({block.time}, 'UTC') AS {block.time.removesuffix('_ms')}) WHERE {past}"
-    )
-    gone = {row["minute"] for row in store.rows(sql)}
+    gone = expired_minutes(store, sorted(set(minutes)), block.time, ttl)
     offsets = block.rows["_offset"].to_pylist()
     return frozenset(offset for offset, minute in zip(offsets, minutes, strict=True) if minute in gone)
+
+
+def expired_minutes(store: Store, minutes: Sequence[int], time_ms: str, ttl: tuple[str, ...]) -> Collection[int]:
+    """Those of the minutes since 1970 whose rows a TTL takes. Raises Retry or StoreError, Unjudged.
+
+    ``time_ms``: the column that the TTL may ask for, as it is or as a time.
+    """
+    past = " OR ".join(f"toDateTime({rule}) <= now() + {MARGIN_S}" for rule in ttl)
+    listed = ",".join(map(str, minutes))
+    sql = (
+        f"SELECT minute FROM (SELECT arrayJoin([{listed}]) AS minute, toInt64(minute) * {_MINUTE_MS} AS {time_ms}, "
+        f"fromUnixTimestamp64Milli({time_ms}, 'UTC') AS {time_ms.removesuffix('_ms')}) WHERE {past}"
+    )
+    try:
+        return {row["minute"] for row in store.rows(sql)}
+    except StoreError as error:
+        if error.code != _UNKNOWN_NAME:
+            raise
+        raise Unjudged(f"TTL {', '.join(ttl)}: only {time_ms.removesuffix('_ms')} can be judged") from error

@@ -92,9 +92,9 @@ class Inserter:
     def _uncertain(self, block: Block) -> Landed:
         try:
             rules = self._ask(lambda: held.rules(self._store, block.table))
-        except ValueError as error:
+            return self._heal(block, rules.ttl) if rules.countable else self._repeat(block)
+        except held.Unjudged as error:
             raise Alarmed(f"table {block.table}: {error}") from error
-        return self._heal(block, rules.ttl) if rules.countable else self._repeat(block)
 
     def _heal(self, block: Block, ttl: tuple[str, ...]) -> Landed:
         """Count, send what is missing, count again. Raises Alarmed."""

@@ -25,11 +25,12 @@ from prometheus_client import Counter, Gauge
 
 from consumers.deadletters import DeadLetters, Rejected
 from consumers.deadletters.guard import Guard
+from consumers.sink import held
 from consumers.sink.batch import Block, prepare
 from consumers.sink.insert import Abandoned, Alarmed, Inserter, Sent
 from consumers.sink.landing import LANDINGS, check
 from tidemill.bulk import BulkDecoder
-from tidemill.errors import Retry
+from tidemill.errors import Retry, Stop
 from tidemill.io.clickhouse import Store, StoreError
 from tidemill.io.ranges import Range, RangeConsumer
 from tidemill.io.service import Service
@@ -81,10 +82,21 @@ def calm_collector() -> None:
 
 
 def check_tables(store: Store) -> None:
-    """Compare every table with what its events need. Raises Stop on a difference, Retry while a table is not there."""
+    """Compare every table with what its events need.
+
+    Raises Stop on a difference, or a TTL under which rows cannot be counted; Retry while a table is not there.
+    """
     for landing in LANDINGS.values():
         try:
             found = store.rows(f"DESCRIBE TABLE {landing.table}")
+            rules = held.rules(store, landing.table)
+            if rules.countable and rules.ttl:
+                held.expired_minutes(store, [0], landing.time_ms, rules.ttl)
+        except held.Unjudged as error:
+            raise Stop(
+                f"table {landing.table}: {error}; let its TTL delete by {landing.time_ms.removesuffix('_ms')} alone "
+                f"(`ALTER TABLE {landing.table} MODIFY TTL ...`)"
+            ) from error
         except StoreError as error:
             if error.code in (_UNKNOWN_TABLE, _UNKNOWN_DATABASE):
                 raise Retry(f"table {landing.table} is not there (yet): run `tidemill init`") from error

@@ -140,6 +140,21 @@ def test_a_range_taken_away_is_not_held(
     second.close()
 
 
+def test_a_range_that_is_held_grows_old(
+    settings: Settings, kafka: str, topic: str, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.io.ranges.consumer.SESSION_S", 0.0)
+    fill(kafka, topic, 1)
+    member = RangeConsumer(settings, "t", unique("g"), [topic], 10, 0.1)
+    (span,) = ranges_of(member)
+    opened_s = time.monotonic()
+    until(lambda: member.holds(span) and time.monotonic() - opened_s > 0.5, what="half a second of renewals")
+    assert member.oldest_open_s() > 0.5
+    member.done(span)
+    assert member.oldest_open_s() == 0.0
+    member.close()
+
+
 def test_partitions_given_up_while_paused_are_read_again_when_they_come_back(
     settings: Settings, kafka: str, topic: str, unique: Callable[[str], str]
 ) -> None:

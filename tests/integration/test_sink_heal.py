@@ -17,11 +17,12 @@ from confluent_kafka import Message, TopicPartition
 
 from consumers.sink.batch import Block
 from consumers.sink.insert import Alarmed, Inserter, Landed
+from consumers.sink.main import check_tables
 from tests.integration.store_fixture import StoreProcess, start_store
 from tests.integration.test_sink import has, lag, landed, moved, responses, send, sink
 from tests.unit.sink.samples import full
 from tidemill.codec import encode
-from tidemill.errors import Retry
+from tidemill.errors import Retry, Stop
 from tidemill.io.clickhouse import Store
 from tidemill.io.kafka import follower
 from tidemill.settings import Settings
@@ -161,6 +162,22 @@ def test_a_ttl_that_cannot_be_judged_is_an_alarm(own: list[StoreProcess]) -> Non
     store = opened(own, "TTL toDateTime(time) + INTERVAL 1 DAY DELETE WHERE v = 1")
     with pytest.raises(Alarmed, match="cannot be told"):
         land(Inserter(store, never), block(range(5)), fresh=False)
+
+
+def test_a_ttl_on_another_column_is_an_alarm(own: list[StoreProcess]) -> None:
+    store = opened(own, "TTL fromUnixTimestamp(v) + INTERVAL 1 DAY")
+    with pytest.raises(Alarmed, match="only time can be judged"):
+        land(Inserter(store, never), block(range(5)), fresh=False)
+
+
+def test_a_ttl_that_cannot_be_judged_stops_the_sink_at_its_start(own: list[StoreProcess]) -> None:
+    store = opened(own)
+    store.command("ALTER TABLE windows MODIFY TTL toDateTime(start) + INTERVAL 9 DAY")
+    check_tables(store)
+    for rule in ("toDateTime(start) + INTERVAL 9 DAY DELETE WHERE pipeline = 'a'", "toDateTime(_arrival_ms / 1000)"):
+        store.command(f"ALTER TABLE windows MODIFY TTL {rule}")
+        with pytest.raises(Stop, match=r"table windows: TTL .*ALTER TABLE windows MODIFY TTL"):
+            check_tables(store)
 
 
 @pytest.mark.parametrize("fresh", [True, False])

@@ -119,6 +119,8 @@ class Store:
 
     def _sync_inserts(self) -> None:
         """Make every table sync inserts to disk before they are acknowledged, or not, as ``clickhouse.fsync`` says."""
+        if self._fsync is None:
+            return
         marked = f"{_SYNCED[0]} = 1"
         rows = self.rows("SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()")
         for row in rows:

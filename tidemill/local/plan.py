@@ -27,6 +27,10 @@ _AFTER: dict[str, tuple[str, ...]] = {
 PARTS = ("kafka", "store", "mlflow", "engine", "init", *_AFTER, "receiver", "traffic")
 """Every part that can run here, in the order people read them."""
 _NICE = {"evidence": 15, "audit": 10}
+LEAN = {
+    "sink": {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "8388608"},
+}
+"""Roles that take much memory for a moment, again and again, and how they give it back to the system."""
 
 
 def embedded_stack(
@@ -138,7 +142,7 @@ def _role(settings: Settings, role: str) -> Process:
         probe=http_ok(settings.port(health), "/readyz"),
         after=_AFTER[role],
         ports=ports,
-        env=_CALM,
+        env=_CALM | LEAN.get(role, {}),
         nice=_NICE.get(role, 0),
         grace_s=20,
         address=address,

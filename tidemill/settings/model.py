@@ -80,9 +80,9 @@ class ClickHouseSettings(Strict):
     cluster: str = Field(default="", pattern="^[A-Za-z0-9_-]*$")
     """Cluster of replicas (its name in ClickHouse's `remote_servers`): tables are made replicated on all its servers;
     empty: on the one server of `url`."""
-    fsync: bool = False
+    fsync: bool | None = None
     """Whether inserts are synced to disk before they are acknowledged, so that a power cut loses none; applied by
-    `tidemill init`."""
+    `tidemill init`; None: tables stay as they are."""
 
 
 class MlflowSettings(Strict):

@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import Message
 
 from consumers.deadletters.bury import Rejected, letter, stub
-from consumers.deadletters.reading import ID, Found, Wanted
+from consumers.deadletters.guard import sent_since
+from consumers.deadletters.reading import ID, REPLAYED, Found, Wanted
 from consumers.deadletters.replay import Tally, batches, marker, sendable
 from tidemill.cli.letters import as_json, cut, lines, readable
 from tidemill.io.letters import PREFIX, Refusal, split
@@ -68,6 +69,16 @@ def test_a_message_has_one_id_wherever_its_letter_stands() -> None:
     first = found(at=3)
     assert first.id == found(at=9).id == "1-7@55" != found(offset=8).id
     assert found(at=9, more=[(ID, b"letter 0-3")]).id == "letter 0-3"
+
+
+def test_an_hours_letters_are_the_sinks_own_each_once() -> None:
+    gateway = Refusal(REQUESTS.name, "gateway", "attribution", "why").headers()
+    foreign = Message(topic=REQUESTS.dlq, partition=0, offset=1, headers=gateway, timestamp=(1, NOW_MS))
+    marker_ = Message(topic=REQUESTS.dlq, partition=0, offset=2, headers=[(REPLAYED, b"1")], timestamp=(1, NOW_MS))
+    others = [Found(REQUESTS.name, foreign), Found(REQUESTS.name, marker_)]
+    own = [found(at=3), found(at=4), found(at=5, more=[(ID, b"1-7@55")]), found(at=6, offset=8)]
+    assert sent_since(others + own, NOW_MS) == {"1-7@55", "1-8@55"}
+    assert sent_since(own, NOW_MS + 1) == set()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from compose_pydantic import ComposeSpecification
 from pydantic import ValidationError
 
 from consumers.alerts.receiver import arguments
-from tidemill.local import engine
+from tidemill.local import engine, plan
 from tidemill.roles import ROLES
 from tidemill.settings import load_settings
 from tidemill.settings.model import PORTS
@@ -80,6 +80,12 @@ def test_the_engines_have_the_room_of_the_embedded_one() -> None:
         assert int(flags["max-lora-rank"]) == engine.adapter_rank(settings, "local")
         assert "entrypoint" not in services[name], "the image's own server"
         assert flags["dtype"] == "float32", "the gate compares its answers with those of a float32 training"
+
+
+def test_roles_give_memory_back_as_the_embedded_ones_do() -> None:
+    services = compose()["services"]
+    for role, environment in plan.LEAN.items():
+        assert environment.items() <= services[role]["environment"].items()
 
 
 def test_ports_are_published_on_loopback_only() -> None:

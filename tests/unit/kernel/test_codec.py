@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from typing import Literal
 
 import jsonschema
+import msgspec
 import pytest
 
 from tidemill import contracts
@@ -53,6 +55,30 @@ def test_a_good_event_is_read_and_unknown_fields_are_ignored() -> None:
 def test_a_malformed_message_is_quarantined_with_its_reason(raw: bytes | None, reason: str) -> None:
     with pytest.raises(Quarantine, match=reason):
         decode(raw)
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True):
+    status: Literal["ok", "error"] = "ok"
+    by_role: dict[Literal["client"], int] = {}
+    turns: list[Literal["user"]] = []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("status", "the customer said", "schema: Invalid enum value - at `$.status`"),
+        ("status", "the customer' - at `$.said", "schema: Invalid enum value - at `$.status`"),
+        ("status", "the\ncustomer said", "schema: Invalid enum value - at `$.status`"),
+        ("by_role", {"the customer": 1}, "schema: Invalid enum value - at `key` in `$.by_role`"),
+        ("turns", ["the customer"], "schema: Invalid enum value - at `$.turns[0]`"),
+        ("the customer - at `said", 1, "schema: Object contains unknown field"),
+        ("status", 5, "schema: Expected `str`, got `int` - at `$.status`"),
+    ],
+)
+def test_a_reason_quotes_nothing_of_the_message(field: str, value: object, reason: str) -> None:
+    with pytest.raises(Quarantine) as refusal:
+        Decoder[Strict](Strict)(json.dumps({field: value}).encode())
+    assert refusal.value.reason == reason
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)

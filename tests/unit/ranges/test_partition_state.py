@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tidemill.io.ranges.partition import Limits, PartitionState
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.io.ranges.partition import CROWD, Limits, PartitionState, crowded
 from tidemill.io.ranges.range import Intent
 
 LIMITS = Limits(max_messages=3, max_wait_s=1.0, max_bytes=1000)
@@ -135,6 +138,43 @@ def test_full_says_when_to_stop_fetching() -> None:
     assert not found.full(LIMITS)
     feed(found, 15)
     assert found.full(LIMITS)
+
+
+def test_a_crowd_takes_in_no_more_and_goes_on_at_once() -> None:
+    states = [state() for _ in range(CROWD + 1)]
+    for found in states[1:-1]:
+        feed(found, 10, size=LIMITS.max_bytes)
+    assert not crowded(states, LIMITS)
+    feed(states[-1], 10, size=LIMITS.max_bytes)
+    assert crowded(states, LIMITS)
+    small, empty, replayed = state(), state(), state()
+    feed(small, 10)
+    assert small.full(LIMITS, crowded=True) and small.ready(LIMITS, 0.0, crowded=True)
+    assert not empty.full(LIMITS, crowded=True) and not empty.ready(LIMITS, 0.0, crowded=True)
+    assert not small.ready(LIMITS, 0.0, 0, crowded=True), "one ahead of the horizon waits"
+    replayed.replay(15, epoch=0)
+    feed(replayed, 10)
+    assert not replayed.full(LIMITS, crowded=True), "an incomplete range must be fetched however many wait"
+
+
+@given(st.lists(st.lists(st.integers(1, 400), max_size=12), min_size=1, max_size=8))
+def test_a_crowd_never_stands_still(backlogs: list[list[int]]) -> None:
+    """Partitions that are fetched one message at a time: all get through, whatever the sizes."""
+    states, fetched = [state(0) for _ in backlogs], 0
+    left = [list(sizes) for sizes in backlogs]
+    limits = Limits(max_messages=1000, max_wait_s=1.0, max_bytes=100)
+    for now_s in range(3 * sum(map(len, backlogs)) + 3):
+        many = crowded(states, limits)
+        for found, sizes in zip(states, left, strict=True):
+            if sizes and not found.full(limits, crowded=many):
+                found.add(found.seen, sizes.pop(0), "m", now_s)
+        many = crowded(states, limits)
+        for found in states:
+            if found.ready(limits, now_s, crowded=many):
+                found.freeze(limits)
+                fetched += len(found.take(now_s))
+                found.finish(now_s)
+    assert fetched == sum(map(len, backlogs))
 
 
 def test_the_note_round_trips_and_foreign_metadata_is_none() -> None:

@@ -13,16 +13,17 @@ from tidemill.io import kafka
 from tidemill.io.ranges.assignment import place
 from tidemill.io.ranges.ends import Ends
 from tidemill.io.ranges.pace import arrived_until, horizon_ms, lane
-from tidemill.io.ranges.partition import MAX_BYTES, Limits, PartitionState
+from tidemill.io.ranges.partition import MAX_BYTES, Limits, PartitionState, crowded
 from tidemill.io.ranges.range import Intent, Position, Range
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
-CONSUME = 10_000
+CONSUME = 4_000
 CONSUME_S = 0.05
 IDLE_COMMIT_S = 0.3
-FETCH = {"queued_max_messages_kbytes": 32_768, "fetch_queue_backoff_ms": 20, "fetch_message_max_bytes": 4_194_304}
-"""A full queue is looked at again soon: by default it stays empty for up to a second after it was drained."""
+FETCH = {"queued_max_messages_kbytes": 16_384, "fetch_queue_backoff_ms": 20, "fetch_message_max_bytes": 524_288}
+"""A full queue is looked at again soon: by default it stays empty for up to a second after it was drained. A fetch is
+counted as it travels: unpacked it may be ten times that, for each partition, whatever the queue may hold."""
 SESSION_S = 8.0
 """Older acknowledgments of an intent are renewed before the effect: below the broker's session time-out (10 s in the
 embedded broker, 45 s by Kafka's default), so that a member the group gave up on learns it there."""
@@ -82,10 +83,10 @@ class RangeConsumer:
             self._consumer = self._connect()
         self._take_in(CONSUME, 0.0 if self._busy else CONSUME_S, holding=False)
         now = time.monotonic()
-        horizon = self._horizon(now)
+        horizon, many = self._horizon(now), crowded(self._states.values(), self._limits)
         for state in self._states.values():
             most = arrived_until(state.waiting, horizon)
-            if state.ready(self._limits, now, most):
+            if state.ready(self._limits, now, most, crowded=many):
                 state.freeze(self._limits, most)
         ranges = self._commit(now)
         self._busy = bool(ranges)
@@ -128,7 +129,7 @@ class RangeConsumer:
     def oldest_open_s(self) -> float:
         """Age of the oldest range handed out and not done, in seconds; 0.0 when there is none."""
         now = time.monotonic()
-        return max((now - state.acknowledged_s for state in list(self._open.values())), default=0.0)
+        return max((now - state.opened_s for state in list(self._open.values())), default=0.0)
 
     def close(self) -> None:
         """Leave the group. Open ranges stay noted and are replayed by the next owner."""
@@ -171,8 +172,9 @@ class RangeConsumer:
     def _throttle(self, holding: bool) -> None:
         """Pause what must not be fetched and resume the rest; recomputed each time, so no resume is ever forgotten."""
         assert self._consumer is not None
+        many = crowded(self._states.values(), self._limits)
         for (topic, partition), state in list(self._states.items()):
-            want = holding or state.full(self._limits)
+            want = holding or state.full(self._limits, crowded=many)
             if want != state.paused:
                 change = self._consumer.pause if want else self._consumer.resume
                 try:
@@ -201,17 +203,8 @@ class RangeConsumer:
                 state.committed = state.pos
                 continue
             messages = state.take(time.monotonic())
-            span = Range(
-                self._cluster,
-                state.topic,
-                state.topic_id,
-                state.range_epoch,
-                state.partition,
-                state.pos,
-                intent.h,
-                messages,
-                state.replayed,
-            )
+            which = (state.topic, state.topic_id, state.range_epoch, state.partition)
+            span = Range(self._cluster, *which, state.pos, intent.h, messages, state.replayed)
             self._open[span] = state
             ranges.append(span)
         return ranges

@@ -7,12 +7,14 @@ the intent was acknowledged, the caller works on the range) → done (``pos`` mo
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 M = TypeVar("M")
 MAX_BYTES = 8_388_608
+CROWD = 4
+"""So many ranges' bytes may wait in all partitions together before those where something waits take in no more."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class PartitionState(Generic[M]):
         self.hi: int | None = None
         self.replayed = False
         self.open = False
+        self.opened_s = 0.0
         self.acknowledged_s = 0.0
+        """When the intent was last acknowledged: renewed while the range is open."""
         self.since_s: float | None = None
         """When the oldest buffered message came (monotonic seconds)."""
         self.last_s = 0.0
@@ -97,26 +101,32 @@ class PartitionState(Generic[M]):
         """Whether a frozen range has all its messages here."""
         return self.hi is not None and self.seen > self.hi
 
-    def ready(self, limits: Limits, now_s: float, most: int | None = None) -> bool:
+    def ready(self, limits: Limits, now_s: float, most: int | None = None, *, crowded: bool = False) -> bool:
         """Whether a range can be frozen now, of the first ``most`` messages that wait (None: of all).
 
-        Where only some of them may be taken there is no use in waiting for more.
+        Where only some of them may be taken, or no more may come (``crowded``), there is no use in waiting for more.
         """
         most = len(self._offsets) if most is None else most
         if self.hi is not None or not most:
             return False
         waited = now_s - (self.since_s if self.since_s is not None else now_s)
         return (
-            most < len(self._offsets)
+            crowded
+            or most < len(self._offsets)
             or most >= limits.max_messages
             or self.bytes >= limits.max_bytes
             or waited >= limits.max_wait_s
         )
 
-    def full(self, limits: Limits) -> bool:
-        """Whether no more should be fetched until something was done; never while a frozen range is incomplete."""
+    def full(self, limits: Limits, *, crowded: bool = False) -> bool:
+        """Whether no more should be fetched until something was done; never while a frozen range is incomplete.
+
+        Where all partitions together hold too much (``crowded``) only one where nothing waits takes in more.
+        """
         if self.hi is not None and not self.complete:
             return False
+        if crowded and self._offsets:
+            return True
         return len(self._offsets) >= 2 * limits.max_messages or self.bytes >= 2 * limits.max_bytes
 
     def freeze(self, limits: Limits, most: int | None = None) -> None:
@@ -144,7 +154,7 @@ class PartitionState(Generic[M]):
         self.taken = taken[-1] if taken else self.taken
         self.since_s = now_s if self._offsets else None
         self.open = True
-        self.acknowledged_s = now_s
+        self.opened_s = self.acknowledged_s = now_s
         self.committed = None
         return taken
 
@@ -166,3 +176,8 @@ class PartitionState(Generic[M]):
         keep = bisect_right(self._offsets, offset - 1)
         self.bytes -= sum(self._sizes[keep:])
         del self._offsets[keep:], self._messages[keep:], self._sizes[keep:]
+
+
+def crowded(states: Iterable[PartitionState[M]], limits: Limits) -> bool:
+    """Whether as much waits in all partitions together as may."""
+    return sum(state.bytes for state in states) >= CROWD * limits.max_bytes
