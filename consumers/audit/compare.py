@@ -22,7 +22,7 @@ from tidemill.clock import Clock
 from tidemill.io.clickhouse import Store
 from tidemill.io.lag import Lag
 from tidemill.settings import Settings
-from tidemill.topics import LANDING, REQUESTS, RESPONSES, SINK_GROUP, WINDOWS, Topic
+from tidemill.topics import LANDING, SINK_GROUP, Topic
 
 EXAMPLES = 5
 LANDED_WITHIN_S = 30.0
@@ -49,7 +49,7 @@ def audit(
     parts: list[Part] = []
     repeats: list[Repeats] = []
     with (
-        Lag(settings, "tidemill-audit", SINK_GROUP, [REQUESTS.name, RESPONSES.name, WINDOWS.name]) as lag,
+        Lag(settings, "tidemill-audit", SINK_GROUP, [topic.name for topic in LANDING]) as lag,
         closing(Log(settings, said.alive)) as log,
     ):
         for topic in LANDING:
