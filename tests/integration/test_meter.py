@@ -42,6 +42,8 @@ def send(settings: Settings, topic: Topic, count: int, start: int = 0) -> None:
     for number in range(start, start + count):
         call = uuid7(NOW_MS, number.to_bytes(10, "big"))
         fields = {"call_id": call, "pipeline": PIPELINES[number % 3], "time_ms": NOW_MS + number * 10 % 120_000}
+        if topic is RESPONSES:
+            fields["answer_id"] = call
         if topic is FEEDBACK:
             fields |= {"feedback_id": f"f{number}", "metric": "exact_match", "score": float(number % 2)}
         value = encode(msgspec.structs.replace(sample, **fields))
