@@ -22,13 +22,13 @@ from tidemill import sketch
 from tidemill.codec import encode
 from tidemill.events import Cell, Moments, Partial, Partials, PartitionProgress, Progress
 from tidemill.events.types import Variant
+from tidemill.metrics import DURATIONS
 from tidemill.settings import Settings
 from tidemill.topics import PARTIALS
 
 START_S = 1_700_000_000
 SIZES = ((10, 1), (100, 10), (1_000, 10), (1, 500))
 """Pipelines × series of each."""
-DURATIONS = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
 VARIANTS: tuple[Variant, ...] = ("champion", "canary", "shadow", "cache")
 MESSAGE_CELLS = 1_000
 """Cells a partials message holds: below a megabyte."""

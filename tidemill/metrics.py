@@ -34,6 +34,8 @@ WindowMetric = Literal[
     "output_words",  # length of the answer, words
 ]
 WINDOW_METRICS: tuple[str, ...] = get_args(WindowMetric)
+DURATIONS: tuple[str, ...] = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
+"""Those with quantiles: times of an answer, under the names of its fields."""
 TEXT_METRICS: tuple[str, ...] = tuple(
     name for name in WINDOW_METRICS if name.startswith(("input_", "output_")) and not name.endswith("_tokens")
 )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tidemill.metrics import DURATIONS
 from tidemill.sketch import RELATIVE_ERROR
 
 ROUNDING = 1e-9
@@ -84,7 +85,6 @@ class Counted:
 
 COUNTS = tuple(name for name in Counted.__dataclass_fields__ if name != "durations")
 """Its sums by name."""
-DURATIONS = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
 METRICS = (
     "requests",
     "answers",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from consumers.audit.figures import COUNTS, DURATIONS, METRICS, QUANTILES, Counted, Figure, Mismatch, Series, mismatches
+from consumers.audit.figures import COUNTS, METRICS, QUANTILES, Counted, Figure, Mismatch, Series, mismatches
 from consumers.audit.report import Difference, Windows
 from tidemill.io.clickhouse import Store
+from tidemill.metrics import DURATIONS
 from tidemill.settings.monitoring import WindowSettings
 from tidemill.sql.counting import COUNTED, START, leads
 

@@ -18,10 +18,10 @@ from streams.meter.sample import chosen
 from streams.meter.scores import cell_keys, kept_points, relevant
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint
 from tidemill.events.types import MAX_MICROS
+from tidemill.metrics import DURATIONS
 from tidemill.settings import Settings
 from tidemill.text import FEATURES, WORD_BUCKETS, features, word_buckets
 
-DURATIONS = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
 OUTPUT_FEATURES = ("chars", "words")
 MAX_TEXTS = 2_000

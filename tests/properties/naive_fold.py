@@ -8,8 +8,9 @@ from typing import Any
 from msgspec import structs
 
 from streams.meter.batch import Batch
-from streams.meter.fold import DURATIONS, OUTPUT_FEATURES, TOKENS, Rules
+from streams.meter.fold import OUTPUT_FEATURES, TOKENS, Rules
 from tidemill.events import Cell, Feedback, InferenceRequest, InferenceResponse, Moments
+from tidemill.metrics import DURATIONS
 from tidemill.sketch import bucket
 from tidemill.text import FEATURES
 

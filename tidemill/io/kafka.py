@@ -94,19 +94,24 @@ def consumer(settings: Settings, client: str, group: str, **options: Any) -> Con
     )
 
 
-def follower(settings: Settings, client: str, topic: Topic, *, from_end: bool = False) -> Consumer:
-    """A consumer without a group, assigned to every partition of ``topic`` from its beginning (or its end)."""
-    made = Consumer(
+def _outside_groups(settings: Settings, client: str, isolation: str) -> Consumer:
+    """A consumer that is assigned by hand, commits nothing and says where a partition ends."""
+    return Consumer(
         _common(settings, client)
         | {
             "group.id": f"{client}-follower",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
+            "isolation.level": isolation,
             "fetch.wait.max.ms": 500,
         }
     )
+
+
+def follower(settings: Settings, client: str, topic: Topic, *, from_end: bool = False) -> Consumer:
+    """A consumer without a group, assigned to every partition of ``topic`` from its beginning (or its end)."""
+    made = _outside_groups(settings, client, "read_committed")
     partitions = partition_count(made, topic.name)
     start = OFFSET_BEGINNING if not from_end else None
     assignment = []
@@ -124,16 +129,7 @@ def first_offset(settings: Settings, topic: Topic, partition: int, begin: int) -
 
     Raises Retry where the broker does not say within TIMEOUT_S.
     """
-    reader = Consumer(
-        _common(settings, "tidemill-first-offset")
-        | {
-            "group.id": "tidemill-first-offset",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_uncommitted",
-        }
-    )
+    reader = _outside_groups(settings, "tidemill-first-offset", "read_uncommitted")
     try:
         reader.assign([TopicPartition(topic.name, partition, begin)])
         message = reader.poll(TIMEOUT_S)
