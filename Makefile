@@ -4,6 +4,7 @@ BIN := .venv/bin
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 SCENARIOS := loop bad-labels bad-canary
 SEEDS := 0 1 2
+FAULT_JOBS ?= 2
 BENCHES := meter sink freshness scale
 # The environments are ours: they keep their bytecode, or each of some thirty processes would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -52,10 +53,11 @@ acceptance: setup ## every scenario with three seeds, and one loop with kills; t
 		>> .cache/acceptance.jsonl || failed=1; \
 	echo "results: .cache/acceptance.jsonl"; exit $$failed
 
-faults: ## every fault on a whole deployment, half an hour; writes docs/reliability.md
+faults: ## every fault on whole deployments, two at a time; half an hour; writes docs/reliability.md
 	@$(PYTHON) deploy/setup.py --faults
 	@mkdir -p .cache; : > .cache/faults.jsonl; failed=0; \
-	$(BIN)/python -m pytest tests/faults/full.py || failed=1; \
+	$(BIN)/python -m pytest -n $(FAULT_JOBS) tests/faults/full.py || failed=1; \
+	$(BIN)/python -m pytest tests/faults/large.py || failed=1; \
 	$(BIN)/python -m tests.faults.report || failed=1; exit $$failed
 
 bench: setup ## every benchmark; they report, they do not judge

@@ -99,11 +99,11 @@ class Deployment:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.port('receiver')}/alerts", timeout=10) as answer:
             return {alert["webhook_id"]: alert["deliveries"] for alert in json.loads(answer.read())}
 
-    def audited(self) -> dict[str, Any]:
+    def audited(self, within_s: float = 120.0) -> dict[str, Any]:
         """What `tidemill audit` says of this deployment, over all that Kafka keeps."""
         command = [sys.executable, "-m", "tidemill.cli.main", "audit", "--json"]
         environment = {**self._environment, "TIDEMILL_KAFKA__BOOTSTRAP": self.settings.kafka_bootstrap}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=within_s)
         assert done.returncode in (0, 1) and done.stdout, done.stderr
         said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return said

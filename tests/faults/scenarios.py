@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from benchmarks.load import Plan as Load
 from tests.faults.proxy import MODES
 from tests.faults.story import Plot
 
@@ -139,5 +140,20 @@ FULL: tuple[Scenario, ...] = (
         repeated("kill", ("sink", "store"), 4),
         holes=True,
     ),
+)
+LARGE_LOAD = Load(rate=12_600, seconds=400, pipelines=10, versions=2)
+LARGE = Scenario(
+    "five million",
+    "twenty faults of every kind while 12,600 events a second come in",
+    together(
+        repeated("kill", ("sink",), 5),
+        repeated("kill", ("store", "meter", "store", "streams"), 8),
+        repeated("rename", ("store",), 2),
+        repeated("freeze", ("sink",), 1, ZOMBIE_S),
+        repeated("freeze", ("store",), 1, 12.0),
+        repeated("proxy", ("deny", "cut"), 2, 5.0),
+        repeated("kill", ("kafka",), 1),
+    ),
+    plot=Plot(seconds=LARGE_LOAD.seconds),
 )
 BY_NAME = {scenario.name: scenario for scenario in (SHORT, *FULL)}

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 CONSUME = 4_000
 CONSUME_S = 0.05
 IDLE_COMMIT_S = 0.3
-FETCH = {"queued_max_messages_kbytes": 16_384, "fetch_queue_backoff_ms": 20, "fetch_message_max_bytes": 524_288}
+FETCH = {"queued_max_messages_kbytes": 8_192, "fetch_queue_backoff_ms": 20, "fetch_message_max_bytes": 131_072}
 """A full queue is looked at again soon: by default it stays empty for up to a second after it was drained. A fetch is
 counted as it travels: unpacked it may be ten times that, for each partition, whatever the queue may hold."""
 SESSION_S = 8.0

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 M = TypeVar("M")
 MAX_BYTES = 8_388_608
-CROWD = 4
+CROWD = 2
 """So many ranges' bytes may wait in all partitions together before those where something waits take in no more."""
 
 
