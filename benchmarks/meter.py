@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from benchmarks.frame import Goal, Result, Table, number
 from benchmarks.peers import PEERS, run
@@ -38,6 +38,14 @@ WITHIN_S = 600.0
 T = TypeVar("T")
 
 
+class Step(NamedTuple):
+    """What a step of the meter takes for an event, microseconds."""
+
+    cpu_us: float
+    wall_us: float
+    """With waiting: for the broker, for a processor."""
+
+
 def measure(*, long: bool = False) -> Result:
     """Events a second and CPU time an event: of the meter process, of its steps, and of each peer."""
     events = LONG_EVENTS if long else EVENTS
@@ -53,7 +61,11 @@ def measure(*, long: bool = False) -> Result:
         goals.append(Goal(f"vs_{name}", theirs and rate / theirs, "x", wanted, "higher"))
     return Result(
         bench="meter",
-        figures={**figures, "message_bytes": size, "steps_us_per_event": steps},
+        figures={
+            **figures,
+            "message_bytes": size,
+            "steps_us_per_event": {name: step._asdict() for name, step in steps.items()},
+        },
         goals=goals,
         peers=peers,
         tables=[_compared(figures, peers), _shares(steps)],
@@ -139,16 +151,18 @@ def _meter(settings: Settings, children: Children, events: int) -> dict[str, Any
     }
 
 
-def _steps(settings: Settings, events: int) -> dict[str, float]:
-    """CPU time of each step on its thread, microseconds an event: the same code, step by step."""
+def _steps(settings: Settings, events: int) -> dict[str, Step]:
+    """What each step takes on its thread: the same code, step by step."""
     spent: dict[str, float] = defaultdict(float)
+    passed: dict[str, float] = defaultdict(float)
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
 
     def timed(step: str, do: Callable[[], T]) -> T:
-        begin = time.thread_time()
+        begin_s, begin_cpu_s = time.monotonic(), time.thread_time()
         found = do()
-        spent[step] += time.thread_time() - begin
+        spent[step] += time.thread_time() - begin_cpu_s
+        passed[step] += time.monotonic() - begin_s
         return found
 
     ranges = RangeConsumer(
@@ -162,12 +176,15 @@ def _steps(settings: Settings, events: int) -> dict[str, float]:
             span = Span(one.topic, one.partition, one.lo, one.hi)
             packed = timed("fold and encode", partial(pack, span, batch, rules, PARTIALS.partitions))
             for message in packed:
-                timed("produce", partial(producer.produce, PARTIALS.name, message.value, partition=message.partition))
-            timed("produce", partial(producer.flush, 10))
+                timed(
+                    "produce and wait",
+                    partial(producer.produce, PARTIALS.name, message.value, partition=message.partition),
+                )
+            timed("produce and wait", partial(producer.flush, 10))
             ranges.done(one)
             count += len(batch.events)
     ranges.close()
-    return {step: round(seconds / count * 1e6, 2) for step, seconds in spent.items()}
+    return {step: Step(*(round(s[step] / count * 1e6, 2) for s in (spent, passed))) for step in spent}
 
 
 def _peers(settings: Settings, events: int) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -197,11 +214,13 @@ def _compared(figures: dict[str, Any], peers: dict[str, dict[str, Any]]) -> Tabl
     )
 
 
-def _shares(steps: dict[str, float]) -> Table:
-    whole = sum(steps.values())
-    rows = [(step, number(us), f"{us / whole:.0%}") for step, us in steps.items()]
+def _shares(steps: dict[str, Step]) -> Table:
+    whole = Step(sum(step.cpu_us for step in steps.values()), sum(step.wall_us for step in steps.values()))
     return Table(
-        "Where the meter's time goes (its own thread)",
-        ("step", "CPU µs/event", "share"),
-        [*rows, ("in all", number(whole), "")],
+        "Where the meter's time goes (its own thread, an event)",
+        ("step", "CPU µs", "µs", "share of the time"),
+        [
+            (name, number(step.cpu_us), number(step.wall_us), f"{step.wall_us / whole.wall_us:.0%}")
+            for name, step in [*steps.items(), ("in all", whole)]
+        ],
     )

@@ -75,6 +75,7 @@ class PlainSink(product.Sink):
             list(LANDINGS),
             product.MAX_ROWS,
             product.MAX_WAIT_S,
+            max_fetch_bytes=product.MAX_FETCH_BYTES,
             stopping=lambda: service.stopping,
         )
 

@@ -40,6 +40,8 @@ from tidemill.topics import SINK_GROUP
 log = logging.getLogger(__name__)
 MAX_ROWS = 20_000
 MAX_WAIT_S = 0.8
+MAX_FETCH_BYTES = 131_072
+"""Of a partition; all landing topics together have many, and each may have an answer unpacked in memory."""
 AHEAD = 1
 """Ranges whose rows are on their way to the store while the next one's are made."""
 GC_THRESHOLD = 200_000
@@ -122,7 +124,14 @@ class Sink:
             name: found.topic.bulk_decoder() for name, found in LANDINGS.items()
         }
         self._ranges = RangeConsumer(
-            settings, "sink", SINK_GROUP, list(LANDINGS), MAX_ROWS, MAX_WAIT_S, stopping=lambda: service.stopping
+            settings,
+            "sink",
+            SINK_GROUP,
+            list(LANDINGS),
+            MAX_ROWS,
+            MAX_WAIT_S,
+            max_fetch_bytes=MAX_FETCH_BYTES,
+            stopping=lambda: service.stopping,
         )
         self._letters = DeadLetters(settings, "sink-deadletters")
         self._guard = Guard(settings, service.clock)

@@ -94,6 +94,20 @@ def consumer(settings: Settings, client: str, group: str, **options: Any) -> Con
     )
 
 
+def fetching(max_bytes: int) -> dict[str, int]:
+    """Options of a consumer that reads fast in little memory.
+
+    ``max_bytes``: of a partition in one answer of the broker, as it travels; unpacked it may be ten times that,
+    whatever the client's queue may hold. A full queue is looked at again soon: by default it stays empty for up to a
+    second.
+    """
+    return {
+        "fetch_message_max_bytes": max_bytes,
+        "queued_max_messages_kbytes": 32 * max_bytes // 1024,
+        "fetch_queue_backoff_ms": 20,
+    }
+
+
 def _outside_groups(settings: Settings, client: str, isolation: str) -> Consumer:
     """A consumer that is assigned by hand, commits nothing and says where a partition ends."""
     return Consumer(

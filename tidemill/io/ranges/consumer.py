@@ -21,9 +21,7 @@ log = logging.getLogger(__name__)
 CONSUME = 4_000
 CONSUME_S = 0.05
 IDLE_COMMIT_S = 0.3
-FETCH = {"queued_max_messages_kbytes": 8_192, "fetch_queue_backoff_ms": 20, "fetch_message_max_bytes": 131_072}
-"""A full queue is looked at again soon: by default it stays empty for up to a second after it was drained. A fetch is
-counted as it travels: unpacked it may be ten times that, for each partition, whatever the queue may hold."""
+MAX_FETCH_BYTES = 524_288
 SESSION_S = 8.0
 """Older acknowledgments of an intent are renewed before the effect: below the broker's session time-out (10 s in the
 embedded broker, 45 s by Kafka's default), so that a member the group gave up on learns it there."""
@@ -51,14 +49,19 @@ class RangeConsumer:
         max_wait_s: float,
         *,
         max_bytes: int = MAX_BYTES,
+        max_fetch_bytes: int = MAX_FETCH_BYTES,
         epoch: int = 0,
         ahead_ms: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``ahead_ms``: how far one partition may run ahead of the slowest, by arrival; None: as far as it goes."""
+        """``ahead_ms``: how far one partition may run ahead of the slowest, by arrival; None: as far as it goes.
+
+        ``max_fetch_bytes``: as in ``kafka.fetching``.
+        """
         self._settings = settings
         self._client, self._group, self._topics = client, group, list(topics)
         self._limits = Limits(max_messages, max_wait_s, max_bytes)
+        self._fetching = kafka.fetching(max_fetch_bytes)
         self._epoch = epoch
         self._ahead_ms = ahead_ms
         self._ends = Ends(settings, client)
@@ -141,7 +144,7 @@ class RangeConsumer:
     def _connect(self) -> Consumer:
         self._cluster = kafka.cluster_id(self._settings)
         kafka.topic_ids(self._settings, self._topics)
-        made = kafka.consumer(self._settings, self._client, self._group, error_cb=self._on_error, **FETCH)
+        made = kafka.consumer(self._settings, self._client, self._group, error_cb=self._on_error, **self._fetching)
         made.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         return made
 
