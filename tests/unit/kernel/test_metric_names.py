@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,9 +88,14 @@ def alert_rules() -> list[dict[str, Any]]:
     return rules
 
 
+@cache
+def labels_made() -> dict[str, tuple[str, ...]]:
+    return {figure.name: figure.labels for figure in figures_made()}
+
+
 def unknown(promql: str) -> set[str]:
     """Names and labels in a query that no role makes and Prometheus does not add."""
-    labels = {figure.name: set(figure.labels) for figure in figures_made()}
+    labels = labels_made()
     names = set(re.findall(r"tidemill_\w+", promql))
     known = {"job", "role", "instance"}.union(*(labels.get(name, ()) for name in names))
     used = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", promql))
