@@ -2,7 +2,7 @@
 
     python -m benchmarks.stage2 [PIPELINESxSERIES ...]
 
-``tidemill bench scale`` measures the whole process on a real broker.
+``tidemill bench scale`` measures the whole process on a real broker (docs/explanation/scale.md).
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from streams.alarms import Transition
-from tidemill.clock import rfc3339
-from tidemill.events import ThresholdData, ThresholdEvent
+from tidemill.events import ThresholdData, ThresholdEvent, threshold_event
 from tidemill.ids import derived_id
 
 Kind = Literal["quality", "drift", "latency", "errors", "traffic", "cost", "system"]
@@ -48,35 +47,29 @@ class Cause(NamedTuple):
 def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, time_ms: int) -> ThresholdEvent:
     """The event for one transition; equal inputs give an equal event, so it may be sent twice."""
     alarm = transition.alarm
-    series = f"{pipeline}//{cause.metric}"
-    firing = transition.state == "firing"
-    return ThresholdEvent(
-        id=alarm.alarm_id if firing else derived_id(cause.rule, series, transition.start_ms, "resolved"),
-        source=f"tidemill/{deployment}/streams",
-        type="tidemill.threshold.breached" if firing else "tidemill.threshold.resolved",
-        subject=series,
-        time=rfc3339(time_ms),
-        time_ms=time_ms,
-        data=ThresholdData(
-            state=transition.state,
-            rule=cause.rule,
-            kind=cause.kind,
-            severity=cause.severity,
-            pipeline=pipeline,
-            metric=cause.metric,
-            value=transition.value,
-            threshold=alarm.threshold,
-            reference=alarm.reference,
-            window_start_ms=transition.start_ms,
-            window_end_ms=transition.end_ms,
-            change_time_ms=alarm.change_time_ms,
-            detector=cause.detector,
-            alarm_id=alarm.alarm_id,
-            started_ms=alarm.started_ms,
-            summary=_summary(pipeline, cause, transition),
-            reason=transition.reason,
-        ),
+    event_id = alarm.alarm_id
+    if transition.state == "resolved":
+        event_id = derived_id(cause.rule, f"{pipeline}//{cause.metric}", transition.start_ms, "resolved")
+    data = ThresholdData(
+        state=transition.state,
+        rule=cause.rule,
+        kind=cause.kind,
+        severity=cause.severity,
+        pipeline=pipeline,
+        metric=cause.metric,
+        value=transition.value,
+        threshold=alarm.threshold,
+        reference=alarm.reference,
+        window_start_ms=transition.start_ms,
+        window_end_ms=transition.end_ms,
+        change_time_ms=alarm.change_time_ms,
+        detector=cause.detector,
+        alarm_id=alarm.alarm_id,
+        started_ms=alarm.started_ms,
+        summary=_summary(pipeline, cause, transition),
+        reason=transition.reason,
     )
+    return threshold_event(event_id, f"tidemill/{deployment}/streams", data, time_ms)
 
 
 def _summary(pipeline: str, cause: Cause, transition: Transition) -> str:

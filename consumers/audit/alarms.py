@@ -7,11 +7,11 @@ says nothing twice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from consumers.audit.report import Report
 from tidemill.clock import rfc3339
-from tidemill.events import ThresholdData, ThresholdEvent
+from tidemill.events import ThresholdData, ThresholdEvent, threshold_event
 from tidemill.ids import derived_id
 
 AUDIT_ROWS, AUDIT_WINDOWS, ROLE_STALE = "audit_rows", "audit_windows", "role_stale"
@@ -166,65 +166,41 @@ def _begin(trouble: Trouble, ended: ThresholdEvent | None, speaker: str, now_ms:
     """``ended``: how the last alarm of the series ended, which makes this one another, even of the same cause."""
     after = [] if ended is None else [ended.time_ms]
     alarm_id = derived_id(trouble.rule, trouble.subject, trouble.cause, *after)
-    return _event(
-        alarm_id,
-        "firing",
-        speaker,
-        now_ms,
-        ThresholdData(
-            state="firing",
-            rule=trouble.rule,
-            kind="system",
-            severity="page",
-            pipeline=SYSTEM,
-            metric=trouble.metric,
-            value=trouble.value,
-            threshold=trouble.threshold,
-            window_start_ms=trouble.since_ms,
-            window_end_ms=now_ms,
-            detector="audit",
-            alarm_id=alarm_id,
-            started_ms=now_ms,
-            summary=trouble.summary,
-        ),
+    data = ThresholdData(
+        state="firing",
+        rule=trouble.rule,
+        kind="system",
+        severity="page",
+        pipeline=SYSTEM,
+        metric=trouble.metric,
+        value=trouble.value,
+        threshold=trouble.threshold,
+        window_start_ms=trouble.since_ms,
+        window_end_ms=now_ms,
+        detector="audit",
+        alarm_id=alarm_id,
+        started_ms=now_ms,
+        summary=trouble.summary,
     )
+    return threshold_event(alarm_id, speaker, data, now_ms)
 
 
 def _end(alarm: ThresholdEvent, speaker: str, now_ms: int) -> ThresholdEvent:
     began = alarm.data
-    return _event(
-        derived_id(began.alarm_id, "resolved"),
-        "resolved",
-        speaker,
-        now_ms,
-        ThresholdData(
-            state="resolved",
-            rule=began.rule,
-            kind="system",
-            severity=began.severity,
-            pipeline=began.pipeline,
-            metric=began.metric,
-            value=0.0,
-            threshold=began.threshold,
-            window_start_ms=began.window_start_ms,
-            window_end_ms=now_ms,
-            detector=began.detector,
-            alarm_id=began.alarm_id,
-            started_ms=began.started_ms,
-            summary=f"{began.metric} is in order again (alarm since {rfc3339(began.started_ms)})",
-        ),
+    data = ThresholdData(
+        state="resolved",
+        rule=began.rule,
+        kind="system",
+        severity=began.severity,
+        pipeline=began.pipeline,
+        metric=began.metric,
+        value=0.0,
+        threshold=began.threshold,
+        window_start_ms=began.window_start_ms,
+        window_end_ms=now_ms,
+        detector=began.detector,
+        alarm_id=began.alarm_id,
+        started_ms=began.started_ms,
+        summary=f"{began.metric} is in order again (alarm since {rfc3339(began.started_ms)})",
     )
-
-
-def _event(
-    event_id: str, state: Literal["firing", "resolved"], speaker: str, now_ms: int, data: ThresholdData
-) -> ThresholdEvent:
-    return ThresholdEvent(
-        id=event_id,
-        source=speaker,
-        type="tidemill.threshold.breached" if state == "firing" else "tidemill.threshold.resolved",
-        subject=f"{data.pipeline}//{data.metric}",
-        time=rfc3339(now_ms),
-        time_ms=now_ms,
-        data=data,
-    )
+    return threshold_event(derived_id(began.alarm_id, "resolved"), speaker, data, now_ms)

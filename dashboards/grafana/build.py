@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any
 
 from dashboards.grafana.panels import BOARDS, PIPELINES, Board, Panel
 
-DATASOURCE_UID = "tidemill-clickhouse"
-DATASOURCE_TYPE = "grafana-clickhouse-datasource"
+CLICKHOUSE = ("grafana-clickhouse-datasource", "tidemill-clickhouse")
+PROMETHEUS = ("prometheus", "tidemill-prometheus")
+"""Type and uid of the data sources, which deploy/compose/grafana/provisioning/datasources makes."""
 
 
 @dataclass
@@ -26,7 +28,7 @@ class _Query:
         """The target as Grafana stores it."""
         return {
             "refId": "A",
-            "datasource": {"type": DATASOURCE_TYPE, "uid": DATASOURCE_UID},
+            "datasource": dict(zip(("type", "uid"), CLICKHOUSE, strict=True)),
             "editorType": "sql",
             "queryType": "timeseries" if self.time_series else "table",
             "format": 0 if self.time_series else 1,
@@ -40,16 +42,6 @@ def dashboard_json(board: Board) -> dict[str, Any]:
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.models import dashboard as models
 
-    source = models.DataSourceRef(type_val=DATASOURCE_TYPE, uid=DATASOURCE_UID)
-    pipelines = (
-        builders.QueryVariable("pipeline")
-        .label("pipeline")
-        .query(PIPELINES)
-        .datasource(source)
-        .multi(True)
-        .include_all(True)
-        .current(models.VariableOption(text="All", value="$__all"))
-    )
     built = (
         builders.Dashboard(board.title)
         .uid(board.uid)
@@ -57,27 +49,42 @@ def dashboard_json(board: Board) -> dict[str, Any]:
         .tags(["tidemill"])
         .refresh("5s")
         .time("now-30m", "now")
-        .with_variable(pipelines)
     )
+    if any(panel.sql for panel in board.panels):
+        built.with_variable(
+            builders.QueryVariable("pipeline")
+            .label("pipeline")
+            .query(PIPELINES)
+            .datasource(_source(CLICKHOUSE))
+            .multi(True)
+            .include_all(True)
+            .current(models.VariableOption(text="All", value="$__all"))
+        )
     for panel in board.panels:
-        built.with_panel(_panel(panel, source))
+        built.with_panel(_panel(panel))
     loaded: dict[str, Any] = json.loads(JSONEncoder(sort_keys=True).encode(built.build()))
     return loaded
 
 
-def _panel(panel: Panel, source: Any) -> Any:
-    from grafana_foundation_sdk.builders import table, timeseries
+def _source(named: tuple[str, str]) -> Any:
+    from grafana_foundation_sdk.models import dashboard as models
+
+    return models.DataSourceRef(type_val=named[0], uid=named[1])
+
+
+def _panel(panel: Panel) -> Any:
+    from grafana_foundation_sdk.builders import prometheus, table, timeseries
 
     made: Any = timeseries.Panel() if panel.kind == "timeseries" else table.Panel()
-    return (
-        made.title(panel.title)
-        .description(panel.description)
-        .datasource(source)
-        .unit(panel.unit)
-        .span(panel.width)
-        .height(panel.height)
-        .with_target(_Query(panel.sql, panel.kind == "timeseries"))
-    )
+    made.title(panel.title).description(panel.description).unit(panel.unit).span(panel.width).height(panel.height)
+    if panel.sql:
+        return made.datasource(_source(CLICKHOUSE)).with_target(_Query(panel.sql, panel.kind == "timeseries"))
+    made.datasource(_source(PROMETHEUS))
+    for ref_id, (promql, legend) in zip(ascii_uppercase, panel.expressions, strict=False):
+        made.with_target(
+            prometheus.Dataquery().ref_id(ref_id).datasource(_source(PROMETHEUS)).expr(promql).legend_format(legend)
+        )
+    return made
 
 
 def all_dashboards() -> dict[str, dict[str, Any]]:

@@ -1,13 +1,13 @@
-"""What the dashboards show, as data: one SQL query a panel, on the ClickHouse data source.
+"""What the dashboards show, as data: one SQL query a panel, or what the roles say of themselves to Prometheus.
 
-``$__timeFilter(column)`` and ``$pipeline`` are macros of the data source. A revised window has several rows;
-``LATEST`` takes the highest revision of each.
+``$__timeFilter(column)`` and ``$pipeline`` are macros of the ClickHouse data source. A revised window has several rows;
+``latest`` takes the highest revision of each.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["timeseries", "table", "stat"]
 
@@ -27,9 +27,19 @@ def latest(metrics: tuple[str, ...], role: str = "client") -> str:
     )
 
 
+class Expression(NamedTuple):
+    """One question to Prometheus, and what its lines are called: ``{{role}}`` stands for the label's value."""
+
+    promql: str
+    legend: str
+
+
 @dataclass(frozen=True)
 class Panel:
-    """One panel: its query gives ``time``, a label and values (time series) or rows (table)."""
+    """One panel: its SQL gives ``time``, a label and values (time series) or rows (table).
+
+    Without SQL it is a time series of its ``expressions``.
+    """
 
     title: str
     sql: str
@@ -38,6 +48,7 @@ class Panel:
     kind: Kind = "timeseries"
     width: int = 12
     height: int = 8
+    expressions: tuple[Expression, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,4 +191,82 @@ LOOP = Board(
         ),
     ),
 )
-BOARDS: tuple[Board, ...] = (LATENCY, COST, QUALITY, LOOP)
+
+
+def _of_roles(title: str, description: str, unit: str, *expressions: Expression) -> Panel:
+    return Panel(title, "", description, unit, expressions=expressions)
+
+
+ROLES = Board(
+    "tidemill-roles",
+    "tidemill: roles and audit",
+    "Whether the roles work, what waits, and whether anything is lost: by their own word, through Prometheus.",
+    (
+        _of_roles(
+            "Silence",
+            "Since each role's loop last gave a sign of life.",
+            "s",
+            Expression("tidemill_role_silent_seconds", "{{role}}"),
+        ),
+        _of_roles(
+            "Starts",
+            "How often each role has begun again within 15 minutes.",
+            "short",
+            Expression('changes(process_start_time_seconds{job="tidemill"}[15m])', "{{role}}"),
+        ),
+        _of_roles(
+            "Age of the watermark",
+            "How far the windows of each streams process are behind the clock.",
+            "s",
+            Expression("tidemill_streams_watermark_age_seconds", "{{instance}}"),
+        ),
+        _of_roles(
+            "Rows that wait",
+            "Age of the oldest range that the store has not acknowledged.",
+            "s",
+            Expression("tidemill_sink_pending_seconds", "{{instance}}"),
+        ),
+        _of_roles(
+            "Inserts in trouble",
+            "Attempts that had to be repeated, ranges whose rows cannot be made right, rows brought back.",
+            "short",
+            Expression("sum(increase(tidemill_sink_insert_retries_total[1m]))", "repeated within a minute"),
+            Expression("sum(tidemill_sink_alarms)", "ranges in alarm"),
+            Expression("sum(tidemill_sink_heals_total)", "rows brought back since the start"),
+        ),
+        _of_roles(
+            "Dead letters",
+            "Messages refused since the roles began, by sink and meter. Their reasons: `tidemill dlq list`.",
+            "short",
+            Expression("sum by (topic) (tidemill_sink_dead_letters_total)", "{{topic}}"),
+            Expression("sum by (topic) (tidemill_meter_rejected_total)", "{{topic}}, by the meter"),
+        ),
+        _of_roles(
+            "What the audit found",
+            "In its last comparison; all must be 0.",
+            "short",
+            Expression("tidemill_audit_missing_rows", "rows missing"),
+            Expression("tidemill_audit_duplicate_rows", "rows too many"),
+            Expression("tidemill_audit_differing_windows", "windows that differ"),
+        ),
+        _of_roles(
+            "Age of the audit",
+            "Since its last comparison ended.",
+            "s",
+            Expression("tidemill_audit_age_seconds", "{{instance}}"),
+        ),
+        _of_roles(
+            "Partials not applied",
+            "Since streams began: repeated after a restart, refused (too many unknown pipelines), overlap (must be 0).",
+            "short",
+            Expression('sum by (outcome) (tidemill_streams_partials_total{outcome!="applied"})', "{{outcome}}"),
+        ),
+        _of_roles(
+            "Windows that left early",
+            "Their pipeline's state was full; no rule judges them.",
+            "short",
+            Expression("sum(tidemill_streams_early_windows)", "windows"),
+        ),
+    ),
+)
+BOARDS: tuple[Board, ...] = (LATENCY, COST, QUALITY, LOOP, ROLES)

@@ -15,7 +15,7 @@ from tidemill.metrics import WINDOW_METRICS
 from tidemill.settings import Settings
 
 NOW = 1_763_800_000_000
-PANELS = [(board.uid, panel) for board in BOARDS for panel in board.panels]
+PANELS = [(board.uid, panel) for board in BOARDS for panel in board.panels if panel.sql]
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ from tidemill.events.monitoring import (
     ThresholdData,
     ThresholdEvent,
     Window,
+    threshold_event,
 )
 
 __all__ = [
@@ -57,4 +58,5 @@ __all__ = [
     "ThresholdEvent",
     "Verdict",
     "Window",
+    "threshold_event",
 ]

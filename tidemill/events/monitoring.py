@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from tidemill.clock import rfc3339
 from tidemill.events.types import Count, Id, Micros, Ms, Name, Offset, SchemaVersion, Unit, Variant
 
 
@@ -183,6 +184,19 @@ class ThresholdEvent(Struct, frozen=True, kw_only=True):
     data: ThresholdData
 
 
+def threshold_event(event_id: str, source: str, data: ThresholdData, time_ms: int) -> ThresholdEvent:
+    """``data`` in its CloudEvents envelope: type, subject and time follow from it. Equal inputs, equal events."""
+    return ThresholdEvent(
+        id=event_id,
+        source=source,
+        type="tidemill.threshold.breached" if data.state == "firing" else "tidemill.threshold.resolved",
+        subject=f"{data.pipeline}//{data.metric}",
+        time=rfc3339(time_ms),
+        time_ms=time_ms,
+        data=data,
+    )
+
+
 __all__ = [
     "Cell",
     "Moments",
@@ -194,4 +208,5 @@ __all__ = [
     "ThresholdData",
     "ThresholdEvent",
     "Window",
+    "threshold_event",
 ]

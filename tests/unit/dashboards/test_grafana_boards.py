@@ -7,16 +7,20 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
-from dashboards.grafana.build import all_dashboards
+from dashboards.grafana.build import CLICKHOUSE, PROMETHEUS, all_dashboards
 from dashboards.grafana.panels import BOARDS
 from dashboards.grafana.push import export, push
+from tests.unit.kernel.test_metric_names import unknown
 from tidemill.cli.dashboards import app
 from tidemill.errors import Retry, Stop
 from tidemill.metrics import WINDOW_METRICS
 
-EXPORTED = Path(__file__).parents[3] / "dashboards" / "grafana" / "exported"
+ROOT = Path(__file__).parents[3]
+EXPORTED = ROOT / "dashboards" / "grafana" / "exported"
+PROVISIONED = ROOT / "deploy" / "compose" / "grafana" / "provisioning" / "datasources"
 
 
 def test_exported_files_are_what_the_code_builds() -> None:
@@ -36,6 +40,29 @@ def test_every_metric_named_is_a_window_metric() -> None:
             for names in re.findall(r"metric IN \(([^)]*)\)", panel.sql):
                 for name in re.findall(r"'([^']*)'", names):
                     assert name in WINDOW_METRICS, (board.uid, panel.title)
+
+
+def test_a_panel_asks_the_store_or_prometheus_for_what_there_is() -> None:
+    asked = {panel.title for board in BOARDS for panel in board.panels if panel.expressions}
+    assert {"Silence", "What the audit found"} <= asked
+    for board in BOARDS:
+        for panel in board.panels:
+            assert bool(panel.sql) != bool(panel.expressions), (board.uid, panel.title)
+            for promql, legend in panel.expressions:
+                shown = "".join(f" by ({label})" for label in re.findall(r"{{(\w+)}}", legend))
+                assert unknown(promql + shown) == set(), (board.uid, panel.title)
+
+
+def test_compose_provisions_the_data_sources_that_the_panels_ask() -> None:
+    files = (yaml.safe_load(file.read_text()) for file in PROVISIONED.glob("*.yml"))
+    assert {(each["type"], each["uid"]) for file in files for each in file["datasources"]} == {CLICKHOUSE, PROMETHEUS}
+    used = {
+        (target["datasource"]["type"], target["datasource"]["uid"])
+        for dashboard in all_dashboards().values()
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+    }
+    assert used == {CLICKHOUSE, PROMETHEUS}
 
 
 def test_panels_have_descriptions_and_fit_the_grid() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import yaml
 
 from tidemill.metrics import ROLE_METRICS
 
@@ -79,7 +82,35 @@ def test_the_page_of_figures_is_what_the_roles_make() -> None:
     assert {figure.name for figure in written} == set(ROLE_METRICS)
 
 
-def test_every_name_in_the_alert_rules_is_listed() -> None:
-    named = set(re.findall(r"tidemill_\w+", (ROOT / "deploy" / "compose" / "rules.yml").read_text()))
-    assert named
-    assert named <= set(ROLE_METRICS)
+def alert_rules() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((ROOT / "deploy" / "compose" / "rules.yml").read_text())["groups"]
+    rules: list[dict[str, Any]] = group["rules"]
+    return rules
+
+
+@cache
+def labels_made() -> dict[str, tuple[str, ...]]:
+    return {figure.name: figure.labels for figure in figures_made()}
+
+
+def unknown(promql: str) -> set[str]:
+    """Names and labels in a query that no role makes and Prometheus does not add."""
+    labels = labels_made()
+    names = set(re.findall(r"tidemill_\w+", promql))
+    known = {"job", "role", "instance"}.union(*(labels.get(name, ()) for name in names))
+    used = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", promql))
+    used |= {name for inside in re.findall(r"\bby \(([^)]*)\)", promql) for name in re.findall(r"\w+", inside)}
+    return (names - labels.keys()) | (used - known)
+
+
+def test_the_alert_rules_name_figures_and_labels_that_there_are() -> None:
+    assert alert_rules()
+    for rule in alert_rules():
+        assert unknown(rule["expr"]) == set(), rule["alert"]
+        shown = re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])
+        assert unknown(rule["expr"] + "".join(f" by ({label})" for label in shown)) == set(), rule["alert"]
+
+
+def test_a_name_or_a_label_that_nobody_makes_would_be_noticed() -> None:
+    assert unknown('sum by (topic) (tidemill_streams_partials_total{outcom="overlap"})') == {"topic", "outcom"}
+    assert unknown("tidemill_sink_pending_second > 60") == {"tidemill_sink_pending_second"}
