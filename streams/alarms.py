@@ -12,7 +12,8 @@ class Alarm(Struct, frozen=True, omit_defaults=True):
 
     alarm_id: str
     started_ms: int
-    value: float
+    value: float | None
+    """The figure that began it; None where it was the absence of one."""
     threshold: float
     reference: float | None = None
     change_time_ms: int | None = None

@@ -147,7 +147,7 @@ class PartitionFold:
             return out
         windows = fold.windows
         late, ahead = windows.too_late, windows.ahead
-        outcome = fold.apply(partial, self._head.sources.clock_ms, out)
+        outcome = fold.apply(partial, self._head.sources.clock_ms, self._head.watermark_ms, out)
         self.outcomes[outcome] += 1
         self.misplaced.update(late=windows.too_late - late, ahead=windows.ahead - ahead)
         if outcome != "repeated":

@@ -16,28 +16,34 @@ from msgspec import Struct, field
 
 from streams import thresholds
 from streams.alarms import Transition
+from streams.budgets import Spend
 from streams.detectors import quality
 from streams.detectors.drift import Drift
 from streams.detectors.quality import QualityDetector, QualityState
+from streams.levels import Levels
+from streams.objectives import ObjectiveState
 from streams.rules import RuleState
-from streams.thresholds import KINDS, Cause
+from streams.thresholds import Cause
 from streams.windows.bucket import Closed
 from streams.windows.figures import NO_REQUESTS, Figure, figures, sample_share, window_row
 from streams.windows.sources import Watermark
-from streams.windows.state import Outcome, Windows
+from streams.windows.state import Outcome, Windows, latest_ms
 from streams.windows.tally import CLIENT, OTHER, Series, Tally, merged
+from tidemill.errors import Stop
 from tidemill.events import Partial, ScorePoint, ThresholdEvent, Window
 from tidemill.settings import PipelineSettings, Settings
 
 MAX_PENDING = 2_000
 """Scores that wait for the watermark; more than this go to the detector without waiting."""
+SCHEMA = 3
+"""Of PipelineState. 3 added objectives and spend; a state of schema 2 is read as one without them."""
 _encoder = msgspec.msgpack.Encoder()
 
 
 class PipelineState(Struct, array_like=True):
     """Everything kept of one pipeline: one value of the Faust table, one atomic step when it is written."""
 
-    schema: int = 2
+    schema: int = SCHEMA
     windows: Windows = field(default_factory=Windows)
     quality: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(_encoder.encode(QualityState())))
     """A QualityState; encoded apart, since most states are written with no new score."""
@@ -46,8 +52,17 @@ class PipelineState(Struct, array_like=True):
     rules: dict[str, RuleState] = field(default_factory=dict)
     pending: list[ScorePoint] = field(default_factory=list)
     """Scores that the watermark has not passed yet."""
+    objectives: dict[str, ObjectiveState] = field(default_factory=dict)
+    spend: Spend = field(default_factory=Spend)
 
 
+class _Schema(Struct, array_like=True):
+    """The part of a state that says how to read the rest."""
+
+    schema: int
+
+
+_schema_decoder = msgspec.msgpack.Decoder(_Schema)
 _state_decoder = msgspec.msgpack.Decoder(PipelineState)
 _drift_decoder = msgspec.msgpack.Decoder(Drift)
 _quality_decoder = msgspec.msgpack.Decoder(QualityState)
@@ -64,19 +79,21 @@ class PipelineFold:
     """The fold of one pipeline. Not thread-safe; never blocks."""
 
     def __init__(self, name: str, settings: Settings, state: bytes | None = None) -> None:
-        """``state``: what ``snapshot`` gave earlier."""
+        """``state``: what ``snapshot`` gave earlier. Raises Stop where a later version wrote it."""
         self._name = name
         self._deployment = settings.deployment
         self._settings = settings.windows
         # A pipeline that is not in the settings still gets windows and detectors, with defaults and no rules.
         self._pipeline = settings.pipelines.get(name) or PipelineSettings(engine="", champion="")
-        self._state = PipelineState() if state is None else _state_decoder.decode(state)
+        self._state = PipelineState() if state is None else _read(name, state)
         self._clock_ms = 0
         # As decoded they would keep the whole encoded state in memory.
         self._state.quality, self._state.drift = self._state.quality.copy(), self._state.drift.copy()
         known = _quality_decoder.decode(self._state.quality)
         self._quality = QualityDetector(name, self._pipeline.quality, known)
         self._quality_moved = False
+        kept = self._state
+        self._levels = Levels(name, self._pipeline, kept.rules, kept.objectives, kept.spend)
 
     @property
     def windows(self) -> Windows:
@@ -95,15 +112,16 @@ class PipelineFold:
             self._quality_moved = False
         _encoder.encode_into(self._state, into, len(into))
 
-    def apply(self, partial: Partial, clock_ms: int, out: Outputs) -> Outcome:
-        """Take in a partial. Most outputs follow with the progress after it; into ``out`` goes only what must leave
-        early, since the state is full.
+    def apply(self, partial: Partial, clock_ms: int, watermark_ms: int, out: Outputs) -> Outcome:
+        """Take in a partial, which comes after the word of this watermark. Most outputs follow with the progress after
+        it; into ``out`` goes only what must leave early, since the state is full.
         """
         state, self._clock_ms = self._state, clock_ms
         outcome = state.windows.apply(partial, clock_ms, self._settings)
         if outcome == "applied":
             metric = self._pipeline.quality.metric
             state.pending.extend(s for s in partial.scores if s.metric == metric and s.variant != "shadow")
+            self._spend(partial, clock_ms, watermark_ms)
             for closed in state.windows.relieve(self._settings):
                 self._report(closed, out)
             if len(state.pending) > MAX_PENDING:
@@ -120,10 +138,21 @@ class PipelineFold:
         for closed in state.windows.follow(watermark, self._settings):
             self._report(closed, out)
             changed = True
+        for transition, cause in self._levels.pass_time(watermark.ms):
+            self._say(transition, cause, out)
+            changed = True
         ready = [s for s in state.pending if s.time_ms <= watermark.ms]
         if ready:
             self._score(ready, out)
         return changed or bool(ready) or state.windows.next_ms != before
+
+    def _spend(self, partial: Partial, clock_ms: int, watermark_ms: int) -> None:
+        latest = latest_ms(clock_ms, self._settings)
+        for cell in partial.cells:
+            if cell.cost_micros:
+                at_ms = cell.second * 1000
+                at_ms = at_ms if latest is None else min(at_ms, latest)
+                self._state.spend.add(at_ms, cell.cost_micros, watermark_ms)
 
     def _score(self, ready: Iterable[ScorePoint], out: Outputs) -> None:
         """Let the detector judge these scores, each once, in event-time order."""
@@ -153,11 +182,12 @@ class PipelineFold:
         idle = not whole.requests and self._state.windows.had_requests
         if idle:
             self._rows(Series(), {"requests": NO_REQUESTS}, closed, out)
-        if self._pipeline.rules or self._state.rules:
+        if self._levels.look_at_windows:
             known = figures(whole) | _word_figures(drift, whole)
             if idle:
                 known["requests"] = NO_REQUESTS
-            self._judge(known, closed, out)
+            for transition, cause in self._levels.judge(known, closed.start_ms, self._end(closed)):
+                self._say(transition, cause, out)
         if closed.series:
             self._watch_text(drift, whole, _champion(closed), closed, out)
             self._state.drift = msgspec.Raw(_encoder.encode(drift))
@@ -176,26 +206,6 @@ class PipelineFold:
             time_ms=self._clock_ms,
         )
         out.windows.extend(window_row(figure, make, metric) for metric, figure in found.items())
-
-    def _judge(self, known: dict[str, Figure], closed: Closed, out: Outputs) -> None:
-        states = self._state.rules
-        rules = {rule.name: rule for rule in self._pipeline.rules}
-        for name in sorted(states):
-            gone = name not in rules or rules[name].metric != states[name].metric
-            if gone:
-                alarm, metric = states[name].alarm, states[name].metric
-                del states[name]
-                if alarm is not None:
-                    reason = "the rule is no longer in the settings"
-                    ended = Transition("resolved", alarm, closed.start_ms, self._end(closed), None, reason)
-                    self._say(ended, Cause(name, _kind(metric), "info", metric, metric, "rule", above=True), out)
-        for name, rule in rules.items():
-            state = states.setdefault(name, RuleState(metric=rule.metric))
-            found = state.judge(self._name, rule, known.get(rule.metric), closed.start_ms, self._end(closed))
-            if found is not None:
-                shown = rule.metric if rule.statistic == "value" else f"{rule.metric} {rule.statistic}"
-                above = rule.above is not None
-                self._say(found, Cause(name, _kind(rule.metric), rule.severity, rule.metric, shown, "rule", above), out)
 
     def _watch_text(self, drift: Drift, whole: Tally, champion: str | None, closed: Closed, out: Outputs) -> None:
         found = drift.judge(self._name, whole, champion, closed.start_ms, self._end(closed), self._pipeline.drift)
@@ -218,8 +228,16 @@ def _word_figures(drift: Drift, tally: Tally) -> dict[str, Figure]:
     return {metric: figure._replace(share=sample_share(metric, tally)) for metric, figure in found.items()}
 
 
-def _kind(metric: str) -> thresholds.Kind:
-    return KINDS.get(metric, "drift")
+def _read(name: str, state: bytes) -> PipelineState:
+    written = _schema_decoder.decode(state).schema
+    if written > SCHEMA:
+        raise Stop(
+            f"the state of pipeline {name!r} has schema {written}, and this version reads up to {SCHEMA}: "
+            "a later version wrote it; run that version again"
+        )
+    found = _state_decoder.decode(state)
+    found.schema = SCHEMA
+    return found
 
 
 def _champion(closed: Closed) -> str | None:

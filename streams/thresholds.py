@@ -79,13 +79,17 @@ def _summary(pipeline: str, cause: Cause, transition: Transition) -> str:
     now = _figure(transition.value)
     if transition.state == "resolved":
         if transition.value is None:
-            return f"{subject}: notice closed, {transition.reason}"
+            word = "notice" if cause.kind == "drift" else "alarm"
+            return f"{subject}: {word} closed, {transition.reason}"
         return f"{subject} is back at {now} (alarm since {_clock(alarm.started_ms)})"
     if cause.above is not None:
         side = "above" if cause.above else "below"
         before = "" if alarm.reference is None else f" (before: {_figure(alarm.reference)})"
+        if transition.value is None:
+            return f"{subject} has no data{since}{before}"
         return f"{subject} is {now}, {side} {_figure(alarm.threshold)}{since}{before}"
-    verb = "fell" if alarm.reference is not None and alarm.value < alarm.reference else "rose"
+    fell = alarm.reference is not None and alarm.value is not None and alarm.value < alarm.reference
+    verb = "fell" if fell else "rose"
     return f"{subject} {verb} from {_figure(alarm.reference)} to {now}{since}"
 
 

@@ -70,8 +70,9 @@ class Windows(Struct, array_like=True):
         if partial.lo <= applied:
             self.overlaps += 1
             return "overlap"
+        latest = latest_ms(clock_ms, settings)
         for cell in partial.cells:
-            self._add(cell, clock_ms, settings)
+            self._add(cell, latest, settings)
         return "applied"
 
     def forget(self, topics: Collection[str]) -> bool:
@@ -108,14 +109,13 @@ class Windows(Struct, array_like=True):
             self._seal(start)
         yield from self._closings(watermark, settings)
 
-    def _add(self, cell: Cell, clock_ms: int, settings: WindowSettings) -> None:
+    def _add(self, cell: Cell, latest: int | None, settings: WindowSettings) -> None:
         size_ms = settings.size_s * 1000
         at_ms = cell.second * 1000
-        if clock_ms:
-            latest_ms = clock_ms + settings.max_clock_skew_s * 1000 + size_ms
-            if at_ms > latest_ms:  # a clock far ahead: count it in the newest window, not in one that never closes
-                self.ahead += cell.requests + cell.answers
-                at_ms = latest_ms
+        if latest is not None and at_ms > latest:
+            # a clock far ahead: count it in the newest window, not in one that never closes
+            self.ahead += cell.requests + cell.answers
+            at_ms = latest
         start = at_ms - at_ms % size_ms
         if self._gone(start, settings):
             self.too_late += cell.requests + cell.answers
@@ -181,6 +181,11 @@ class Windows(Struct, array_like=True):
                 self._seal(start)
         for start in [start for start in self.closed if self._gone(start, settings)]:
             self._drop(start)
+
+
+def latest_ms(clock_ms: int, settings: WindowSettings) -> int | None:
+    """The latest event time that is believed; None before any clock was heard."""
+    return clock_ms + (settings.max_clock_skew_s + settings.size_s) * 1000 if clock_ms else None
 
 
 def _sorted(bucket: Bucket) -> dict[str, Tally]:

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from streams.partition import HEAD
 from streams.windows.bucket import Bucket
 from streams.windows.state import Windows
-from tests.unit.streams.drawing import Meter, Reader, answers, deployment, requests, score
+from tests.unit.streams.drawing import START_S, Meter, Reader, answers, deployment, requests, score
 from tidemill.events import Partial, Progress, ThresholdEvent, Window
 
 PARTITIONS = (0, 1, 2)
+MIDNIGHT_S = 86_400 - START_S % 86_400
 DEPLOYMENT = deployment(
     lateness_s=7,
     rules=[{"name": "errors", "metric": "error_rate", "above": 0.3, "for_windows": 1, "min_count": 1}],
+    objectives=[{"name": "answered", "metric": "error_rate", "target": 0.94, "min_count": 1}],
+    budgets=[{"name": "day", "max_usd_per_day": 0.002, "shares": [0.5, 1, 2]}],
     quality={"recover_scores": 10},
     drift={"reference_calls": 20},
 )
@@ -29,22 +32,26 @@ Message = Partial | Progress
 def stories(draw: st.DrawFn) -> list[list[Message]]:
     """Rounds: the partials of each partition, then the progress of the meter that read them."""
     meters, rounds = [Meter(), Meter("support")], []
-    for second in range(0, 60, draw(st.integers(2, 6))):
+    begin = draw(st.sampled_from([0, MIDNIGHT_S - 40]))
+    for second in range(begin, begin + 60, draw(st.integers(2, 6))):
         said: list[Message] = []
         for partition, meter in draw(st.sets(st.sampled_from([(p, m) for p in PARTITIONS for m in meters]))):
             late = draw(st.integers(0, 25))
             n = draw(st.integers(1, 20))
             cells = [
                 requests(max(0, second - late), n, chars=[float(n)] * n, words={n: n}),
-                answers(max(0, second - late), [float(n)] * n, errors=draw(st.integers(0, n))),
+                answers(
+                    max(0, second - late), [float(n)] * n, errors=draw(st.integers(0, n)), cost_micros=n * 7, priced=n
+                ),
             ]
             scores = [
-                score(second + i / 30, float(second < 30), feedback_id=f"{second}-{partition}-{i}") for i in range(n)
+                score(second + i / 30, float(second < begin + 30), feedback_id=f"{second}-{partition}-{i}")
+                for i in range(n)
             ]
             said.append(meter.partial(cells, scores, partition))
         said.append(meters[0].progress(second + 2, partitions=PARTITIONS))
         rounds.append(said)
-    rounds.append([meters[0].progress(90, partitions=PARTITIONS)])
+    rounds.append([meters[0].progress(begin + 90, partitions=PARTITIONS)])
     return rounds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tidemill.settings.levels import BudgetSettings, ObjectiveSettings, RuleSettings
 from tidemill.settings.load import find_settings_file, load_settings
 from tidemill.settings.model import Settings
 from tidemill.settings.pipeline import (
@@ -11,12 +12,13 @@ from tidemill.settings.pipeline import (
     QualitySettings,
     RetrainSettings,
     RolloutSettings,
-    RuleSettings,
 )
 
 __all__ = [
+    "BudgetSettings",
     "DriftSettings",
     "GateSettings",
+    "ObjectiveSettings",
     "PipelineSettings",
     "QualitySettings",
     "RetrainSettings",

@@ -15,7 +15,8 @@ from tidemill.settings.monitoring import (
     WebhookSettings,
     WindowSettings,
 )
-from tidemill.settings.pipeline import PipelineSettings, Strict, choice, wrong
+from tidemill.settings.pipeline import PipelineSettings
+from tidemill.settings.strict import Strict, choice, wrong
 
 
 class LocalSettings(Strict):

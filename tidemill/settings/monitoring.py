@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tidemill.settings.pipeline import Strict
+from tidemill.settings.strict import Strict
 
 
 class WindowSettings(Strict):

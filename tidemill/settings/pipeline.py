@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-from tidemill.metrics import TEXT_METRICS, WINDOW_METRICS
-
-
-class Strict(BaseModel):
-    """Base of all settings: unknown names and wrong types are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-def wrong(path: tuple[str, ...], message: str) -> PydanticCustomError:
-    """An error of the setting at ``path`` below the group that is being checked, so that its own line is named."""
-    return PydanticCustomError("setting", "{message}", {"message": message, "path": path})
-
-
-def choice(value: str, known: Collection[str]) -> str:
-    """What ``value`` may have meant, else what there is."""
-    close = difflib.get_close_matches(value, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(known) or 'none'}"
+from tidemill.metrics import TEXT_METRICS
+from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSettings, RuleSettings
+from tidemill.settings.strict import Strict, choice, wrong
 
 
 class QualitySettings(Strict):
@@ -44,42 +26,6 @@ class QualitySettings(Strict):
     """A detected fall smaller than this is not an alarm."""
     recover_scores: int = Field(default=60, ge=10)
     """The alarm resolves when the mean of this many last scores is back within min_drop of the reference."""
-
-
-class RuleSettings(Strict):
-    """A service-level rule on one window metric, with hysteresis."""
-
-    name: str = Field(min_length=1, max_length=64)
-    """Name of the rule; the alarm carries it."""
-    metric: str
-    """A window metric (docs/reference/windows.md)."""
-    statistic: Literal["value", "p50", "p95", "p99"] = "value"
-    """Which figure of the window is judged."""
-    above: float | None = None
-    """Fires when the statistic is above this …"""
-    below: float | None = None
-    """… or below this."""
-    leave: float | None = None
-    """Resolves only when back past this; default: the threshold itself."""
-    for_windows: int = Field(default=2, ge=1)
-    """Complete windows in a row that must breach before the alarm fires, or hold before it resolves."""
-    min_count: int = Field(default=10, ge=1)
-    """Windows with fewer observations say nothing."""
-    severity: Literal["page", "ticket", "info"] = "page"
-    """How loud the alarm is."""
-
-    @model_validator(mode="after")
-    def _check(self) -> RuleSettings:
-        if self.metric not in WINDOW_METRICS:
-            raise wrong(("metric",), f"{self.metric!r} is no window metric; {choice(self.metric, WINDOW_METRICS)}")
-        if (self.above is None) == (self.below is None):
-            raise ValueError(f"rule {self.name!r}: set exactly one of 'above' and 'below'")
-        if self.leave is not None:
-            if self.above is not None and self.leave > self.above:
-                raise ValueError(f"rule {self.name!r}: leave ({self.leave}) must be at most above ({self.above})")
-            if self.below is not None and self.leave < self.below:
-                raise ValueError(f"rule {self.name!r}: leave ({self.leave}) must be at least below ({self.below})")
-        return self
 
 
 class DriftSettings(Strict):
@@ -216,6 +162,8 @@ class PipelineSettings(Strict):
     """Which text is kept: all; with e-mail addresses, numbers and the like blacked out; none."""
     quality: QualitySettings = QualitySettings()
     rules: tuple[RuleSettings, ...] = ()
+    objectives: tuple[ObjectiveSettings, ...] = Field(default=(), max_length=MAX_OBJECTIVES)
+    budgets: tuple[BudgetSettings, ...] = ()
     drift: DriftSettings = DriftSettings()
     retrain: RetrainSettings = RetrainSettings()
     gate: GateSettings = GateSettings()
@@ -237,4 +185,14 @@ class PipelineSettings(Strict):
         names = [rule.name for rule in self.rules]
         if len(names) != len(set(names)):
             raise ValueError(f"rules: names must be unique within a pipeline, got {names}")
+        taken = set(names)
+        for group in ("objectives", "budgets"):
+            for index, each in enumerate(getattr(self, group)):
+                for name in each.alarms:
+                    if name in taken:
+                        message = (
+                            f"{each.name!r} makes an alarm {name!r}, and there is one already; choose another name"
+                        )
+                        raise wrong((group, index, "name"), message)
+                    taken.add(name)
         return self

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+import pytest
 from prometheus_client import REGISTRY
 
 from streams.app.measures import Measures
 from streams.partition import HEAD
-from streams.pipeline import Outputs, _champion
+from streams.pipeline import SCHEMA, Outputs, _champion
 from streams.windows.bucket import Closed
 from streams.windows.tally import OTHER, Series, Tally
 from tests.unit.streams.drawing import START_MS, Meter, Reader, answers, deployment, requests, score
 from tidemill.clock import ManualClock
+from tidemill.errors import Stop
 from tidemill.events import Partial, Progress
 from tidemill.settings import Settings
 
@@ -188,3 +191,35 @@ def misplaced() -> dict[str, float]:
 def test_answers_counted_together_are_no_champion() -> None:
     few = {Series("v1").key: Tally(answers=5), Series(OTHER).key: Tally(answers=500)}
     assert _champion(Closed(0, 0, True, few)) == "v1"
+
+
+def written(reader: Reader) -> list[Any]:
+    """The parts of the pipeline's state, by place."""
+    parts: list[Any] = msgspec.msgpack.decode(dict(reader.fold.changed())["schedule"][8:], strict=False)
+    return parts
+
+
+def restored(parts: list[Any]) -> Reader:
+    """A reader that begins with this state of the pipeline."""
+    return Reader(deployment(rules=RULES), {"schedule": bytes(8) + msgspec.msgpack.encode(parts)})
+
+
+def test_a_state_of_the_schema_before_is_read_and_goes_on_as_the_present_one() -> None:
+    meter, reader = Meter(), Reader(deployment(rules=RULES))
+    reader.take(meter.partial([answers(1, [5.0], errors=1)]))
+    (fired,) = reader.take(meter.progress(11)).events
+    parts = written(reader)
+    assert (parts[0], len(parts)) == (SCHEMA, 8)
+    again = restored([2, *parts[1:6]])
+    (ended,) = again.take(meter.partial([answers(12, [5.0])]), meter.progress(21)).events
+    assert (ended.data.state, ended.data.alarm_id) == ("resolved", fired.id)
+    after = written(again)
+    assert (after[0], len(after)) == (SCHEMA, 8)
+
+
+def test_a_state_that_a_later_version_wrote_is_refused() -> None:
+    meter, reader = Meter(), Reader(deployment())
+    reader.take(meter.partial([requests(1, 3)]))
+    parts = written(reader)
+    with pytest.raises(Stop, match=r"state of pipeline 'schedule' has schema 4, .* up to 3: .* run that version again"):
+        restored([SCHEMA + 1, "another", "shape", *parts[1:]])

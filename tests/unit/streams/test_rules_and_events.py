@@ -6,11 +6,13 @@ import pytest
 
 from streams import thresholds
 from streams.alarms import Alarm, Transition
+from streams.budgets import Spend
+from streams.levels import Levels
 from streams.rules import RuleState
 from streams.thresholds import Cause
 from streams.windows.figures import Figure
 from tests.unit.streams.drawing import START_MS
-from tidemill.settings import RuleSettings
+from tidemill.settings import PipelineSettings, RuleSettings
 
 ERRORS = RuleSettings(name="errors", metric="error_rate", above=0.2, leave=0.05, for_windows=2, min_count=10)
 
@@ -114,3 +116,47 @@ def test_events_are_cloudevents_with_ids_from_their_cause() -> None:
     assert (firing.type, resolved.type) == ("tidemill.threshold.breached", "tidemill.threshold.resolved")
     assert (firing.source, firing.subject) == ("tidemill/demo/streams", "schedule//quality")
     assert firing.time == "2023-11-14T22:13:20.000Z"
+
+
+def test_keep_firing_is_a_number_of_its_own() -> None:
+    rule = ERRORS.model_copy(update={"keep_firing_windows": 4})
+    told = judge(rule, share(0.5), share(0.5), *[share(0.0)] * 3, share(0.06), *[share(0.0)] * 4)
+    assert told == ["", "firing", *[""] * 7, "resolved"], "0.06 is a breach of leave: the count begins anew"
+
+
+NO_DATA: list[Figure | None] = [None, share(0.9, n=9)]
+
+
+@pytest.mark.parametrize("nothing", NO_DATA)
+def test_windows_that_say_nothing_can_count_as_good(nothing: Figure | None) -> None:
+    rule = ERRORS.model_copy(update={"no_data": "ok"})
+    assert judge(rule, nothing, nothing, share(0.5), nothing, share(0.5)) == [""] * 5
+    assert judge(rule, share(0.5), share(0.5), nothing, nothing) == ["", "firing", "", "resolved"]
+
+
+@pytest.mark.parametrize("nothing", NO_DATA)
+def test_windows_that_say_nothing_can_be_an_alarm(nothing: Figure | None) -> None:
+    rule = ERRORS.model_copy(update={"no_data": "alert"})
+    assert judge(rule, share(0.0), nothing, share(0.0), nothing, nothing) == ["", "", "", "", "firing"]
+    assert judge(rule, nothing, nothing, nothing, share(0.0), share(0.0)) == ["", "firing", "", "", "resolved"]
+
+
+def test_silence_is_told_as_silence_and_starts_no_retraining() -> None:
+    rule = RuleSettings(name="labels", metric="quality", below=0.8, for_windows=1, no_data="alert")
+    states: dict[str, RuleState] = {}
+    pipeline = PipelineSettings(engine="e", champion="p-v1", rules=(rule,))
+    levels = Levels("p", pipeline, states, {}, Spend())
+    (found,) = levels.judge({}, START_MS, START_MS + 5_000)
+    said = thresholds.event("d", "p", found.cause, found.transition, START_MS).data
+    assert (said.kind, said.value, said.reason) == ("traffic", None, "no data")
+    assert said.summary == "p: quality has no data since 22:13:20 UTC"
+    (ended,) = levels.judge({"quality": share(0.9)}, START_MS + 5_000, START_MS + 10_000)
+    assert (ended.cause.kind, ended.transition.alarm) == ("traffic", found.transition.alarm)
+    (again,) = levels.judge({"quality": share(0.1)}, START_MS + 10_000, START_MS + 15_000)
+    assert again.cause.kind == "quality"
+
+
+def test_an_alarm_that_silence_ended_is_no_notice() -> None:
+    cause = Cause("errors", "errors", "page", "error_rate", "error_rate", "rule", above=True)
+    ended = Transition("resolved", ALARM, START_MS, START_MS, None, "no data")
+    assert thresholds.event("d", "p", cause, ended, START_MS).data.summary == "p: error_rate: alarm closed, no data"

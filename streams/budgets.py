@@ -1,0 +1,82 @@
+"""Budgets of money: what a pipeline spent on each day of event time (UTC), and which shares of a budget that passed.
+
+Spend is taken from partials, each counted once: late answers and those of incomplete windows cost money, too, and so do
+shadows. It is judged when the sources have said how far they are, so the order of partials between two such words does
+not matter. A day's alarms end with the day; what comes for a day that is over changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct, field
+
+from streams.alarms import Alarm, Transition
+from tidemill.events.types import MAX_MICROS
+from tidemill.ids import derived_id
+from tidemill.settings import BudgetSettings
+from tidemill.settings.levels import Severity
+
+DAY_MS = 86_400_000
+OVER = "the day is over"
+
+
+class Passed(NamedTuple):
+    """A share of a budget that a day's spend has passed, or that its end has made good."""
+
+    alarm: str
+    """Name of the alarm."""
+    severity: Severity
+    transition: Transition
+
+
+class Day(Struct, array_like=True):
+    """What was spent on a day, and the alarms about it, by name."""
+
+    micros: int = 0
+    """Millionths of the currency; it stays at MAX_MICROS once it is there."""
+    alarms: dict[str, tuple[Alarm, Severity]] = field(default_factory=dict)
+
+
+class Spend(Struct, array_like=True):
+    """Days that are not over, by their number since the epoch: one, or a few while sources are apart."""
+
+    days: dict[int, Day] = field(default_factory=dict)
+
+    def add(self, time_ms: int, micros: int, watermark_ms: int) -> None:
+        """Count a cost at its event time; one of a day that is over at the watermark is left out."""
+        number = time_ms // DAY_MS
+        if number >= watermark_ms // DAY_MS:
+            day = self.days.get(number)
+            if day is None:
+                day = self.days[number] = Day()
+            day.micros = min(day.micros + micros, MAX_MICROS)
+
+    def judge(self, pipeline: str, budgets: Sequence[BudgetSettings], watermark_ms: int) -> Iterator[Passed]:
+        """The alarms that begin, and end, at this watermark, day by day."""
+        now = watermark_ms // DAY_MS
+        for number in sorted(self.days):
+            day = self.days[number]
+            start_ms, end_ms = number * DAY_MS, (number + 1) * DAY_MS
+            for budget in budgets:
+                yield from _passed(pipeline, budget, day, start_ms, min(max(watermark_ms, start_ms), end_ms))
+            if number < now:
+                del self.days[number]
+                for name, (alarm, severity) in day.alarms.items():
+                    yield Passed(name, severity, Transition("resolved", alarm, start_ms, end_ms, None, OVER))
+
+
+def _passed(pipeline: str, budget: BudgetSettings, day: Day, start_ms: int, now_ms: int) -> Iterator[Passed]:
+    spent = day.micros / 1_000_000
+    for name, share in zip(budget.alarms, budget.shares, strict=True):
+        limit = share * budget.max_usd_per_day
+        if spent <= limit or name in day.alarms:
+            continue
+        alarm = Alarm(
+            alarm_id=derived_id(name, f"{pipeline}//cost", start_ms), started_ms=now_ms, value=spent, threshold=limit
+        )
+        severity: Severity = "page" if share >= 1 else "ticket"
+        day.alarms[name] = alarm, severity
+        reason = f"{spent / budget.max_usd_per_day:.0%} of the day's budget {budget.name} is spent"
+        yield Passed(name, severity, Transition("firing", alarm, start_ms, start_ms + DAY_MS, spent, reason))
