@@ -9,8 +9,6 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from tidemill.settings.model import Settings
-
 Path_ = tuple[str | int, ...]
 _KINDS = {
     "int": "a whole number",
@@ -29,14 +27,18 @@ _OF_KIND = ("_type", "_parsing", "_from_float")
 
 
 def explain(
-    error: ValidationError, file: Path, lines: Mapping[Path_, int], from_environment: Mapping[Path_, str]
+    error: ValidationError,
+    model: type[BaseModel],
+    file: Path,
+    lines: Mapping[Path_, int],
+    from_environment: Mapping[Path_, str],
 ) -> str:
     """One line for each thing that is wrong; what two pipelines share (an alias in the file) is said once."""
     said: dict[tuple[str, str, Path_], str] = {}
     for each in error.errors():
         path: Path_ = (*each["loc"], *each.get("ctx", {}).get("path", ()))
         where = _where(path, file, lines, from_environment)
-        message = _message(each, path)
+        message = _message(each, path, model)
         said.setdefault(
             (where, message, path[2:] or path), f"{where}: {'.'.join(map(str, path)) or 'settings'}: {message}"
         )
@@ -52,10 +54,10 @@ def _where(path: Path_, file: Path, lines: Mapping[Path_, int], from_environment
     return str(file)
 
 
-def _message(error: Any, path: Path_) -> str:
+def _message(error: Any, path: Path_, model: type[BaseModel]) -> str:
     kind = str(error["type"])
     if kind == "extra_forbidden":
-        return f"there is no such setting{_suggestion(path)}"
+        return f"there is no such setting{_suggestion(path, model)}"
     if kind == "missing":
         return "this setting is required"
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -77,8 +79,8 @@ def _shown(value: Any, path: Path_) -> str:
     return "a list" if isinstance(value, list | tuple) else "nothing" if value is None else repr(value)
 
 
-def _suggestion(path: Path_) -> str:
-    model: Any = Settings
+def _suggestion(path: Path_, root: type[BaseModel]) -> str:
+    model: Any = root
     for part in path[:-1]:
         if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
             annotation = model.model_fields[str(part)].annotation

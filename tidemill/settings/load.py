@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tidemill.errors import SettingsError
 from tidemill.settings.explain import Path_, explain
@@ -23,6 +23,8 @@ FILE_VARIABLE = "TIDEMILL_SETTINGS"
 NO_PIPELINES = "no pipelines; see docs/reference/settings.md"
 _PREFIX = "TIDEMILL_"
 _SECTIONS = frozenset(Settings.model_fields)
+NOWHERE: Mapping[Path_, str] = {}
+M = TypeVar("M", bound=BaseModel)
 
 
 def find_settings_file(environ: Mapping[str, str] = os.environ, start: Path | None = None) -> Path:
@@ -44,6 +46,16 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     Relative ``data_dir`` is taken from the settings file's folder.
     """
     file = path or find_settings_file(environ)
+    data, lines = read(file)
+    empty = not data
+    from_environment = _apply_environment(data, environ)
+    if empty and "pipelines" not in data:
+        raise SettingsError(f"{file}: {NO_PIPELINES}")
+    return checked(Settings, data, file, lines, from_environment)
+
+
+def read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
+    """What a YAML file says, and the line (from 1) of each part by its path. Raises SettingsError."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -57,23 +69,31 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}" if mark else str(file)
         raise SettingsError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from error
-    empty = data is None
-    if empty:
+    if data is None:
         data = {}
     if not isinstance(data, dict):
         raise SettingsError(f"{file}:1: expected settings by name, got {type(data).__name__}")
-    lines = _lines(node, file)
-    data = _unshared(data)
-    from_environment = _apply_environment(data, environ)
-    if empty and "pipelines" not in data:
-        raise SettingsError(f"{file}: {NO_PIPELINES}")
+    return _unshared(data), _lines(node, file)
+
+
+def checked(
+    model: type[M],
+    data: dict[str, Any],
+    file: Path,
+    lines: Mapping[Path_, int],
+    from_environment: Mapping[Path_, str] = NOWHERE,
+) -> M:
+    """``data`` of a file as a model of settings. Raises SettingsError that names the lines.
+
+    A relative ``data_dir`` is taken from the file's folder.
+    """
     try:
-        settings = Settings.model_validate(data)
+        found = model.model_validate(data)
     except ValidationError as error:
-        raise SettingsError(explain(error, file, lines, from_environment)) from error
-    if not settings.data_dir.is_absolute():
-        settings = settings.model_copy(update={"data_dir": (file.resolve().parent / settings.data_dir)})
-    return settings
+        raise SettingsError(explain(error, model, file, lines, from_environment)) from error
+    if isinstance(found, Settings) and not found.data_dir.is_absolute():
+        return found.model_copy(update={"data_dir": (file.resolve().parent / found.data_dir)})
+    return found
 
 
 def is_override(name: str) -> bool:

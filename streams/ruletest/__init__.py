@@ -1,0 +1,1 @@
+"""Service levels tried offline: what a file says of windows, judged by the code the stream runs."""
