@@ -19,7 +19,11 @@ PARTITIONS = (0, 1, 2)
 MIDNIGHT_S = 86_400 - START_S % 86_400
 DEPLOYMENT = deployment(
     lateness_s=7,
-    rules=[{"name": "errors", "metric": "error_rate", "above": 0.3, "for_windows": 1, "min_count": 1}],
+    rules=[
+        {"name": "errors", "metric": "error_rate", "above": 0.3, "for_windows": 1, "min_count": 1},
+        {"name": "unheard", "metric": "e2e_ms", "above": 15, "leave": 9, "keep_firing_windows": 1, "no_data": "alert"},
+        {"name": "unseen", "metric": "input_chars", "below": 7, "for_windows": 1, "min_count": 5, "no_data": "ok"},
+    ],
     objectives=[{"name": "answered", "metric": "error_rate", "target": 0.94, "min_count": 1}],
     budgets=[{"name": "day", "max_usd_per_day": 0.002, "shares": [0.5, 1, 2]}],
     quality={"recover_scores": 10},

@@ -68,6 +68,21 @@ def test_incomplete_windows_are_shown_and_not_judged() -> None:
     assert [r.value for r in out.windows if r.metric == "requests"] == [20.0], "what was not heard of is not zero"
 
 
+@pytest.mark.parametrize("mode", ["keep", "ok", "alert"])
+def test_a_silent_meter_is_no_fall_of_traffic_whatever_silence_means(mode: str) -> None:
+    rules = [
+        {"name": "quiet", "metric": "requests", "below": 1, "for_windows": 1, "no_data": mode},
+        {"name": "unheard", "metric": "error_rate", "above": 0.5, "for_windows": 1, "no_data": mode},
+    ]
+    meter, reader = Meter(), Reader(deployment(rules=rules, silent_s=60))
+    heard = meter.partial([requests(1, 20), answers(1, [5.0] * 20)])
+    assert reader.take(heard, meter.progress(12, partitions=[0, 1])).events == []
+    (fold,) = reader.fold
+    before = fold.windows.next_ms or 0
+    assert reader.take(*(meter.progress(second, of=2, name="other") for second in range(20, 200, 5))).events == []
+    assert (fold.windows.next_ms or 0) > before + 100_000, "ten windows have gone out, incomplete"
+
+
 def test_late_data_corrects_rows_and_calls_no_rule() -> None:
     meter = Meter()
     out = run(
