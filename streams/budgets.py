@@ -7,7 +7,7 @@ not matter. A day's alarms end with the day; what comes for a day that is over c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -44,14 +44,18 @@ class Spend(Struct, array_like=True):
 
     days: dict[int, Day] = field(default_factory=dict)
 
-    def add(self, time_ms: int, micros: int, watermark_ms: int) -> None:
-        """Count a cost at its event time; one of a day that is over at the watermark is left out."""
-        number = time_ms // DAY_MS
-        if number >= watermark_ms // DAY_MS:
-            day = self.days.get(number)
-            if day is None:
-                day = self.days[number] = Day()
-            day.micros = min(day.micros + micros, MAX_MICROS)
+    def add(self, costs: Iterable[tuple[int, int]], watermark_ms: int, latest_ms: int | None = None) -> None:
+        """Count costs: event time, millionths. Those of a day that is over at the watermark are left out; those after
+        ``latest_ms`` count there.
+        """
+        spent: dict[int, int] = {}
+        for time_ms, micros in costs:
+            number = (time_ms if latest_ms is None or time_ms < latest_ms else latest_ms) // DAY_MS
+            spent[number] = spent.get(number, 0) + micros
+        for number, micros in spent.items():
+            if number >= watermark_ms // DAY_MS:
+                day = self.days.setdefault(number, Day())
+                day.micros = min(day.micros + micros, MAX_MICROS)
 
     def judge(self, pipeline: str, budgets: Sequence[BudgetSettings], watermark_ms: int) -> Iterator[Passed]:
         """The alarms that begin, and end, at this watermark, day by day."""

@@ -147,12 +147,9 @@ class PipelineFold:
         return changed or bool(ready) or state.windows.next_ms != before
 
     def _spend(self, partial: Partial, clock_ms: int, watermark_ms: int) -> None:
-        latest = latest_ms(clock_ms, self._settings)
-        for cell in partial.cells:
-            if cell.cost_micros:
-                at_ms = cell.second * 1000
-                at_ms = at_ms if latest is None else min(at_ms, latest)
-                self._state.spend.add(at_ms, cell.cost_micros, watermark_ms)
+        costs = [(cell.second * 1000, cell.cost_micros) for cell in partial.cells if cell.cost_micros]
+        if costs:
+            self._state.spend.add(costs, watermark_ms, latest_ms(clock_ms, self._settings))
 
     def _score(self, ready: Iterable[ScorePoint], out: Outputs) -> None:
         """Let the detector judge these scores, each once, in event-time order."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from streams.ruletest.series import expand, seconds
@@ -18,7 +20,20 @@ from tidemill.settings.load import checked, read
 from tidemill.settings.strict import Strict, choice, wrong
 
 DEFAULT_COUNT = 100
+_INT = "tag:yaml.org,2002:int"
 MAX_COUNT = 1_000_000_000
+
+
+class PlainNumbers(yaml.SafeLoader):
+    """YAML without hexadecimal numbers: in a series ``0x5`` is six zeros and not the number five."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in forms if tag != _INT]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+PlainNumbers.add_implicit_resolver(_INT, re.compile(r"[-+]?(?:0|[1-9]\d*)$"), list("-+0123456789"))
 
 
 def _series(given: Any) -> Any:
@@ -100,7 +115,7 @@ def load(file: Path, in_force: Callable[[], Settings]) -> Loaded:
     A settings file that it names is taken as it stands, without the environment's overrides; ``in_force`` gives the
     settings where it names none.
     """
-    data, lines = read(file)
+    data, lines = read(file, PlainNumbers)
     own = data.pop("settings") if isinstance(data.get("settings"), dict) else None
     tests = checked(RuleTests, data, file, lines)
     if own is not None:

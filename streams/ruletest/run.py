@@ -56,7 +56,7 @@ def run(test: RuleTest, settings: Settings) -> Result:
         end_ms = start_ms + size_s * 1000
         figures = _figures(test, window)
         if (cost := figures.get("cost")) is not None:
-            spend.add(start_ms, round(cost.total * 1_000_000), start_ms)
+            spend.add([(start_ms, round(cost.total * 1_000_000))], start_ms)
         found: list[Found] = []
         if not _at(test.incomplete, window):
             found += levels.judge(figures, start_ms, end_ms)

@@ -179,7 +179,7 @@ def test_a_restart_goes_on_as_if_there_had_been_none(history: list[tuple[int, Co
         levels, said = Levels("p", LEVELS, states.rules, states.objectives, states.spend), []
         for end_ms, (n, bad) in part:
             known = {"error_rate": Figure(n, float(bad), float(bad), bad / n)} if n else {}
-            states.spend.add(before, n * 10_000, before)
+            states.spend.add([(before, n * 10_000)], before)
             said += [repr(each) for each in levels.judge(known, before, end_ms)]
             said += [repr(each) for each in levels.pass_time(end_ms)]
             before = end_ms

@@ -54,7 +54,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     return checked(Settings, data, file, lines, from_environment)
 
 
-def read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
+def read(file: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> tuple[dict[str, Any], dict[Path_, int]]:
     """What a YAML file says, and the line (from 1) of each part by its path. Raises SettingsError."""
     try:
         text = file.read_text(encoding="utf-8")
@@ -63,8 +63,8 @@ def read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: cannot be read: {error}") from error
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=loader)
+        data = yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}" if mark else str(file)

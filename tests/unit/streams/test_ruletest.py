@@ -144,6 +144,15 @@ def test_incomplete_windows_are_judged_by_nobody_and_still_cost_money(tmp_path: 
     assert result.holds, result.differences
 
 
+def test_zeros_are_no_hexadecimal_number(tmp_path: Path) -> None:
+    series = (
+        "    series: {error_rate: 0x5, requests: 0x12, cost: 7}\n    incomplete: 0x3\n    counts: {error_rate: 0x1}\n"
+    )
+    _, (test,) = load(written(tmp_path, SETTINGS + series + ALARMS), nowhere)
+    assert (test.series["error_rate"], len(test.series["requests"]), test.series["cost"]) == ((0.0,) * 6, 13, (7.0,))
+    assert (test.incomplete, test.counts["error_rate"]) == ((0.0,) * 4, (0.0, 0.0))
+
+
 def test_counts_say_how_many_observations_there_are(tmp_path: Path) -> None:
     few = SERIES + "    counts: {error_rate: 9 9 9 0 20x9}\n" + ALARMS.replace("[errors]", "[]")
     (result,) = results(tmp_path, SETTINGS + few.replace("0.1x2 0.5x2", "0x2 1x2"))
