@@ -8,7 +8,7 @@ from datetime import datetime, time
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tidemill.settings.pipeline import Strict, choice, wrong
 
@@ -120,6 +120,13 @@ class MaintenanceSettings(Strict):
     """How long it lasts, seconds."""
     zone: str = "UTC"
     """Time zone by its IANA name (`Europe/Berlin`)."""
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def _quoted(cls, at: object) -> object:
+        if isinstance(at, int | float):
+            raise ValueError("write the time of day in quotes, as '22:30': without them YAML makes a number of it")
+        return at
 
     @model_validator(mode="after")
     def _check(self) -> MaintenanceSettings:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from consumers.alerts.addresses import Forbidden, allowed, resolve
 from consumers.alerts.sending import post
@@ -114,6 +122,46 @@ def test_the_name_is_asked_for_once_and_the_checked_address_is_called(
     assert asyncio.run(post(url, b"{}", {}, 5, TLS, True)) == (200, "")
     assert asked == ["hooks.example.com"]
     assert server.hosts == [f"hooks.example.com:{server.server_port}"]
+
+
+@pytest.mark.parametrize(("name", "taken"), [("hooks.example.com", True), ("other.example.com", False)])
+def test_the_certificate_is_checked_against_the_name_not_the_address(
+    monkeypatch: pytest.MonkeyPatch, server: Receiver, tmp_path: Path, name: str, taken: bool
+) -> None:
+    certificate = self_signed("hooks.example.com", tmp_path)
+    there = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    there.load_cert_chain(certificate)
+    server.socket = there.wrap_socket(server.socket, server_side=True)
+    here = ssl.create_default_context(cafile=str(certificate))
+    names(monkeypatch, ["127.0.0.1"])
+    call = post(f"https://{name}:{server.server_port}/x", b"{}", {}, 5, here, True)
+    if taken:
+        assert asyncio.run(call) == (200, "")
+    else:
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            asyncio.run(call)
+
+
+def self_signed(name: str, folder: Path) -> Path:
+    """A file with a key and a certificate for that name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = folder / "certificate.pem"
+    file.write_bytes(private + made.public_bytes(Encoding.PEM))
+    return file
 
 
 def test_a_public_name_that_leads_home_is_not_called(monkeypatch: pytest.MonkeyPatch, server: Receiver) -> None:

@@ -135,6 +135,7 @@ def section(words: str) -> str:
         (section("maintenance: [{name: m, at: '22:00', lasts_s: 60, zone: Europa/Berlin}]"), 8, "is no time zone"),
         (section("maintenance: [{name: m, at: '22:00', lasts_s: 60, match: {pipe: a}}]"), 8, "did you mean 'pipeline'"),
         (section("maintenance: [{name: m, at: '22:00', lasts_s: 60, match: {kind: '('}}]"), 8, "no regular expression"),
+        (section("maintenance: [{name: m, at: 22:00, lasts_s: 60}]"), 8, "in quotes, as '22:30'"),
         (section("maintenance: [{name: m, at: '22:00Z', lasts_s: 60}]"), 8, "name the time zone in zone"),
     ],
 )
