@@ -24,7 +24,7 @@ demo: setup ## the loop closed once, headless: a summary, one JSON line, exit co
 	@$(BIN)/tidemill demo
 
 test: ## all set-up, then every test
-	@$(PYTHON) deploy/setup.py --browser
+	@$(PYTHON) deploy/setup.py --browser --alerting
 	@$(BIN)/python -m pytest $(wildcard tests/unit tests/properties tests/integration tests/loop tests/browser tests/faults)
 
 unit: setup ## unit and property tests only

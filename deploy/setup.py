@@ -18,13 +18,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ">=3.11,<3.13"
-DEBIAN = {"java": "openjdk-17-jre-headless", "mvn": "maven", "chromium": "chromium", "strace": "strace"}
+DEBIAN = {
+    "java": "openjdk-17-jre-headless",
+    "mvn": "maven",
+    "chromium": "chromium",
+    "strace": "strace",
+    "promtool": "prometheus",
+    "amtool": "prometheus-alertmanager",
+}
 BY_HAND = {
     "java": "install a Java runtime (17 or later), or set JAVA_HOME",
     "mvn": "install Apache Maven",
     "chromium": "install Chromium",
     "strace": "install strace",
+    "promtool": "install Prometheus, with promtool",
+    "amtool": "install Alertmanager, with amtool, as prometheus-alertmanager",
 }
+SERVICES = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}
+"""What Debian would run at once; tests run their own."""
 
 
 class Cannot(Exception):
@@ -36,8 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Set up this checkout.")
     parser.add_argument("--browser", action="store_true", help="also the browser that tests drive")
     parser.add_argument("--faults", action="store_true", help="also the tracer that kills a store at a rename")
+    parser.add_argument("--alerting", action="store_true", help="also Prometheus' and Alertmanager's own checkers")
     options = parser.parse_args(arguments)
     programs = ["java", "mvn", *(["chromium"] if options.browser else []), *(["strace"] if options.faults else [])]
+    programs += list(SERVICES) if options.alerting else []
     try:
         _step("uv", lambda: _uv() is not None, _install_uv)
         _environment("environment", ".venv", ["requirements/all.txt", "pyproject.toml"], editable=True)
@@ -118,6 +131,9 @@ def _install_debian(programs: list[str]) -> None:
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     _run(["apt-get", "update", "-qq"], hint, quiet)
     _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *names], hint, quiet)
+    services = [SERVICES[program] for program in programs if program in SERVICES]
+    if services and shutil.which("systemctl"):
+        subprocess.run(["systemctl", "disable", "--now", *services], check=False, capture_output=True)
 
 
 def _jars() -> None:

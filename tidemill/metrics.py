@@ -98,6 +98,10 @@ RoleMetric = Literal[
     "tidemill_scorer_given_up_total",  # labels whose answer never came, by pipeline
     "tidemill_scorer_waiting",  # labels that wait for an answer or a late shadow answer
     "tidemill_alerts_deliveries_total",  # webhook deliveries by receiver and outcome
+    "tidemill_alerts_waiting",  # notifications due and not taken yet, by receiver
+    "tidemill_alerts_held_back",  # alarms that a silence or maintenance holds back now, by receiver
+    "tidemill_alerts_muted_total",  # events held back or left out by a silence or maintenance, by receiver
+    "tidemill_alerts_retired",  # 1 where the receiver has answered 410 and is called no more
     "tidemill_audit_missing_rows",  # messages below the sink's offsets without a row or a dead letter, last comparison
     "tidemill_audit_duplicate_rows",  # rows too many for their offsets, last comparison
     "tidemill_audit_differing_windows",  # windows whose figures differ from the raw rows', last comparison

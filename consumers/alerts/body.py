@@ -1,10 +1,12 @@
-"""A threshold event as an Alertmanager webhook (version 4): pure.
+"""Alerts as Alertmanager writes them: its webhook (version 4) and what its own API takes. Pure.
 
-Source: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+Sources: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config and Alertmanager's API v2.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidemill.clock import rfc3339
@@ -19,12 +21,19 @@ def evidence_url(console_url: str, alarm_id: str) -> str:
     return f"{console_url}/evidence/{alarm_id}"
 
 
-def webhook_body(event: ThresholdEvent, receiver: str, console_url: str) -> dict[str, Any]:
-    """The body that receivers of Alertmanager webhooks understand; depends on the event alone."""
+def labels_of(event: ThresholdEvent) -> dict[str, str]:
+    """What tells alerts apart; the same for an alarm's beginning and end."""
     data = event.data
-    group = {"alertname": data.rule, "pipeline": data.pipeline}
-    labels = group | {"severity": data.severity, "kind": data.kind, "metric": data.metric}
-    labels |= {name: value for name, value in (("version", data.model_version), ("variant", data.variant)) if value}
+    labels = {"alertname": data.rule, "pipeline": data.pipeline}
+    labels |= {"severity": data.severity, "kind": data.kind, "metric": data.metric}
+    return labels | {
+        name: value for name, value in (("version", data.model_version), ("variant", data.variant)) if value
+    }
+
+
+def alert_of(event: ThresholdEvent, console_url: str) -> dict[str, Any]:
+    """One alert; depends on the event alone."""
+    data = event.data
     evidence = data.evidence_url or evidence_url(console_url, data.alarm_id)
     annotations = {
         "summary": data.summary or f"{data.rule} of {data.pipeline}: {data.metric} is {_number(data.value)}",
@@ -38,28 +47,54 @@ def webhook_body(event: ThresholdEvent, receiver: str, console_url: str) -> dict
         "event_id": event.id,
         "evidence": evidence,
     }
-    annotations = {name: value for name, value in annotations.items() if value}
-    alert = {
+    return {
         "status": data.state,
-        "labels": labels,
-        "annotations": annotations,
+        "labels": labels_of(event),
+        "annotations": {name: value for name, value in annotations.items() if value},
         "startsAt": rfc3339(data.started_ms),
         "endsAt": rfc3339(event.time_ms) if data.state == "resolved" else _NEVER,
         "generatorURL": evidence,
         "fingerprint": derived_id(data.rule, event.subject)[:16],
     }
+
+
+def webhook_body(event: ThresholdEvent, receiver: str, console_url: str) -> dict[str, Any]:
+    """The body that receivers of Alertmanager webhooks understand, for one event."""
+    return group_body((event,), {}, receiver, console_url)
+
+
+def group_body(
+    events: Sequence[ThresholdEvent], labels: Mapping[str, str], receiver: str, console_url: str
+) -> dict[str, Any]:
+    """The same for a group that shares ``labels``; none: its first event's rule and pipeline."""
+    alerts = [alert_of(event, console_url) for event in events]
+    group = dict(labels) or {name: alerts[0]["labels"][name] for name in ("alertname", "pipeline")}
+    named = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in group.items())
     return {
         "version": "4",
-        "groupKey": f'{{}}:{{alertname="{data.rule}", pipeline="{data.pipeline}"}}',
+        "groupKey": f"{{}}:{{{named}}}",
         "truncatedAlerts": 0,
-        "status": data.state,
+        "status": "firing" if any(alert["status"] == "firing" for alert in alerts) else "resolved",
         "receiver": receiver,
         "groupLabels": group,
-        "commonLabels": labels,
-        "commonAnnotations": annotations,
+        "commonLabels": _common([alert["labels"] for alert in alerts]),
+        "commonAnnotations": _common([alert["annotations"] for alert in alerts]),
         "externalURL": console_url,
-        "alerts": [alert],
+        "alerts": alerts,
     }
+
+
+def api_body(events: Sequence[ThresholdEvent], console_url: str, until_ms: int) -> list[dict[str, Any]]:
+    """What ``/api/v2/alerts`` takes. An alarm that fires counts there until ``until_ms``, or until it is told again."""
+    alerts = [alert_of(event, console_url) for event in events]
+    for alert in alerts:
+        alert["endsAt"] = rfc3339(until_ms) if alert["status"] == "firing" else alert["endsAt"]
+    taken = ("labels", "annotations", "startsAt", "endsAt", "generatorURL")
+    return [{name: alert[name] for name in taken} for alert in alerts]
+
+
+def _common(several: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    return {name: value for name, value in several[0].items() if all(one.get(name) == value for one in several)}
 
 
 def _number(value: float | None) -> str:

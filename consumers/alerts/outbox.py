@@ -1,47 +1,52 @@
-"""The threshold events that one webhook still has to be sent, and which of them comes next. Pure: time is handed in.
+"""The notifications that one webhook still has to be sent, and which of them comes next. Pure: time is handed in.
 
-What order is promised: events are delivered in the topic's order. One that has been tried in vain for ``PATIENCE_S`` is
-set aside: newer events go first from then on, and it is tried again between them. Only events of the same alarm wait
-behind it, so that a receiver never hears of an alarm's end before its beginning. Nothing is forgotten over a restart:
-the place in the topic stays below the oldest event not settled, so events delivered after it are sent once more then,
-under the same ``webhook-id``.
+Events come in, groups.py makes notifications of them, place.py says what is settled. What order is promised:
+notifications are delivered in the order in which they became due. One that has been tried in vain for ``PATIENCE_S`` is
+set aside: newer ones go first from then on, and it is tried again between them. Only those of the same alarm (or group)
+wait behind it, so that a receiver never hears of an alarm's end before its beginning. A reminder takes the place of an
+older one that was not taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from consumers.alerts.groups import Groups, Muted, Notification, Policy
+from consumers.alerts.place import Place
 from tidemill.events import ThresholdEvent
 
 PATIENCE_S = 600.0
-"""How long an event that is not taken holds up newer ones, seconds since its first try."""
+"""How long a notification that is not taken holds up newer ones, seconds since its first try."""
 MOST_HELD = 500
-"""With so many events in hand no more are read until some are settled."""
+"""With so many notifications in hand no more are read until some are settled."""
+SETTLE_MS = 1_000
+"""A message may be this late at a reader that is at the end of its partition, against the broker's clock."""
 
 
 @dataclass(eq=False)
 class Pending:
-    """One event not settled yet. Times are monotonic seconds."""
+    """One notification not settled yet. Times are monotonic seconds."""
 
     partition: int
-    offset: int
-    event: ThresholdEvent
+    notification: Notification
     attempts: int = 0
     first_s: float | None = None
     due_s: float = 0.0
 
     def is_aside(self, now_s: float) -> bool:
-        """Whether newer events go first."""
+        """Whether newer ones go first."""
         return self.first_s is not None and now_s - self.first_s >= PATIENCE_S
 
 
 class Outbox:
-    """Add events in the topic's order; take ``next``, then ``settle`` or ``postpone`` it."""
+    """Add messages in the topic's order; take ``next``, then ``settle`` or ``postpone`` it."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy | None = None) -> None:
+        self._policy = policy or Policy()
         self._pending: list[Pending] = []
-        self._next_offset: dict[int, int] = {}
+        self._places: dict[int, Place] = {}
+        self._groups: dict[int, Groups] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -53,22 +58,63 @@ class Outbox:
 
     @property
     def failing(self) -> list[Pending]:
-        """Events that were tried in vain."""
+        """Notifications that were tried in vain."""
         return [one for one in self._pending if one.attempts]
+
+    @property
+    def muted(self) -> int:
+        """Alarms that a mute holds back now."""
+        return sum(groups.muted for groups in self._groups.values())
 
     def clear(self) -> None:
         """Forget all: the topic's partitions are another member's now."""
         self._pending.clear()
-        self._next_offset.clear()
+        self._places.clear()
+        self._groups.clear()
 
-    def add(self, partition: int, offset: int, event: ThresholdEvent | None) -> None:
-        """Take in the message at that place; None: it holds nothing to be sent."""
-        self._next_offset[partition] = offset + 1
-        if event is not None:
-            self._pending.append(Pending(partition, offset, event))
+    def knows(self, partition: int) -> bool:
+        """Whether the partition was ``open``ed."""
+        return partition in self._places
+
+    def open(self, partition: int, committed: int = 0, note: str | None = "") -> Place:
+        """Begin with a partition where its last commit (offset and metadata) says."""
+        place = self._places[partition] = Place(committed, note)
+        self._groups[partition] = Groups(self._policy, place.is_news)
+        return place
+
+    def add(self, partition: int, offset: int, event: ThresholdEvent | None, at_ms: int = 0) -> list[Muted]:
+        """Take in the message there, which arrived at ``at_ms``; None: it is no event. What a mute held back or out."""
+        if partition not in self._places:
+            self.open(partition)
+        place = self._places[partition]
+        place.read(offset)
+        if event is None:
+            return []
+        if place.is_news(offset):
+            place.open(offset)
+        taken, out = self._groups[partition].add(offset, at_ms, event)
+        if not taken:
+            place.settle((offset,))
+        return self._take(partition, out)
+
+    def advance(self, partition: int, now_ms: int) -> list[Muted]:
+        """The partition is read to its end at ``now_ms``: what is due by then."""
+        return self._take(partition, self._groups[partition].advance(now_ms - SETTLE_MS))
+
+    def _take(self, partition: int, out: Iterable[Notification | Muted]) -> list[Muted]:
+        muted = []
+        for each in out:
+            if isinstance(each, Muted):
+                self._places[partition].settle(each.news)
+                muted.append(each)
+            elif each.news or each.due_ms > self._places[partition].repeated_ms:
+                if not each.news:
+                    self._pending = [one for one in self._pending if not _is_reminder(one, each.key)]
+                self._pending.append(Pending(partition, each))
+        return muted
 
     def next(self, now_s: float) -> Pending | None:
-        """What to send now: the oldest event not set aside when it is due, else one set aside that is."""
+        """What to send now: the oldest not set aside when it is due, else one set aside that is."""
         aside: Pending | None = None
         for one in self._heads():
             if not one.is_aside(now_s):
@@ -88,18 +134,32 @@ class Outbox:
         """It is delivered, refused or given up. Safe to repeat, and after ``clear``."""
         if pending in self._pending:
             self._pending.remove(pending)
+            place, told = self._places[pending.partition], pending.notification
+            place.settle(told.news)
+            if not told.news:
+                place.repeated_ms = max(place.repeated_ms, told.due_ms)
 
-    def positions(self) -> dict[int, int]:
-        """By partition, the offset below which everything is settled."""
-        found = dict(self._next_offset)
-        for one in self._pending:
-            found[one.partition] = min(found[one.partition], one.offset)
-        return found
+    def retire(self, address: str) -> None:
+        """Note that this address wants no more calls."""
+        for place in self._places.values():
+            place.retired = address
+
+    def positions(self) -> dict[int, tuple[int, str]]:
+        """By partition, the offset to commit and the note beside it (see place.py)."""
+        found = {
+            partition: place.commit(idle=self._groups[partition].idle, remembers=self._policy.remembers)
+            for partition, place in self._places.items()
+        }
+        return {partition: at for partition, at in found.items() if at is not None}
 
     def _heads(self) -> Iterator[Pending]:
-        """The oldest event of each alarm, oldest first."""
+        """The oldest notification of each alarm or group, oldest first."""
         seen: set[str] = set()
         for one in self._pending:
-            if one.event.data.alarm_id not in seen:
-                seen.add(one.event.data.alarm_id)
+            if one.notification.key not in seen:
+                seen.add(one.notification.key)
                 yield one
+
+
+def _is_reminder(pending: Pending, key: str) -> bool:
+    return pending.notification.key == key and not pending.notification.news

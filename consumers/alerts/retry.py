@@ -11,29 +11,49 @@ FIRST_S = 1.0
 LONGEST_S = 300.0
 _MOST_DIGITS = 9
 """Of a Retry-After; it is bounded further on anyhow."""
+STANDARD_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+"""Waits after the first try, the second … in Standard Webhooks' example; the last one goes on."""
 _PASSING = frozenset({408, 425, 429})
+_GONE, _TOO_MANY = 410, 429
 
 
 @dataclass(frozen=True)
 class FollowUp:
     """What follows from one attempt. ``after_s`` counts for ``retry``."""
 
-    outcome: Literal["delivered", "retry", "refused"]
+    outcome: Literal["delivered", "retry", "refused", "retired"]
     after_s: float = 0.0
+    pause_s: float = 0.0
+    """How long the receiver wants no call at all."""
 
 
-def judge(status: int | None, attempt: int, *, retry_after: str = "", now_ms: int = 0, jitter: float = 0.5) -> FollowUp:
+def judge(
+    status: int | None,
+    attempt: int,
+    *,
+    retry_after: str = "",
+    now_ms: int = 0,
+    jitter: float = 0.5,
+    standard: bool = False,
+) -> FollowUp:
     """What follows from the ``attempt``-th try (from 1). ``status`` None: no answer came.
 
-    2xx is done; 408, 425, 429, 5xx and silence are tried again, waiting twice as long each time (Retry-After is obeyed
-    where it asks for longer); everything else, redirects too, is a refusal. ``jitter`` in [0, 1] spreads the waits.
+    2xx is done; 408, 425, 429, 5xx and silence are tried again, waiting twice as long each time, or as STANDARD_S says
+    (Retry-After is obeyed where it asks for longer); 410 retires the receiver; everything else, redirects too, is a
+    refusal. After a 429, and where Retry-After is given, nothing else is sent meanwhile. ``jitter`` in [0, 1] spreads
+    the waits.
     """
     if status is not None and 200 <= status < 300:
         return FollowUp("delivered")
+    if status == _GONE:
+        return FollowUp("retired")
     if status is not None and status not in _PASSING and status < 500:
         return FollowUp("refused")
-    wait = min(FIRST_S * 2.0 ** min(attempt - 1, 20), LONGEST_S) * (0.75 + 0.5 * jitter)
-    return FollowUp("retry", max(wait, min(_asked_s(retry_after, now_ms), 3600.0)))
+    doubled = min(FIRST_S * 2.0 ** min(attempt - 1, 20), LONGEST_S)
+    wait = (STANDARD_S[min(attempt, len(STANDARD_S)) - 1] if standard else doubled) * (0.75 + 0.5 * jitter)
+    asked = min(_asked_s(retry_after, now_ms), 3600.0)
+    after = max(wait, asked)
+    return FollowUp("retry", after, asked or (min(after, LONGEST_S) if status == _TOO_MANY else 0.0))
 
 
 def _asked_s(retry_after: str, now_ms: int) -> float:

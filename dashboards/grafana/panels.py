@@ -267,6 +267,14 @@ ROLES = Board(
             "short",
             Expression("sum(tidemill_streams_early_windows)", "windows"),
         ),
+        _of_roles(
+            "Alerts not told",
+            "By receiver: not taken yet, held back by a silence or maintenance, and whether it is retired (1).",
+            "short",
+            Expression("tidemill_alerts_waiting", "{{receiver}}: not taken"),
+            Expression("tidemill_alerts_held_back", "{{receiver}}: held back"),
+            Expression("tidemill_alerts_retired", "{{receiver}}: retired"),
+        ),
     ),
 )
 BOARDS: tuple[Board, ...] = (LATENCY, COST, QUALITY, LOOP, ROLES)

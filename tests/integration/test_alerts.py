@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import yaml
 
 from consumers.alerts.receiver import serve
 from tests.integration.role_process import ROOT, Role, environment_of
+from tests.unit.consumers_alerts.test_alert_addresses import Receiver
 from tests.waiting import until
 from tidemill.clock import SystemClock
 from tidemill.codec import encode
@@ -39,7 +44,7 @@ class Hook:
         return sum(alert["deliveries"] for alert in found)
 
 
-def threshold(name: str, state: str = "firing") -> ThresholdEvent:
+def threshold(name: str, state: str = "firing", **more: Any) -> ThresholdEvent:
     now = SystemClock().now_ms()
     data = ThresholdData(
         state=state,  # type: ignore[arg-type]
@@ -54,6 +59,7 @@ def threshold(name: str, state: str = "firing") -> ThresholdEvent:
         alarm_id="alarm",
         started_ms=now,
     )
+    data = msgspec.structs.replace(data, **more)
     kind = "breached" if state == "firing" else "resolved"
     return ThresholdEvent(
         id=name,
@@ -78,11 +84,15 @@ def say(settings: Settings, kafka: str) -> Callable[..., None]:
     return write
 
 
-def role(settings: Settings, tmp_path: Path, hooks: dict[str, str]) -> Role:
+def role(settings: Settings, tmp_path: Path, hooks: dict[str, str], **alerts: Any) -> Role:
     """The alerts role with these webhooks."""
     file = tmp_path / "tidemill.yaml"
     whole = yaml.safe_load((ROOT / "tidemill.yaml").read_text())
-    whole["alerts"] = {"webhooks": [{"name": name, "url": url} for name, url in hooks.items()], "timeout_s": 2}
+    whole["alerts"] = {
+        "webhooks": [{"name": name, "url": url} for name, url in hooks.items()],
+        "timeout_s": 2,
+        **alerts,
+    }
     file.write_text(yaml.safe_dump(whole))
     return Role("alerts", settings, environment_of(settings), file)
 
@@ -119,3 +129,45 @@ def test_dead_receiver_is_visible_and_holds_up_nobody_else(
         until(lambda: alive.ids() == names, within_s=90, what="the living receiver has all")
         until(lambda: "answers nothing" in alerts.readiness(), what="the dead receiver is visible")
     alive.server.shutdown()
+
+
+def test_a_restart_tells_nothing_again_though_a_silence_holds_an_alarm_back(
+    settings: Settings, fresh_topics: None, say: Callable[..., None], tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    hook, now = Hook(), SystemClock().now_ms()
+    start, end = (datetime.fromtimestamp(now / 1000 + 3600 * hours, UTC).isoformat() for hours in (-1, 1))
+    silences = [{"name": "works", "match": {"alertname": "late.*"}, "start": start, "end": end}]
+    muted, *names = (unique("event") for _ in range(4))
+    with role(settings, tmp_path, {unique("hook"): hook.url}, silences=silences) as alerts:
+        alerts.start()
+        say(threshold(muted, rule="latency", alarm_id=muted), *(threshold(name, alarm_id=name) for name in names[:2]))
+        alerts.until(lambda: hook.ids() == names[:2], within_s=90, what="what no silence is about")
+        alerts.until(lambda: "tidemill_alerts_held_back{" in metrics(alerts), what="the figure")
+        assert alerts.stop() == 0
+        alerts.start()
+        say(threshold(names[2], alarm_id=names[2]))
+        alerts.until(lambda: hook.ids() == names, within_s=90, what="what came meanwhile")
+        alerts.until(lambda: re.search(r"held_back\{.*\} 1\.0", metrics(alerts)), what="it is still held back")
+    assert hook.deliveries() == 3
+    hook.server.shutdown()
+
+
+def test_a_receiver_that_is_gone_stays_retired_over_a_restart(
+    settings: Settings, fresh_topics: None, say: Callable[..., None], tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    receiver = Receiver()
+    receiver.answer = (410, {})
+    with role(settings, tmp_path, {unique("gone"): f"http://127.0.0.1:{receiver.server_port}/x"}) as alerts:
+        alerts.start()
+        say(threshold(unique("event")))
+        alerts.until(lambda: "is retired" in alerts.readiness(), within_s=90, what="it is visible")
+        alerts.kill()
+        alerts.start()
+        say(threshold(unique("event")))
+        alerts.until(lambda: "is retired" in alerts.readiness(), within_s=90, what="it is known")
+    assert len(receiver.ids) == 1
+    receiver.shutdown()
+
+
+def metrics(running: Role) -> str:
+    return httpx.get(f"http://127.0.0.1:{running.settings.port('alerts')}/metrics", trust_env=False).text

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tidemill.cli import (
+    alerts,
     audit,
     backfill,
     bench,
@@ -63,7 +64,13 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     },
     "Data": {"traffic": traffic.traffic, "replay": replay.replay},
     "Measure": {"bench": bench.bench},
-    "Deploy": {"init": init.init, "run": run.run, "models": models.models, "dashboards": dashboards.app},
+    "Deploy": {
+        "init": init.init,
+        "run": run.run,
+        "models": models.models,
+        "dashboards": dashboards.app,
+        "alerts": alerts.app,
+    },
 }
 """The commands as people meet them."""
 

@@ -1,10 +1,13 @@
-"""Settings of what watches: windows, the delivery of alarms, the limits of dead letters, the audit."""
+"""Settings of what watches: windows, the limits of dead letters, the audit."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
+from tidemill.settings.alerting import AlertSettings, WebhookSettings
 from tidemill.settings.strict import Strict
+
+__all__ = ["AlertSettings", "AuditSettings", "DeadLetterSettings", "WebhookSettings", "WindowSettings"]
 
 
 class WindowSettings(Strict):
@@ -23,29 +26,6 @@ class WindowSettings(Strict):
     max_unknown_pipelines: int = Field(default=256, ge=0, le=10_000)
     """Pipelines that are not in the settings and still get windows, in each partition of the partials topic; the
     figures of further names are left out and counted."""
-
-
-class WebhookSettings(Strict):
-    """One receiver of alerts, in Alertmanager's webhook format."""
-
-    name: str = Field(min_length=1, max_length=64)
-    """Name of the receiver; its deliveries are counted under it."""
-    url: str = Field(default="", pattern="^(https?://.+)?$")
-    """Where alerts are posted; empty: the embedded stack's receiver."""
-    secret_env: str = ""
-    """Environment variable with a Standard Webhooks secret; set: deliveries are signed."""
-    send_resolved: bool = True
-    """Whether the receiver is told of the end of an alarm too."""
-
-
-class AlertSettings(Strict):
-    """Delivery of alarms."""
-
-    webhooks: tuple[WebhookSettings, ...] = ()
-    timeout_s: float = Field(default=10, gt=0)
-    """Longest wait for a receiver's answer, seconds."""
-    retry_for_s: float = Field(default=86_400, gt=0)
-    """How long a dead receiver is retried."""
 
 
 class DeadLetterSettings(Strict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +33,15 @@ This page is made by `python -m tidemill.settings.reference`; a test keeps it tr
 """
 
 
-_WORDS: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "yes or no", Path: "folder"}
+_WORDS: dict[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "yes or no",
+    Path: "folder",
+    datetime: "date and time",
+    time: "time of day",
+}
 PORTS_HEAD = """
 ## Local ports
 
@@ -98,7 +107,8 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
-    return f"`{value}`" if value not in ("", {}) else "none"
+    shown = str(value).replace("|", "\\|")
+    return f"`{shown}`" if value not in ("", {}) else "none"
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ import msgspec
 import pytest
 
 from consumers.alerts.body import webhook_body
-from consumers.alerts.delivery import Delivery, signer
+from consumers.alerts.delivery import Delivery
 from consumers.alerts.receiver import AlertBook, serve
-from consumers.alerts.retry import LONGEST_S, judge
+from consumers.alerts.retry import LONGEST_S, STANDARD_S, judge
+from consumers.alerts.sending import signer
 from tidemill.clock import ManualClock, SystemClock
 from tidemill.errors import Stop
 from tidemill.events import ThresholdData, ThresholdEvent
@@ -90,7 +91,8 @@ def test_unknown_figures_are_left_out_not_zero() -> None:
     [
         *[(status, "delivered") for status in (200, 204)],
         *[(status, "retry") for status in (None, 408, 429, 500, 503)],
-        *[(status, "refused") for status in (302, 400, 401, 404, 410)],
+        *[(status, "refused") for status in (302, 400, 401, 404)],
+        (410, "retired"),
     ],
 )
 def test_outcome(status: int | None, outcome: str) -> None:
@@ -101,6 +103,18 @@ def test_waits_double_are_spread_and_bounded() -> None:
     waits = [judge(None, attempt).after_s for attempt in range(1, 40)]
     assert waits[:4] == [1.0, 2.0, 4.0, 8.0] and max(waits) == LONGEST_S
     assert judge(None, 3, jitter=0).after_s == 3.0 and judge(None, 3, jitter=1).after_s == 5.0
+
+
+def test_the_standard_waits_are_those_of_the_specification() -> None:
+    waits = [judge(None, attempt, standard=True).after_s for attempt in range(1, 12)]
+    assert waits[:9] == list(STANDARD_S) and waits[9:] == [STANDARD_S[-1]] * 2
+    assert sum(STANDARD_S) == 75 * 3600 + 35 * 60 + 5
+
+
+def test_a_receiver_that_is_asked_too_much_is_left_alone() -> None:
+    assert judge(429, 1).pause_s == 1.0 and judge(429, 1, retry_after="60").pause_s == 60.0
+    assert judge(429, 9, standard=True).pause_s == LONGEST_S
+    assert judge(503, 1, retry_after="60").pause_s == 60.0 and judge(503, 1).pause_s == 0.0
 
 
 def test_retry_after_is_obeyed_and_bounded() -> None:

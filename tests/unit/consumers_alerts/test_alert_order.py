@@ -37,12 +37,16 @@ def filled(*events: ThresholdEvent) -> Outbox:
     return outbox
 
 
+def places(outbox: Outbox) -> dict[int, int]:
+    return {partition: offset for partition, (offset, _) in outbox.positions().items()}
+
+
 def sent(outbox: Outbox, now_s: float) -> list[str]:
     """What goes out at that moment when the receiver takes all but ``bad``."""
     names = []
     while (pending := outbox.next(now_s)) is not None:
-        names.append(pending.event.id)
-        if pending.event.id == "bad":
+        names.append(pending.notification.id)
+        if pending.notification.id == "bad":
             outbox.postpone(pending, now_s, 300)
         else:
             outbox.settle(pending)
@@ -52,9 +56,9 @@ def sent(outbox: Outbox, now_s: float) -> list[str]:
 def test_events_go_in_the_topics_order_and_the_place_follows() -> None:
     outbox = filled(event("a"), event("b"))
     outbox.add(0, 9, None)
-    assert outbox.positions() == {0: 7}
+    assert places(outbox) == {0: 7}
     assert sent(outbox, 0) == ["a", "b"]
-    assert outbox.positions() == {0: 10}
+    assert places(outbox) == {0: 10}
 
 
 def test_an_event_that_is_not_taken_holds_up_newer_ones_for_a_while_only() -> None:
@@ -62,11 +66,11 @@ def test_an_event_that_is_not_taken_holds_up_newer_ones_for_a_while_only() -> No
     assert sent(outbox, 0) == ["bad"]
     assert sent(outbox, PATIENCE_S - 1) == ["bad"], "order is kept while it is young"
     assert sent(outbox, PATIENCE_S) == ["newer"]
-    assert outbox.positions() == {0: 7}, "a restart reads it again"
+    assert places(outbox) == {0: 7}, "a restart reads it again"
     outbox.add(0, 9, event("newest"))
     assert sent(outbox, PATIENCE_S + 1000) == ["newest", "bad"]
     outbox.settle(outbox.failing[0])
-    assert outbox.positions() == {0: 10}
+    assert places(outbox) == {0: 10}
 
 
 def test_one_alarms_events_stay_in_order_even_then() -> None:
@@ -91,7 +95,8 @@ class Reader:
 
     def __init__(self, *events: ThresholdEvent) -> None:
         self._values = [encode(one) for one in events]
-        self._at = self.committed = 0
+        self._at = self.place = 0
+        self.note = ""
 
     def consume(self, most: int, within_s: float) -> list[Any]:
         found = range(self._at, min(self._at + most, len(self._values)))
@@ -100,17 +105,26 @@ class Reader:
         return [_message(offset, self._values[offset]) for offset in found]
 
     def commit(self, *, offsets: list[Any], asynchronous: bool) -> None:
-        self.committed = offsets[0].offset
+        self.place, self.note = offsets[0].offset, offsets[0].metadata
+
+    def committed(self, *_: object, **__: object) -> list[Any]:
+        return [SimpleNamespace(offset=self.place, metadata=self.note)]
 
     def close(self) -> None:
-        self._at = self.committed
+        self._at = self.place
 
     def __getattr__(self, _: str) -> Callable[..., list[Any]]:
         return lambda *_, **__: []
 
 
 def _message(offset: int, value: bytes) -> Any:
-    return SimpleNamespace(error=lambda: None, partition=lambda: 0, offset=lambda: offset, value=lambda: value)
+    return SimpleNamespace(
+        error=lambda: None,
+        partition=lambda: 0,
+        offset=lambda: offset,
+        value=lambda: value,
+        timestamp=lambda: (1, SystemClock().now_ms()),
+    )
 
 
 @pytest.fixture
@@ -122,10 +136,13 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Reader:
     return made
 
 
-def started(monkeypatch: pytest.MonkeyPatch, send: Callable[..., Any]) -> tuple[Any, threading.Event]:
+def started(
+    monkeypatch: pytest.MonkeyPatch, send: Callable[..., Any] | None, hook: WebhookSettings = HOOK
+) -> tuple[Any, threading.Event]:
     stop = threading.Event()
-    thread = delivery.Delivery(Settings(alerts=AlertSettings(webhooks=(HOOK,))), HOOK, stop, SystemClock())
-    monkeypatch.setattr(thread, "_send", send)
+    thread = delivery.Delivery(Settings(alerts=AlertSettings(webhooks=(hook,))), hook, stop, SystemClock())
+    if send is not None:
+        monkeypatch.setattr(thread, "_send", send)
     thread.start()
     return thread, stop
 
@@ -134,14 +151,14 @@ def test_an_error_that_nobody_foresaw_is_tried_again(monkeypatch: pytest.MonkeyP
     names: list[str] = []
     errors: list[Exception] = [ValueError("bad header")]
 
-    def send(name: str, _: str) -> tuple[int, str]:
+    def send(name: str, *_: str) -> tuple[int, str]:
         if errors:
             raise errors.pop()
         names.append(name)
         return 200, ""
 
     thread, stop = started(monkeypatch, send)
-    until(lambda: reader.committed == 2, within_s=10, what="both are delivered")
+    until(lambda: reader.place == 2, within_s=10, what="both are delivered")
     stop.set()
     thread.join(5)
     assert names == ["one", "two"] and not thread.is_alive()
@@ -157,7 +174,7 @@ def test_a_reader_that_breaks_is_made_again(monkeypatch: pytest.MonkeyPatch, rea
 
     monkeypatch.setattr(reader, "consume", consume)
     thread, stop = started(monkeypatch, lambda *_: (204, ""))
-    until(lambda: reader.committed == 2, within_s=10, what="both are delivered")
+    until(lambda: reader.place == 2, within_s=10, what="both are delivered")
     assert thread.is_alive() and thread.trouble is None
     stop.set()
     thread.join(5)

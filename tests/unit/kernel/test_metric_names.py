@@ -83,7 +83,7 @@ def test_the_page_of_figures_is_what_the_roles_make() -> None:
 
 
 def alert_rules() -> list[dict[str, Any]]:
-    (group,) = yaml.safe_load((ROOT / "deploy" / "compose" / "rules.yml").read_text())["groups"]
+    (group,) = yaml.safe_load((ROOT / "dashboards" / "prometheus" / "rules.yml").read_text())["groups"]
     rules: list[dict[str, Any]] = group["rules"]
     return rules
 

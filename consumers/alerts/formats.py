@@ -1,0 +1,77 @@
+"""A notification as its receiver wants it: content type and body by the webhook's ``format``. Pure.
+
+Sources: CloudEvents 1.0 (JSON format, structured and batched mode), Slack's incoming webhooks and Block Kit.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from consumers.alerts.body import alert_of, api_body, group_body
+from consumers.alerts.groups import Notification
+from tidemill.events import ThresholdEvent
+from tidemill.ids import derived_id
+from tidemill.settings.alerting import TEMPLATE_FIELDS, WebhookSettings
+
+JSON = "application/json"
+MOST_BLOCKS = 50
+MOST_CHARS = 3_000
+"""Slack's limits: blocks of a message, characters of a block's text."""
+API_TELLS_FOR_MS = 30 * 86_400_000
+"""How long an alarm counts in Alertmanager where it is told of once."""
+
+
+def render(told: Notification, webhook: WebhookSettings, console_url: str) -> tuple[str, str]:
+    """Content type and body. Equal inputs, equal bytes."""
+    kind = JSON
+    body: Any
+    if webhook.format == "slack":
+        body = slack_body(told, webhook.template, console_url)
+    elif webhook.format == "alertmanager_api":
+        lasts_ms = round(3 * webhook.repeat_interval_s * 1000) or API_TELLS_FOR_MS
+        body = api_body(told.events, console_url, told.due_ms + lasts_ms)
+    elif webhook.format == "cloudevents":
+        kind, body = cloud_events(told)
+    else:
+        body = group_body(told.events, told.labels, webhook.name, console_url)
+    return kind, json.dumps(body)
+
+
+def cloud_events(told: Notification) -> tuple[str, Any]:
+    """The news as CloudEvents: one in structured mode, several as a batch. A reminder has ids of its own."""
+    news = told.events[: len(told.news)] or told.events
+    made = [_cloud_event(event, event.id if told.news else derived_id(told.id, event.id)) for event in news]
+    if len(made) == 1:
+        return "application/cloudevents+json", made[0]
+    return "application/cloudevents-batch+json", made
+
+
+def _cloud_event(event: ThresholdEvent, name: str) -> dict[str, Any]:
+    """Our event's own envelope, with attributes that the specification allows."""
+    whole = msgspec.to_builtins(event)
+    kept = ("specversion", "source", "type", "subject", "time", "datacontenttype", "data")
+    return {"id": name, **{attribute: whole[attribute] for attribute in kept}}
+
+
+def slack_body(told: Notification, template: str, console_url: str) -> dict[str, Any]:
+    """``text`` for notices on a phone, ``blocks`` for the channel: one section an alert, as the template says."""
+    lines = [_line(template, alert_of(event, console_url)) for event in told.events]
+    most = MOST_BLOCKS if len(lines) <= MOST_BLOCKS else MOST_BLOCKS - 1
+    shown = [line[:MOST_CHARS] for line in lines[:most]]
+    if len(lines) > most:
+        shown.append(f"and {len(lines) - most} more")
+    sections = [{"type": "section", "text": {"type": "mrkdwn", "text": line}} for line in shown]
+    return {"text": "\n".join(shown)[:MOST_CHARS], "blocks": sections}
+
+
+def _line(template: str, alert: dict[str, Any]) -> str:
+    given = {"status": alert["status"]} | alert["labels"] | alert["annotations"]
+    return template.format(**{name: _escaped(given.get(name, "")) for name in TEMPLATE_FIELDS})
+
+
+def _escaped(text: str) -> str:
+    """Slack's three control characters, so that no event's words mention a channel or hide a link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
