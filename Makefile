@@ -4,6 +4,7 @@ BIN := .venv/bin
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 SCENARIOS := loop bad-labels bad-canary
 SEEDS := 0 1 2
+TEST_JOBS ?= 2
 FAULT_JOBS ?= 2
 BENCHES := meter sink freshness scale
 # The environments are ours: they keep their bytecode, or each of some thirty processes would compile its imports anew.
@@ -25,7 +26,8 @@ demo: setup ## the loop closed once, headless: a summary, one JSON line, exit co
 
 test: ## all set-up, then every test
 	@$(PYTHON) deploy/setup.py --browser --alerting
-	@$(BIN)/python -m pytest $(wildcard tests/unit tests/properties tests/integration tests/loop tests/browser tests/faults)
+	@failed=0; $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(wildcard tests/unit tests/properties tests/integration \
+		tests/browser tests/faults) || failed=1; $(BIN)/python -m pytest tests/loop || failed=1; exit $$failed
 
 unit: setup ## unit and property tests only
 	@$(BIN)/python -m pytest $(wildcard tests/unit tests/properties)
