@@ -1,0 +1,148 @@
+"""What a policy's run comes to, beside the falls it ought to have answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from msgspec import Struct
+
+from retrain.replay.falls import Fall
+from retrain.replay.history import History
+from retrain.replay.run import Run, Triggered, Turn
+from retrain.replay.world import World
+from tidemill.settings import PipelineSettings
+
+RECORDED = "recorded"
+"""The name of what really happened."""
+HOUR_MS = 3_600_000
+
+
+class Answered(Struct, frozen=True, kw_only=True):
+    """One fall, and how the policy answered it; times are epoch milliseconds, None: it did not."""
+
+    start_ms: int
+    end_ms: int | None
+    reference: float
+    level: float
+    """The lowest level within it."""
+    alarm_ms: int | None
+    trigger_ms: int | None
+    takeover_ms: int | None
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """One policy on one pipeline."""
+
+    pipeline: str
+    policy: str
+    alarms: int
+    false_alarms: int
+    """Alarms on quality that began while no fall lasted."""
+    notices: int
+    """Notices of drift."""
+    triggers: int
+    """Trainings that were started."""
+    false_triggers: int
+    """Of these, those that began while no fall lasted."""
+    falls: int
+    missed: int
+    """Falls during which no training began."""
+    given_up: int | None
+    """Collections that ended without enough labels; None: not known."""
+    alarm_delay_s: float | None
+    """Median time from the begin of a fall to its alarm, over the falls that had one."""
+    trigger_delay_s: float | None
+    """Likewise to the training's start."""
+    gpu_hours: float
+    gpu_cost_usd: float | None
+    """None without a price."""
+    loss: float
+    """Points of score below the reference, summed over the answers to clients: with scores of 0 and 1, wrong answers
+    too many."""
+    loss_avoided: float
+    """What nobody's retraining would have lost, less ``loss``."""
+    loss_assumed: float
+    """The part of ``loss`` that lies after a champion ended the fall for the real calls: held at the last level."""
+    answers: tuple[Answered, ...]
+    trigger_times_ms: tuple[int, ...]
+
+
+def result(
+    policy: str,
+    history: History,
+    run: Run,
+    world: World,
+    gpu_ms: float,
+    usd_per_hour: float | None,
+    given_up: int | None = None,
+) -> Result:
+    """The result of one run. ``gpu_ms``: what all its trainings took."""
+    untreated = World(world.falls)
+    loss, assumed = world.loss(history.calls)
+    hours = gpu_ms / HOUR_MS
+    answers = tuple(_answered(at, fall, run, world) for at, fall in enumerate(world.falls))
+    return Result(
+        pipeline=history.pipeline,
+        policy=policy,
+        alarms=len(run.alarms),
+        false_alarms=sum(untreated.fall_at(time_ms) is None for time_ms in run.alarms),
+        notices=run.notices,
+        triggers=len(run.triggered),
+        false_triggers=sum(each.fall is None for each in run.triggered),
+        falls=len(world.falls),
+        missed=sum(each.trigger_ms is None for each in answers),
+        given_up=given_up,
+        alarm_delay_s=_delay([(each.alarm_ms, each.start_ms) for each in answers]),
+        trigger_delay_s=_delay([(each.trigger_ms, each.start_ms) for each in answers]),
+        gpu_hours=hours,
+        gpu_cost_usd=None if usd_per_hour is None else hours * usd_per_hour,
+        loss=loss,
+        loss_avoided=untreated.loss(history.calls)[0] - loss,
+        loss_assumed=assumed,
+        answers=answers,
+        trigger_times_ms=tuple(each.start_ms for each in run.triggered),
+    )
+
+
+def recorded(
+    history: History, pipeline: PipelineSettings, falls: Sequence[Fall], turn: Turn, usd_per_hour: float | None
+) -> Result:
+    """What really happened, judged alike: trainings that ran, alarms that were said, falls that a champion ended."""
+    world = World(falls)
+    triggered = [Triggered(each.start_ms, world.fallen(each.start_ms)) for each in history.trainings]
+    for at, fall in enumerate(falls):
+        if fall.healed_ms is not None:
+            world.end(at, fall.healed_ms)
+    firing = [event for event in history.alarms if event.data.state == "firing"]
+    run = Run(
+        alarms=[event.time_ms for event in firing if event.data.kind == "quality"],
+        notices=sum(event.data.kind == "drift" for event in firing),
+        triggered=triggered,
+    )
+    taken = sum(turn.train_ms if each.end_ms is None else each.end_ms - each.start_ms for each in history.trainings)
+    return result(RECORDED, history, run, world, taken, usd_per_hour)
+
+
+def usual_turn(history: Sequence[History]) -> int | None:
+    """The median time that recorded trainings took to their verdict, milliseconds; None where none ended."""
+    took = [each.end_ms - each.start_ms for one in history for each in one.trainings if each.end_ms is not None]
+    return round(median(took)) if took else None
+
+
+def _answered(at: int, fall: Fall, run: Run, world: World) -> Answered:
+    inside = [time_ms for time_ms in run.alarms if world.fall_at(time_ms) == at]
+    return Answered(
+        start_ms=fall.start_ms,
+        end_ms=fall.end_ms,
+        reference=fall.reference,
+        level=min(mean for _, mean in fall.levels),
+        alarm_ms=min(inside, default=None),
+        trigger_ms=min((each.start_ms for each in run.triggered if each.fall == at), default=None),
+        takeover_ms=world.ended.get(at),
+    )
+
+
+def _delay(pairs: Sequence[tuple[int | None, int]]) -> float | None:
+    known = [(then - start) / 1000 for then, start in pairs if then is not None]
+    return median(known) if known else None
