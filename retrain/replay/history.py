@@ -29,6 +29,8 @@ class Training(NamedTuple):
     start_ms: int
     end_ms: int | None
     """When its candidate had passed the gate, or not; None: it had not ended by then."""
+    champion_ms: int | None = None
+    """When its candidate served everybody; None: it never did, or not by then."""
 
 
 class Calls:

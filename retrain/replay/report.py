@@ -11,7 +11,6 @@ from retrain.replay.falls import Fall
 from retrain.replay.history import History
 from retrain.replay.run import Run, Triggered, Turn
 from retrain.replay.world import World
-from tidemill.settings import PipelineSettings
 
 RECORDED = "recorded"
 """The name of what really happened."""
@@ -57,15 +56,17 @@ class Result(Struct, frozen=True, kw_only=True):
     gpu_hours: float
     gpu_cost_usd: float | None
     """None without a price."""
-    loss: float
+    loss: float | None
     """Points of score below the reference, summed over the answers to clients: with scores of 0 and 1, wrong answers
-    too many."""
-    loss_avoided: float
+    too many. None where the table of windows does not say how many answers there were."""
+    loss_avoided: float | None
     """What nobody's retraining would have lost, less ``loss``."""
-    loss_assumed: float
+    loss_assumed: float | None
     """The part of ``loss`` that lies after a champion ended the fall for the real calls: held at the last level."""
     answers: tuple[Answered, ...]
     trigger_times_ms: tuple[int, ...]
+    false_times_ms: tuple[int, ...]
+    """Those of the false triggers among them."""
 
 
 def result(
@@ -80,7 +81,7 @@ def result(
     """The result of one run. ``gpu_ms``: what all its trainings took."""
     untreated = World(world.falls)
     loss, assumed = world.loss(history.calls)
-    hours = gpu_ms / HOUR_MS
+    known, hours = bool(history.calls.windows), gpu_ms / HOUR_MS
     answers = tuple(_answered(at, fall, run, world) for at, fall in enumerate(world.falls))
     return Result(
         pipeline=history.pipeline,
@@ -97,17 +98,16 @@ def result(
         trigger_delay_s=_delay([(each.trigger_ms, each.start_ms) for each in answers]),
         gpu_hours=hours,
         gpu_cost_usd=None if usd_per_hour is None else hours * usd_per_hour,
-        loss=loss,
-        loss_avoided=untreated.loss(history.calls)[0] - loss,
-        loss_assumed=assumed,
+        loss=loss if known else None,
+        loss_avoided=untreated.loss(history.calls)[0] - loss if known else None,
+        loss_assumed=assumed if known else None,
         answers=answers,
         trigger_times_ms=tuple(each.start_ms for each in run.triggered),
+        false_times_ms=tuple(each.start_ms for each in run.triggered if each.fall is None),
     )
 
 
-def recorded(
-    history: History, pipeline: PipelineSettings, falls: Sequence[Fall], turn: Turn, usd_per_hour: float | None
-) -> Result:
+def recorded(history: History, falls: Sequence[Fall], turn: Turn, usd_per_hour: float | None) -> Result:
     """What really happened, judged alike: trainings that ran, alarms that were said, falls that a champion ended."""
     world = World(falls)
     triggered = [Triggered(each.start_ms, world.fallen(each.start_ms)) for each in history.trainings]
@@ -124,10 +124,15 @@ def recorded(
     return result(RECORDED, history, run, world, taken, usd_per_hour)
 
 
-def usual_turn(history: Sequence[History]) -> int | None:
-    """The median time that recorded trainings took to their verdict, milliseconds; None where none ended."""
-    took = [each.end_ms - each.start_ms for one in history for each in one.trainings if each.end_ms is not None]
-    return round(median(took)) if took else None
+def usual_turn(histories: Sequence[History]) -> tuple[int | None, int | None]:
+    """The median times that recorded trainings took to their verdict, and from there to serving everybody.
+
+    Milliseconds; None where none came so far.
+    """
+    trained = [(each, each.end_ms) for one in histories for each in one.trainings]
+    verdicts = [end - each.start_ms for each, end in trained if end is not None]
+    served = [each.champion_ms - end for each, end in trained if end is not None and each.champion_ms is not None]
+    return round(median(verdicts)) if verdicts else None, round(median(served)) if served else None
 
 
 def _answered(at: int, fall: Fall, run: Run, world: World) -> Answered:

@@ -58,6 +58,7 @@ def test_counts_and_losses_stay_within_what_they_can_be(history: History, settin
     assert found == replayed(history, settings), "the same past and policy give the same result"
     assert 0 <= found.false_triggers <= found.triggers and 0 <= found.missed <= found.falls
     assert found.triggers - found.false_triggers == found.falls - found.missed, "each fall is answered once at most"
+    assert found.loss is not None and found.loss_assumed is not None and found.loss_avoided is not None
     assert 0 <= found.loss_assumed <= found.loss + 1e-6
     assert found.loss_avoided >= -1e-6
     untreated = World(measured(history, 0.1)).loss(history.calls)[0]
@@ -98,7 +99,7 @@ def test_the_same_past_at_another_time_gives_the_same(history: History, settings
     assert [time_ms + LATER for time_ms in here.trigger_times_ms] == list(there.trigger_times_ms)
     for name in ("alarms", "false_alarms", "falls", "missed", "given_up", "alarm_delay_s", "trigger_delay_s"):
         assert getattr(here, name) == getattr(there, name)
-    assert abs(here.loss - there.loss) < 1e-3
+    assert here.loss is not None and there.loss is not None and abs(here.loss - there.loss) < 1e-3
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50), st.integers(0, 100)), max_size=20), st.data())

@@ -52,6 +52,8 @@ def test_a_policy_that_waits_for_more_labels_loses_more() -> None:
     quick, slow = replayed(history, policy()), replayed(history, policy(min_fresh_labels=400))
     assert quick.trigger_delay_s is not None and slow.trigger_delay_s is not None
     assert slow.trigger_delay_s - quick.trigger_delay_s == pytest.approx(300, abs=10)
+    assert quick.loss is not None and slow.loss is not None
+    assert quick.loss_avoided is not None and slow.loss_avoided is not None
     assert slow.loss - quick.loss == pytest.approx(0.75 * 300 * 10, rel=0.1)
     assert quick.loss + quick.loss_avoided == pytest.approx(slow.loss + slow.loss_avoided)
 
@@ -134,18 +136,18 @@ def test_what_really_happened_is_judged_alike() -> None:
     began = START + 1150 * SECOND
     more: dict[str, Any] = {
         "alarms": [alarm(time_ms=START + 1010 * SECOND), drifted(1020)],
-        "trainings": [Training(began, began + 40 * SECOND), Training(START + 50 * SECOND, None)],
+        "trainings": [Training(began, began + 40 * SECOND, began + 110 * SECOND), Training(START + 50 * SECOND, None)],
     }
     history = past(falling(1000, 1250, healed=True), **more)
     falls = measured(history, DROP)
-    found = report.recorded(history, policy(), falls, TURN, None)
+    found = report.recorded(history, falls, TURN, None)
     assert (found.alarms, found.notices, found.triggers, found.false_triggers, found.missed) == (1, 1, 2, 1, 0)
     assert found.trigger_delay_s == pytest.approx(150, abs=6)
     assert found.gpu_hours == pytest.approx((40 + 60) / 3600) and found.gpu_cost_usd is None
     assert found.answers[0].takeover_ms == falls[0].healed_ms
     assert found.loss_assumed == 0
-    assert report.usual_turn([history]) == 40 * SECOND
-    assert report.usual_turn([past(steady)]) is None
+    assert report.usual_turn([history]) == (40 * SECOND, 70 * SECOND)
+    assert report.usual_turn([past(steady)]) == (None, None)
 
 
 def test_progress_is_told() -> None:
