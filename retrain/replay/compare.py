@@ -24,6 +24,7 @@ class Compared(NamedTuple):
 
     history: History
     falls: Sequence[Fall]
+    turn: Turn
     results: Sequence[Result]
 
 
@@ -48,6 +49,5 @@ def compare(
         settings = policy.over(pipeline)
         watching = detector(history.pipeline, settings.quality)
         done, world = run(history, settings, falls, turn, watching, partial(progress, policy.name))
-        taken = turn.train_ms * len(done.triggered)
-        results.append(report.result(policy.name, history, done, world, taken, usd_per_hour, done.given_up))
-    return Compared(history, falls, results)
+        results.append(report.replayed(policy.name, history, done, world, turn, usd_per_hour))
+    return Compared(history, falls, turn, results)

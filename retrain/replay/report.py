@@ -53,6 +53,10 @@ class Result(Struct, frozen=True, kw_only=True):
     """Median time from the begin of a fall to its alarm, over the falls that had one."""
     trigger_delay_s: float | None
     """Likewise to the training's start."""
+    train_s: float
+    """Seconds of GPU that one training takes; where it is recorded, its own time counts."""
+    takeover_s: float
+    """From there to the new champion."""
     gpu_hours: float
     gpu_cost_usd: float | None
     """None without a price."""
@@ -69,16 +73,24 @@ class Result(Struct, frozen=True, kw_only=True):
     """Those of the false triggers among them."""
 
 
-def result(
+def replayed(
+    policy: str, history: History, run: Run, world: World, turn: Turn, usd_per_hour: float | None = None
+) -> Result:
+    """What one run comes to; all its trainings take the same time."""
+    taken = turn.train_ms * len(run.triggered)
+    return _result(policy, history, run, world, turn, taken, usd_per_hour, run.given_up)
+
+
+def _result(
     policy: str,
     history: History,
     run: Run,
     world: World,
+    turn: Turn,
     gpu_ms: float,
     usd_per_hour: float | None,
-    given_up: int | None = None,
+    given_up: int | None,
 ) -> Result:
-    """The result of one run. ``gpu_ms``: what all its trainings took."""
     untreated = World(world.falls)
     loss, assumed = world.loss(history.calls)
     known, hours = bool(history.calls.windows), gpu_ms / HOUR_MS
@@ -96,6 +108,8 @@ def result(
         given_up=given_up,
         alarm_delay_s=_delay([(each.alarm_ms, each.start_ms) for each in answers]),
         trigger_delay_s=_delay([(each.trigger_ms, each.start_ms) for each in answers]),
+        train_s=turn.train_ms / 1000,
+        takeover_s=turn.takeover_ms / 1000,
         gpu_hours=hours,
         gpu_cost_usd=None if usd_per_hour is None else hours * usd_per_hour,
         loss=loss if known else None,
@@ -121,7 +135,7 @@ def recorded(history: History, falls: Sequence[Fall], turn: Turn, usd_per_hour: 
         triggered=triggered,
     )
     taken = sum(turn.train_ms if each.end_ms is None else each.end_ms - each.start_ms for each in history.trainings)
-    return result(RECORDED, history, run, world, taken, usd_per_hour)
+    return _result(RECORDED, history, run, world, turn, taken, usd_per_hour, None)
 
 
 def usual_turn(histories: Sequence[History]) -> tuple[int | None, int | None]:

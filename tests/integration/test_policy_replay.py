@@ -132,8 +132,8 @@ def test_policies_are_compared_on_one_line(filled: Store, store: StoreProcess, t
     )
     assert done.exit_code == 0, done.output
     said = json.loads(done.output)
-    assert (said["train_s"], said["takeover_s"], said["truth"]) == (100, 50, "measured")
     recorded, as_set, eager = said["results"]
+    assert (eager["train_s"], eager["takeover_s"], said["truth"]) == (100, 50, "measured")
     assert [each["policy"] for each in said["results"]] == ["recorded", "as set", "eager"]
     assert recorded["trigger_delay_s"] == pytest.approx(150, abs=6)
     assert (recorded["triggers"], recorded["notices"], recorded["missed"]) == (1, 1, 0)

@@ -31,7 +31,7 @@ QUERY_TIMEOUT_S = 600.0
 """Long histories are read, and somebody waits who can end it."""
 COLUMNS = (
     *("policy", "alarms (false)", "trainings (false)", "missed", "alarm after s", "training after s"),
-    *("GPU h", "USD", "loss (assumed)", "avoided"),
+    *("GPU h", "USD", "loss", "avoided"),
 )
 
 
@@ -95,18 +95,16 @@ def replay(
             histories = _read(store, settings, names, since_ms, until_ms, bar, only=pipeline is not None)
         except (Retry, StoreError) as error:
             raise Stop(f"the history could not be read: {error}; see `tidemill status`") from error
-        turn = _turn(histories, train_s, takeover_s)
-        compared = _compare(settings, histories, policies, turn, said, gpu_usd_per_hour, bar)
+        turns = [_turn(history, histories, train_s, takeover_s) for history in histories]
+        compared = _compare(settings, histories, turns, policies, said, gpu_usd_per_hour, bar)
     if plot is not None:
         draw(compared, plot)
     if not as_json:
-        _show(compared, turn)
+        _show(compared)
     line = {
         "since_ms": since_ms,
         "until_ms": until_ms,
         "truth": "measured" if truth is None else str(truth),
-        "train_s": turn.train_ms / 1000,
-        "takeover_s": turn.takeover_ms / 1000,
         "gpu_usd_per_hour": gpu_usd_per_hour,
         "results": [result for one in compared for result in one.results],
     }
@@ -171,13 +169,16 @@ def _days(bar: Progress, task: TaskID, done: int, of: int) -> None:
     bar.update(task, completed=done, total=of)
 
 
-def _turn(histories: Sequence[History], train_s: float | None, takeover_s: float | None) -> Turn:
+def _turn(history: History, others: Sequence[History], train_s: float | None, takeover_s: float | None) -> Turn:
+    """As given, else as the pipeline's own recorded ones, else as those of all pipelines."""
     from retrain.replay.report import usual_turn
     from retrain.replay.run import Turn
 
-    train_ms, takeover_ms = usual_turn(histories)
-    train_ms = train_ms if train_s is None else round(train_s * 1000)
-    takeover_ms = takeover_ms if takeover_s is None else round(takeover_s * 1000)
+    given = [None if seconds is None else round(seconds * 1000) for seconds in (train_s, takeover_s)]
+    train_ms, takeover_ms = (
+        next((ms for ms in known if ms is not None), None)
+        for known in zip(given, usual_turn([history]), usual_turn(others), strict=True)
+    )
     if train_ms is None or takeover_ms is None:
         option, what = ("--train-s", "training") if train_ms is None else ("--takeover-s", "new champion")
         raise Stop(f"no {what} is recorded in this time, so nobody knows how long one takes: say it with {option}")
@@ -187,8 +188,8 @@ def _turn(histories: Sequence[History], train_s: float | None, takeover_s: float
 def _compare(
     settings: Settings,
     histories: Sequence[History],
+    turns: Sequence[Turn],
     policies: Sequence[Any],
-    turn: Turn,
     said: dict[str, list[Said]] | None,
     usd_per_hour: float | None,
     bar: Progress,
@@ -197,7 +198,7 @@ def _compare(
     from streams.detectors.replayed import ReplayedQuality
 
     compared = []
-    for history in histories:
+    for history, turn in zip(histories, turns, strict=True):
         task = bar.add_task("", total=len(history.scores))
 
         def told(name: str, done: int, task: TaskID = task, of: str = history.pipeline) -> None:
@@ -221,7 +222,7 @@ def _compare(
     return compared
 
 
-def _show(compared: Sequence[Compared], turn: Turn) -> None:
+def _show(compared: Sequence[Compared]) -> None:
     console = Console(highlight=False)
     for one in compared:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
@@ -238,16 +239,19 @@ def _show(compared: Sequence[Compared], turn: Turn) -> None:
                 _number(r.trigger_delay_s, 1),
                 _number(r.gpu_hours),
                 _number(r.gpu_cost_usd),
-                f"{_number(r.loss, 0)} ({_number(r.loss_assumed, 0)})",
+                ("~" if r.loss_assumed else "") + _number(r.loss, 0),
                 _number(r.loss_avoided, 0),
             )
         falls = f"{len(one.falls)} falls of quality" if len(one.falls) != 1 else "1 fall of quality"
-        console.print(f"[bold]{escape(one.history.pipeline)}[/bold]: {len(one.history.scores):,} scores, {falls}")
+        train_s, takeover_s = (ms / 1000 for ms in one.turn)
+        console.print(
+            f"[bold]{escape(one.history.pipeline)}[/bold]: {len(one.history.scores):,} scores, {falls}; "
+            f"a training takes {train_s:,.0f} s of GPU, its takeover {takeover_s:,.0f} s"
+        )
         console.print(table)
     console.print(
-        f"assumed: a training takes {turn.train_ms / 1000:,.0f} s of GPU and its takeover "
-        f"{turn.takeover_ms / 1000:,.0f} s; one that begins during a fall ends it. What each column means: "
-        "docs/how-to/policy-replay.md"
+        "Assumed: a training that begins during a fall ends it. ~ marks losses beyond what was measured. "
+        "What each column means: docs/how-to/policy-replay.md"
     )
 
 

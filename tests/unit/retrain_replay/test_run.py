@@ -23,8 +23,7 @@ PRICE = 2.0
 def replayed(history: History, settings: PipelineSettings, falls: list[Fall] | None = None) -> Result:
     known = measured(history, DROP) if falls is None else falls
     done, world = run(history, settings, known, TURN, detector(settings))
-    taken = TURN.train_ms * len(done.triggered)
-    return report.result("p", history, done, world, taken, PRICE, done.given_up)
+    return report.replayed("p", history, done, world, TURN, PRICE)
 
 
 def test_nothing_falls_and_nothing_is_trained() -> None:

@@ -49,7 +49,7 @@ def policies(draw: st.DrawFn) -> PipelineSettings:
 
 def replayed(history: History, settings: PipelineSettings) -> report.Result:
     done, world = run(history, settings, measured(history, 0.1), TURN, detector(settings))
-    return report.result("p", history, done, world, TURN.train_ms * len(done.triggered), 1.0, done.given_up)
+    return report.replayed("p", history, done, world, TURN, 1.0)
 
 
 @given(pasts(), policies())
