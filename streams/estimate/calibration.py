@@ -21,14 +21,14 @@ BAND_LABELS = 100
 """A band of drift with fewer labels is estimated from all bands together."""
 
 
-class Sums(Struct, array_like=True):
+class ScoreSums(Struct, array_like=True):
     """Scores of labelled calls: count, sum and sum of squares (millionths)."""
 
     n: int = 0
     total: int = 0
     total_sq: int = 0
 
-    def add(self, other: Sums) -> None:
+    def add(self, other: ScoreSums) -> None:
         """Take in another's."""
         self.n += other.n
         self.total += other.total
@@ -51,13 +51,13 @@ class Stratum(NamedTuple):
 
     first: int
     last: int
-    sums: Sums
+    sums: ScoreSums
 
 
 class Calibration(Struct):
     """Scores by bin. One for each pipeline and version: another model is sure of other things."""
 
-    bins: dict[int, Sums] = field(default_factory=dict)
+    bins: dict[int, ScoreSums] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -67,29 +67,29 @@ class Calibration(Struct):
     def add(self, number: int, score: float) -> None:
         """Take in one labelled call; ``score`` in [0, 1]."""
         millionths = round(score * MILLION)
-        one = Sums(1, millionths, round(millionths * millionths / MILLION))
-        self.bins.setdefault(number, Sums()).add(one)
+        one = ScoreSums(1, millionths, round(millionths * millionths / MILLION))
+        self.bins.setdefault(number, ScoreSums()).add(one)
 
     def merge(self, other: Calibration) -> None:
         """Take in what another one has seen."""
         for number, sums in other.bins.items():
-            self.bins.setdefault(number, Sums()).add(sums)
+            self.bins.setdefault(number, ScoreSums()).add(sums)
 
     def scale(self, band: int) -> Scale:
         """How to judge calls of one band of drift."""
         own = {split_bin(number)[1]: sums for number, sums in self.bins.items() if split_bin(number)[0] == band}
         if sum(sums.n for sums in own.values()) >= BAND_LABELS:
             return Scale(own, own_band=True)
-        pooled: dict[int, Sums] = {}
+        pooled: dict[int, ScoreSums] = {}
         for number, sums in self.bins.items():
-            pooled.setdefault(split_bin(number)[1], Sums()).add(sums)
+            pooled.setdefault(split_bin(number)[1], ScoreSums()).add(sums)
         return Scale(pooled, own_band=False)
 
 
 class Scale:
     """The strata of one band of drift, in order."""
 
-    def __init__(self, bins: Mapping[int, Sums], *, own_band: bool) -> None:
+    def __init__(self, bins: Mapping[int, ScoreSums], *, own_band: bool) -> None:
         self.own_band = own_band
         """Whether only labels of this band are in it."""
         self.strata = _strata(bins)
@@ -102,10 +102,10 @@ class Scale:
         return at, first <= rest <= last
 
 
-def _strata(bins: Mapping[int, Sums]) -> list[Stratum]:
+def _strata(bins: Mapping[int, ScoreSums]) -> list[Stratum]:
     """Greedy, in order of the bins; what is left over at the end joins the last one."""
     made: list[Stratum] = []
-    first, sums = None, Sums()
+    first, sums = None, ScoreSums()
     last = 0
     for number, more in sorted(bins.items()):
         first = number if first is None else first
@@ -113,7 +113,7 @@ def _strata(bins: Mapping[int, Sums]) -> list[Stratum]:
         sums.add(more)
         if sums.n >= STRATUM_LABELS:
             made.append(Stratum(first, last, sums))
-            first, sums = None, Sums()
+            first, sums = None, ScoreSums()
     if sums.n and made:
         before = made.pop()
         sums.add(before.sums)

@@ -74,11 +74,11 @@ def replay(
         raise Stop(f"--from {since} is not before --to {until}")
     settings = context.settings()
     context.needs_pipelines(settings)
-    names = list(dict.fromkeys(pipeline or settings.pipelines))
-    for name in names:
+    for name in pipeline or ():
         context.needs_pipeline(settings, name)
+    names = _trained_here(settings, list(dict.fromkeys(pipeline or settings.pipelines)))
     policies = [Policy(AS_SET, {}), *(read_policy(file) for file in policy or ())]
-    _check(settings, names, [each.name for each in policies])
+    _check([each.name for each in policies])
     for each in policies:
         for name in names:
             each.over(settings.pipelines[name])
@@ -136,13 +136,19 @@ def read_truth(file: Path, now_ms: int) -> dict[str, list[Said]]:
     return falls
 
 
-def _check(settings: Settings, names: Sequence[str], policies: Sequence[str]) -> None:
+def _trained_here(settings: Settings, names: list[str]) -> list[str]:
+    """Those whose models can be retrained; the others have no trigger. Raises Stop where none can."""
+    found = [name for name in names if settings.engines[settings.pipelines[name].engine].kind == "vllm"]
+    if not found:
+        raise Stop(f"nothing is trained here: the engines of {', '.join(names)} are providers (engines.<name>.kind)")
+    return found
+
+
+def _check(policies: Sequence[str]) -> None:
     from retrain.replay.report import RECORDED
 
     if twice := sorted({name for name in policies if policies.count(name) > 1 or name == RECORDED}):
         raise Stop(f"policies are named as their files: {', '.join(twice)} is taken; rename one")
-    if all(settings.engines[settings.pipelines[name].engine].kind != "vllm" for name in names):
-        raise Stop(f"nothing is trained here: the engines of {', '.join(names)} are providers (engines.<name>.kind)")
 
 
 def _read(

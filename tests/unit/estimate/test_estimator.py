@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from streams.estimate.bins import NO_CONFIDENCE, Features, bin_of, count_bins, drift_band, split_bin
-from streams.estimate.calibration import STRATUM_LABELS, Calibration, Sums
+from streams.estimate.calibration import STRATUM_LABELS, Calibration, ScoreSums
 from streams.estimate.estimator import LEAST_LABELS, Estimator, EstimatorState
 
 SURE, UNSURE = Features(-0.01), Features(-1.5)
@@ -104,7 +104,7 @@ def test_better_than_foretold_is_noticed_too() -> None:
 
 
 def test_a_few_equal_scores_do_not_make_certain() -> None:
-    assert Sums(STRATUM_LABELS, STRATUM_LABELS * 1_000_000, STRATUM_LABELS * 1_000_000).variance > 0.03
+    assert ScoreSums(STRATUM_LABELS, STRATUM_LABELS * 1_000_000, STRATUM_LABELS * 1_000_000).variance > 0.03
     made = Estimator()
     for _ in range(LEAST_LABELS):
         made.label(SURE, 1.0)
