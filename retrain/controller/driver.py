@@ -13,8 +13,9 @@ from retrain.controller.advance import WORKS, Seen, Step, advance, work_of
 from retrain.controller.book import Book
 from retrain.controller.labels import LabelCounter
 from retrain.controller.ledger import Ledger
+from retrain.controller.trigger import outcome
 from retrain.launcher import Launcher, WorkSeen
-from retrain.policy import Decision, Known, job_id_of, on_alarm, on_order
+from retrain.policy import Known, job_id_of, on_order
 from retrain.work import SETTINGS_FILE, save_settings
 from tidemill.clock import Clock
 from tidemill.events import JobProgress, JobState, ThresholdEvent
@@ -84,40 +85,22 @@ class Driver:
         pipeline = self._settings.pipelines.get(name)
         if pipeline is None or event.data.alarm_id in self._ignored:
             return
-        now, tried = self._clock.now_ms(), self._book.attempts(event.data.alarm_id)
-        champion, last = self._champion(name), tried[-1] if tried else None
-        if last is not None and self._book.in_vain(last):
-            self._again(event, len(tried), last, champion, now)
-            return
-        decision = self._decide(event, now)
-        if last is not None and last.champion_version != champion:
-            reason = f"the alarm was about {last.champion_version}; {champion} serves now"
-            decision = Decision(act="decline", reason=reason)
-        if decision.act == "ignore":
+        known = self._known_of(event, self._clock.now_ms())
+        found = outcome(event, pipeline, self._book, known, self._champion(name))
+        if found.done:
+            log.warning("%s", found.done)
             self._ignored.add(event.data.alarm_id)
-        if decision.act in ("ignore", "wait") or (last is not None and decision.again_ms is not None):
-            return
-        self._record(states.from_alarm(event, decision, now, champion, last, attempt=max(0, len(tried) - 1)))
+        if found.state is not None:
+            self._record(found.state)
 
-    def _again(self, event: ThresholdEvent, tried: int, last: JobState, champion: str, now: int) -> None:
-        """After a job in vain an alarm that still fires may cause another, a cool-down later; until then no record."""
-        name = event.data.pipeline
-        if last.champion_version != champion or tried >= self._settings.pipelines[name].retrain.max_attempts:
-            log.warning("alarm on %s causes no further job (%d in vain, %s serves)", name, tried, champion)
-            self._ignored.add(event.data.alarm_id)
-            return
-        decision = self._decide(event, now)
-        if decision.act == "open":
-            self._record(states.from_alarm(event, decision, now, champion, None, attempt=tried))
-
-    def _decide(self, event: ThresholdEvent, now: int) -> Decision:
+    def _known_of(self, event: ThresholdEvent, now: int) -> Known:
         name, data = event.data.pipeline, event.data
         known = self._known(name, now, data.alarm_id in self._book.resolved)
         if data.kind == "drift" and not known.resolved:
             since = data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
             if (counted := self._counter.counted(name, since)) is not None:
                 known = self._known(name, now, known.resolved, counted.fresh, counted.estimated_loss)
-        return on_alarm(event, self._settings.pipelines[name], known)
+        return known
 
     def _known(
         self, name: str, now: int, resolved: bool = False, fresh: int | None = None, loss: float | None = None

@@ -1,0 +1,152 @@
+"""The command over a history in the real store: what is read back, what is said of it, and of a time without any."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner, Result
+
+from retrain.replay.history import Training
+from retrain.replay.source import read
+from tests.integration.store_fixture import StoreProcess
+from tests.unit.retrain.made import alarm
+from tests.unit.retrain_replay.made import SECOND, START, falling, past
+from tidemill.cli.main import app
+from tidemill.codec import encode
+from tidemill.errors import Stop
+from tidemill.io.clickhouse import Store
+from tidemill.local.demo.overrides import with_overrides
+from tidemill.settings import Settings
+
+DATABASE = "policy_replay"
+FALL, HEALED, TRAINED = 600, 900, 750
+UNTIL = START + 1_300 * SECOND
+MADE = past(falling(FALL, HEALED, healed=True), 1_200)
+SOURCE = {"_topic": "replay", "_partition": 0, "_offset": 0}
+
+
+@pytest.fixture(scope="module")
+def filled(store: StoreProcess, stack_settings: Settings) -> Store:
+    url = {"clickhouse.url": store.url, "clickhouse.database": DATABASE}
+    tables = Store(with_overrides(stack_settings, url))
+    tables.migrate()
+    for table, records in rows().items():
+        tables.insert(table, pa.Table.from_pylist([SOURCE | record for record in records]), f"replay-{table}")
+    return tables
+
+
+def rows() -> dict[str, list[dict[str, Any]]]:
+    """The made past as the sink would have written it: a score sent twice, a shadow's, a window revised."""
+    requests: list[dict[str, Any]] = []
+    feedback: list[dict[str, Any]] = []
+    for point, label in zip(MADE.scores, MADE.labels, strict=True):
+        call: dict[str, Any] = {"call_id": point.feedback_id, "pipeline": "schedule"}
+        asked = json.dumps([{"role": "user", "content": label.prompt}])
+        requests.append(
+            call
+            | {"time_ms": point.call_time_ms, "gen_ai_conversation_id": label.session, "gen_ai_input_messages": asked}
+        )
+        said = call | {
+            "time_ms": point.time_ms,
+            "call_time_ms": point.call_time_ms,
+            "variant": point.variant,
+            "model_version": point.model_version,
+        }
+        known = {"feedback_id": f"l{point.feedback_id}", "kind": "label", "source": label.source, "value": "x"}
+        scored = {"feedback_id": point.feedback_id, "kind": "score", "source": "scorer", "value": None}
+        feedback.append(said | known | {"metric": "", "score": None})
+        feedback.append(said | scored | {"metric": "exact_match", "score": point.score})
+    feedback.append(feedback[-1])
+    feedback.append(feedback[1] | {"feedback_id": "shadow", "variant": "shadow"})
+    windows = [
+        {
+            "pipeline": "schedule",
+            "model_version": version,
+            "variant": "champion",
+            "role": "client",
+            "metric": "answers",
+            "start_ms": start,
+            "end_ms": end,
+            "n": n,
+            "revision": revision,
+            "time_ms": end,
+        }
+        for start, end, answers in MADE.calls.windows
+        for version, revision, n in (("v1", 0, 1), ("v1", 1, answers - 10), ("v2", 0, 10))
+    ]
+    began, ended = START + TRAINED * SECOND, START + (TRAINED + 100) * SECOND
+    states = ((START + 620 * SECOND, "collecting"), (began, "snapshot"), (began + 5, "training"), (ended, "registered"))
+    jobs = [
+        {"job_id": "j1", "seq": seq, "time_ms": at, "pipeline": "schedule", "phase": phase, "state": "{}"}
+        for seq, (at, phase) in enumerate(states)
+    ]
+    event = alarm("drift", time_ms=START + 650 * SECOND)
+    said_of = msgspec.to_builtins(event)
+    kept = {name: said_of[name] for name in ("id", "source", "type", "subject", "time_ms")}
+    champion = {
+        "rollout_id": "r1",
+        "seq": 9,
+        "time_ms": START + HEALED * SECOND,
+        "pipeline": "schedule",
+        "phase": "champion",
+    }
+    return {
+        "requests": requests,
+        "feedback": feedback,
+        "windows": windows,
+        "jobs": jobs,
+        "rollouts": [champion | {"state": json.dumps({"job_id": "j1"})}],
+        "events": [kept | {"pipeline": "schedule", "data": encode(event.data).decode()}],
+    }
+
+
+def command(store: StoreProcess, *options: str) -> Result:
+    environment = {"TIDEMILL_CLICKHOUSE__URL": store.url, "TIDEMILL_CLICKHOUSE__DATABASE": DATABASE}
+    settings = str(Path(__file__).parents[2] / "tidemill.yaml")
+    return CliRunner().invoke(app, ["--settings", settings, "policy", "replay", *options], env=environment)
+
+
+def test_the_past_is_read_back_as_it_was(filled: Store) -> None:
+    told: list[tuple[int, int]] = []
+    found = read(filled, "schedule", "exact_match", START, UNTIL, lambda done, of: told.append((done, of)))
+    assert list(found.scores) == list(MADE.scores)
+    assert [label[:4] for label in found.labels] == [label[:4] for label in MADE.labels]
+    assert len({label.prompt for label in found.labels}) == len(MADE.labels)
+    assert list(found.calls.windows) == list(MADE.calls.windows)
+    assert [event.data.kind for event in found.alarms] == ["drift"]
+    began, ended = START + TRAINED * SECOND, START + (TRAINED + 100) * SECOND
+    assert found.trainings == [Training(began, ended, START + HEALED * SECOND)]
+    assert told == [(1, 1)]
+
+
+def test_policies_are_compared_on_one_line(filled: Store, store: StoreProcess, tmp_path: Path) -> None:
+    (tmp_path / "eager.yaml").write_text("retrain: {min_fresh_labels: 50, floor_labels: 20}\ngate: {min_verified: 2}\n")
+    asked = ["--from", str(START), "--to", str(UNTIL), "--pipeline", "schedule", "--gpu-usd-per-hour", "3.6"]
+    done = command(
+        store, *asked, "--policy", str(tmp_path / "eager.yaml"), "--plot", str(tmp_path / "picture.png"), "--json"
+    )
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.output)
+    recorded, as_set, eager = said["results"]
+    assert (eager["train_s"], eager["takeover_s"], said["truth"]) == (100, 50, "measured")
+    assert [each["policy"] for each in said["results"]] == ["recorded", "as set", "eager"]
+    assert recorded["trigger_delay_s"] == pytest.approx(150, abs=6)
+    assert (recorded["triggers"], recorded["notices"], recorded["missed"]) == (1, 1, 0)
+    assert eager["trigger_delay_s"] < as_set["trigger_delay_s"]
+    assert eager["gpu_cost_usd"] == pytest.approx(0.1)
+    assert eager["loss"] < recorded["loss"] and eager["loss_avoided"] > recorded["loss_avoided"] > 0
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    table = command(store, *asked)
+    assert "schedule: 1,200 scores, 1 fall of quality" in table.output and "recorded" in table.output
+
+
+def test_a_time_without_history_says_where_there_is_some(filled: Store) -> None:
+    with pytest.raises(Stop, match=r"no history: schedule has no scores of 'exact_match' .*: choose --from and --to"):
+        read(filled, "schedule", "exact_match", 0, 1_000, lambda *_: None)
+    with pytest.raises(Stop, match=r"no history: support .*; there are scores of schedule: scores come from labels"):
+        read(filled, "support", "exact_match", START, UNTIL, lambda *_: None)
