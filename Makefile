@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 SCENARIOS := loop bad-labels bad-canary
 SEEDS := 0 1 2
-BENCHES := meter sink freshness scale
+BENCHES := meter sink freshness scale drift
 # The environments are ours: they keep their bytecode, or each of some thirty processes would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help

@@ -11,6 +11,24 @@ from typing import NamedTuple, Protocol
 
 SEEDS = range(1, 31)
 
+MOA_ADWIN = {
+    "abrupt": "56 56 56 24 24 56 24 56 56 56 24 56 56 56 24 56 56 56 56 56 24 56 56 56 24 56 24 24 24 56",
+    "gradual": "336 240 240 272 304 272 272 240 336 240 240 304 304 272 240 272 "
+    "304 336 272 304 240 240 336 272 304 272 336 240 272 272",
+}
+"""Delays of MOA's own ADWIN(0.002) on streams from Java's own Random (moa 2024.07.0 from Maven Central, one
+``setInput`` a bit); the paper counts one more."""
+PUBLISHED = {
+    "MOA ADWIN": ("46.33", "0", "280.47", "0"),
+    "MOA DDM": ("64.50", "0.20", "365.17", "0.30"),
+    "MOA EDDM": ("26.77", "3.47", "148.10", "6.33"),
+    "MOA STEPD": ("13.00", "0.20", "180.73", "0.70"),
+    "OPTWIN, ρ = 0.1": ("75.13", "0.20", "328.0", "0.30"),
+    "OPTWIN, ρ = 0.5": ("28.17", "0.10", "278.9", "0.10"),
+    "OPTWIN, ρ = 1.0": ("18.33", "0.07", "317.0", "0.07"),
+}
+"""From 2305.11942: delay and false alarms, abrupt and gradual."""
+
 
 class Detector(Protocol):
     """River's interface, all that is asked of a detector here."""

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import river
 from msgspec import Struct
-from river._river_rust.drift import AdaptiveWindowing
 from river.base import DriftDetector
 
 NAMES = {
@@ -78,8 +77,8 @@ def _plain(value: Any) -> Any:
             return list(value)
         case Random():
             return value.getstate()
-        case AdaptiveWindowing():
-            return bytes(value.__getstate__())
+    if not hasattr(value, "__dict__"):  # native code, which gives its state as bytes
+        return bytes(value.__getstate__())
     return {name: _plain(field) for name, field in vars(value).items() if not callable(field)}
 
 
@@ -94,7 +93,7 @@ def _fill(value: Any, plain: dict[str, Any]) -> None:
             case Random():
                 version, numbers, gauss = field
                 held.setstate((version, tuple(numbers), gauss))
-            case AdaptiveWindowing():
+            case _ if isinstance(field, bytes):
                 held.__setstate__(field)
             case _:
                 _fill(held, field)
