@@ -2,10 +2,12 @@
 
 Each value's rank among all before it is uniform while the values are exchangeable, whatever their distribution. The
 detector bets that ranks have become common in a tail (the outer 2 %, 20 %, 50 % on either side), which finds changes
-of level both ways, of spread, and of rare events. After an alarm it starts a new past.
+of level both ways, of spread, and of rare events. After an alarm it starts a new past; with ``keep_past`` it goes on
+comparing with the old one, and alarms again and again while the change lasts, until ``forget``.
 
 What is assumed is watched by ``dependence``: with dependent values (a slow wave, a season) the promise is void, and
-``warned`` says so. Where values have a season, give each its category: ranks are then taken within it.
+``warned`` says so. Where values have a season, give each its category and keep the past, which takes weeks to gather:
+ranks are then taken within the category.
 
 A change that comes before there is much of a past, or slowly, becomes part of the past it is compared with, and a
 small one may never be found; ``bounded`` and ``two_sample`` compare with something fixed.
@@ -29,12 +31,12 @@ TAILS = (0.02, 0.2, 0.5)
 TAIL_WEIGHTS = (0.2, 0.6, 0.2)
 
 Direction = Literal["up", "down", "both"]
-HOUR_MS = 3_600_000
+WEEK_MS = 7 * 24 * 3_600_000
 
 
-def hour_of_week(time_ms: int) -> int:
-    """0..167, hour 0 being Thursday midnight UTC, as the epoch began: a category for ``Conformal.update``."""
-    return time_ms // HOUR_MS % 168
+def slot_of_week(time_ms: int, slot_ms: int = 3_600_000) -> int:
+    """Which hour (or other slot) of the week: a category for ``Conformal.update``. Slot 0 begins Thursday 0:00 UTC."""
+    return time_ms % WEEK_MS // slot_ms
 
 
 class ConformalState(Struct, frozen=True):
@@ -51,13 +53,16 @@ class Conformal(Betting):
     ``seed`` breaks ties; series with the same seed share their chance, which does no harm to the budget.
     """
 
-    def __init__(self, run_length: float = 10_000.0, direction: Direction = "both", seed: int = 0) -> None:
+    def __init__(
+        self, run_length: float = 10_000.0, direction: Direction = "both", seed: int = 0, keep_past: bool = False
+    ) -> None:
         super().__init__()
         if direction not in ("up", "down", "both"):
             raise ValueError(f"direction is {direction!r}; it is up, down or both")
         self.run_length = run_length
         self.direction = direction
         self.seed = seed
+        self.keep_past = keep_past
         self.dependence = Dependence(run_length)
         self.rank: float | None = None
         """Of the last value; None while the first ones fix the buckets."""
@@ -81,8 +86,12 @@ class Conformal(Betting):
             return
         self.dependence.update(rank, mass)
         self._drift_detected = self._sums.stake(self._factors[bisect(self._edges, rank)], mass)
-        if self._drift_detected:
-            self._ranks.forget()
+        if self._drift_detected and not self.keep_past:
+            self.forget()
+
+    def forget(self) -> None:
+        """Start a new past: what comes now is the usual, from here on."""
+        self._ranks.forget()
 
     def snapshot(self) -> ConformalState:
         """The exact state."""

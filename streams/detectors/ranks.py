@@ -75,7 +75,7 @@ class Ranks:
             return None
         counts = self._counts.get(category)
         if counts is None:
-            counts = self._counts[category] = array("q", bytes(8 * BUCKETS))
+            counts = self._counts[category] = array("I", bytes(4 * BUCKETS))
             self._totals[category] = 0
         bucket = self._bucket(x)
         ties, total = counts[bucket], self._totals[category]
@@ -97,7 +97,7 @@ class Ranks:
         self._drawn, self._warm = state.drawn, list(state.warm)
         self._middle, self._scale = state.middle, state.scale
         for category, sparse in state.counts.items():
-            counts = self._counts[category] = array("q", bytes(8 * BUCKETS))
+            counts = self._counts[category] = array("I", bytes(4 * BUCKETS))
             for bucket, n in sparse.items():
                 counts[bucket] = n
             self._totals[category] = sum(sparse.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from streams.detectors.bounded import Bounded
-from streams.detectors.conformal import Conformal, hour_of_week
+from streams.detectors.conformal import Conformal, slot_of_week
 from streams.detectors.cusum_chart import CusumChart, run_length
 from streams.detectors.evidence import Sums, step
 from streams.detectors.ranks import WARM, Ranks
@@ -134,22 +135,32 @@ def test_ranks_are_uniform_and_do_not_depend_on_each_other_also_for_ties() -> No
         assert abs(np.corrcoef(found[1:], found[:-1])[0, 1]) < 3.3 / len(found) ** 0.5
 
 
-def test_a_season_is_no_change_where_its_hours_are_told() -> None:
-    """Four weeks of a strong daily and weekly wave, a value each ten minutes; then a shift."""
+def test_with_keep_past_it_alarms_until_it_is_told_to_forget() -> None:
+    chance = random.Random(6)
+    detector = Conformal(10_000, keep_past=True)
+    assert alarms(detector, bits(chance, 500, 0.2)) == []
+    assert len(alarms(detector, bits(chance, 100, 0.8))) >= 3
+    detector.forget()
+    assert alarms(detector, bits(chance, 500, 0.8)) == []
+
+
+def test_a_season_is_no_change_where_its_slots_are_told() -> None:
+    """Two weeks of a strong daily and weekly wave, a value a minute; a shift on day 15 is found within the hour."""
     chance = random.Random(7)
-    hours = [n // 6 for n in range(6 * 168 * 5)]
-    wave = [10 * np.sin(hour / 24 * 2 * np.pi) + (5 if hour % 168 > 120 else 0) for hour in hours]
-    values = [float(level + chance.gauss(0, 1)) for level in wave]
-    shifted = 6 * 168 * 4
-    blind, told = Conformal(10_000), Conformal(10_000)
-    found = []
-    for n, (hour, value) in enumerate(zip(hours, values, strict=True)):
-        blind.update(value)
-        told.update(value + (3 if n >= shifted else 0), category=hour_of_week(hour * 3_600_000))
+    blind, told = Conformal(10_000), Conformal(10_000, keep_past=True)
+    shifted, found = 14 * 1_440 + 720, []
+    for minute in range(shifted + 60):
+        wave = 5 * math.sin(minute / 1_440 * 2 * math.pi) + (2 if minute % 10_080 > 7_200 else 0)
+        value = wave + chance.gauss(0, 1)
+        if minute < 3_000:
+            blind.update(value)
+        told.update(value + (1.5 if minute >= shifted else 0), category=slot_of_week(60_000 * minute, 600_000))
         if told.drift_detected:
-            found.append(n)
+            found.append(minute)
     assert blind.warned
-    assert shifted <= found[0] < shifted + 60
+    assert len([minute for minute in found if minute < shifted]) <= 3  # the budget is two
+    assert not [minute for minute in found if 14 * 1_440 <= minute < shifted]
+    assert found[-1] > shifted
 
 
 def test_two_sample_finds_a_new_topic_and_says_which_event_grew() -> None:
