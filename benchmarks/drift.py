@@ -1,7 +1,8 @@
 """Change detectors: how soon they find a change beside how often they cry wolf, and whether the budget's promise holds.
 
 Streams: 30 abrupt and 30 gradual changes of a share (``drift_streams``), ours beside river's detectors in the same run.
-Promise: streams without any change (``drift_guarantee``), and families of dependent series on one budget.
+Text: real questions whose way changes (``drift_text``). Promise: streams without any change, single ones and families
+of dependent series on one budget (``drift_guarantee``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import drift_text
 from benchmarks.drift_guarantee import PARTS, Family, Quiet, dependent, family, simulate
 from benchmarks.drift_page import (
     Chart,
@@ -40,6 +42,12 @@ HIGH = 0.25
 TIES = 10
 """Ranks break ties by chance: each stream is run with so many seeds."""
 SHARED_BY = (1, 10, 100)
+TEXT_NOTE = (
+    f"Text: questions of {drift_text.KNOWN} of BANKING77's intents, {drift_text.BEFORE:,} calls before the change; one "
+    "call is one update of the clock. "
+    f"tidemill is five series on one budget of one false alarm in {drift_text.RUN_LENGTH:,} calls: vectors against a "
+    f"reference of {drift_text.REFERENCE:,}, novelty, and three scalars. The others watch the three scalars."
+)
 CUSUM = {4.0: (167.7, 74.2, 26.6, 8.38, 3.34), 5.0: (465.4, 139.5, 38.0, 10.38, 4.01)}
 """Published exact run lengths of the two-sided chart, k = 0.5, for these shifts:"""
 SHIFTS = (0.0, 0.25, 0.5, 1.0, 2.0)
@@ -55,6 +63,7 @@ def measure(*, long: bool) -> Result:
     broken = [dependent(n, 200 if long else 40) for n in (1_000, 10_000)]
     charts = _charts(2_000 if long else 300)
     holds = all(each.holds for each in quiet) and all(each.holds for each in families)
+    text = drift_text.measure(long) if drift_text.available() else None
     first = ours["conformal, baseline unknown"]
     goals = [
         Goal("abrupt_delay", first.abrupt.delay, "updates", 27, "lower"),
@@ -62,6 +71,8 @@ def measure(*, long: bool) -> Result:
         Goal("gradual_delay", first.gradual.delay, "updates", 230, "lower"),
         Goal("gradual_false", first.gradual.false, "a stream", 0.1, "lower"),
         Goal("guarantee_holds", float(holds and all(chart.holds for chart in charts)), "", 1, "higher"),
+        Goal("text_found_share", text.found_share if text else None, "", 0.95, "higher"),
+        Goal("text_false", text.false if text else None, "alarms", text.allowed if text else 0, "lower"),
         Goal("adwin_equal", _adwin_equal(streams), "streams of 60", 60, "higher"),
     ]
     return Result(
@@ -75,12 +86,14 @@ def measure(*, long: bool) -> Result:
             ],
             "dependent": [each._asdict() for each in broken],
             "cusum": [chart._asdict() | {"holds": chart.holds} for chart in charts],
+            "text": text.figures if text else None,
         },
         goals,
         peers={name: _figures(row) for name, row in peers.items()},
         tables=[
             stream_table(ours, peers),
             _shared_table(streams),
+            *([text.table] if text else []),
             quiet_table(quiet),
             family_table(families),
             dependent_table(broken),
@@ -91,6 +104,7 @@ def measure(*, long: bool) -> Result:
             "Delay: updates from the change to the first alarm. False: alarms before the change, a stream. Ours have "
             f"a budget of one false alarm in {RUN_LENGTH:,} updates; no other detector here has any. The conformal "
             f"detector's figures are means over {TIES} seeds of its chance; single seeds differ by some 4 % in delay.",
+            *([TEXT_NOTE] if text else [f"No text drift: there is no banking77_train.csv in {drift_text.DATA}."]),
             "Rows in italics are published figures of other implementations on the same streams, not run here.",
         ],
         page=DOCS / "detection.md",

@@ -5,7 +5,8 @@ The other half counts how often each of some events happens: a vector falls into
 of the reference, lies closer than 80 % of it. From those counts comes an upper bound of each event's chance
 (Clopper-Pearson, all events together wrong for at most ``error`` of all references). The detector bets that an event
 has become more frequent than its bound, so the promise holds given the reference, for all but that share of
-references; and however long it runs, new values never blur what they are compared with.
+references; and however long it runs, new values never blur what they are compared with. That has its price: a small
+reference has wide bounds. ``nearest``, given to ``conformal``, finds subtler changes, relative to the recent past.
 
 Sources: Shaer, Bar, Prinster, Romano: conditional conformal test martingales (2602.13848) for holding given a fixed
 reference; Shekhar, Ramdas: Nonparametric two-sample testing by betting (2112.09162). The bets on counted events are
@@ -15,6 +16,7 @@ our own choice: simple, bounded, and each names what has changed.
 from __future__ import annotations
 
 import hashlib
+import math
 from functools import cache
 
 import numpy as np
@@ -51,6 +53,8 @@ class TwoSample(Betting):
         self.reference = points
         self.run_length = run_length
         self.error = error
+        self.nearest: float | None = None
+        """How far the last vector lay from its nearest in the reference's first half: novelty, a value to rank."""
         self.seed = seed
         chance = np.random.default_rng(seed)
         drawn = chance.permutation(len(points))
@@ -61,7 +65,8 @@ class TwoSample(Betting):
         self._far, self._near = _edges(self._members)
         self.names = [f"{side} {tail:.0%}" for side in ("furthest", "nearest") for tail in TAILS]
         self.names += [f"cluster {index}" for index in range(len(self._centres))]
-        counted = np.array([self._events(point) for point in points[drawn[half:]]]).sum(axis=0)
+        others = points[drawn[half:]]
+        counted = np.array([self._events(point, self._nearest(point)) for point in others]).sum(axis=0)
         n = len(points) - half
         self.bounds = [upper_bound(int(k), n, error / len(self.names)) for k in counted]
         """The most that each event's chance may be, in the order of ``names``."""
@@ -77,7 +82,8 @@ class TwoSample(Betting):
         point = np.asarray(x, dtype=np.float64)
         if point.shape != self.reference.shape[1:]:
             raise ValueError(f"the vector has shape {point.shape}, the reference's vectors {self.reference.shape[1:]}")
-        happened = np.repeat(self._events(point), len(ODDS))
+        self.nearest = self._nearest(point)
+        happened = np.repeat(self._events(point, self.nearest), len(ODDS))
         self._drift_detected = self._sums.stake(np.where(happened, self._happens, self._fails).tolist(), mass)
 
     @property
@@ -96,11 +102,14 @@ class TwoSample(Betting):
             raise ValueError(f"the state is of reference {state.reference}, not of {self._digest}: start anew")
         self._sums.restore(state.sums)
 
-    def _events(self, point: Matrix) -> NDArray[np.bool_]:
-        distance = float((self._squares - 2 * (self._members @ point)).min() + point @ point)
+    def _nearest(self, point: Matrix) -> float:
+        squared = float((self._squares - 2 * (self._members @ point)).min() + point @ point)
+        return math.sqrt(max(0.0, squared))
+
+    def _events(self, point: Matrix, nearest: float) -> NDArray[np.bool_]:
         cell = int(((self._centres - point) ** 2).sum(axis=1).argmin())
         return np.concatenate(
-            [distance > self._far, distance < self._near, np.arange(len(self._centres)) == cell], dtype=np.bool_
+            [nearest > self._far, nearest < self._near, np.arange(len(self._centres)) == cell], dtype=np.bool_
         )
 
 
@@ -135,11 +144,11 @@ def _centres(points: Matrix, chance: np.random.Generator) -> Matrix:
 
 
 def _edges(points: Matrix) -> tuple[Matrix, Matrix]:
-    """Squared distances to the nearest other member that are exceeded, and fallen short of, by the TAILS."""
+    """Distances to the nearest other member that are exceeded, and fallen short of, by the TAILS."""
     squares = (points**2).sum(axis=1)
     nearest = np.empty(len(points))
     for index, point in enumerate(points):
         apart = squares - 2 * (points @ point) + squares[index]
         apart[index] = np.inf
-        nearest[index] = apart.min()
+        nearest[index] = math.sqrt(max(0.0, apart.min()))
     return np.quantile(nearest, [1 - tail for tail in TAILS]), np.quantile(nearest, TAILS)
