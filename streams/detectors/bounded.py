@@ -10,7 +10,7 @@ Source: Shin, Ramdas, Rinaldo: E-detectors (2203.03532), section on bounded mean
 
 from __future__ import annotations
 
-from streams.detectors.evidence import Betting, Sums, SumsState
+from streams.detectors.betting import Betting, Sums, SumsState
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.4, 0.7)
 """Shares of the most that can be staked; the larger, the larger the changes it is best for."""

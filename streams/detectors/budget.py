@@ -3,8 +3,8 @@
 The clock ticks once for each closed second of event time, whatever the number of series. At each tick the budget
 grants one unit of mass (or the ``share`` of it that is this part's) and splits it over the series that are admitted:
 equally over pipelines, over the metrics of each, over the slices of each metric. (A series with a tenth of the mass is
-slower by the time its evidence needs to grow tenfold: unequal parts would gain little.)
-Each series' e-detector stakes its mass and alarms when its evidence R reaches ``run_length`` (``evidence.py``).
+slower by the time its wealth needs to grow tenfold: unequal parts would gain little.) Each series' e-detector stakes
+its mass and alarms when its wealth R reaches ``run_length`` (``betting.py``).
 
 **Why admitting a series never breaks the promise.** Let m_i(t) be the mass that series i is granted at tick t, and A(T)
 all false alarms up to T. For each series R_i(T) + N A_i(T) - sum of m_i is a supermartingale that starts at zero; so
@@ -12,14 +12,14 @@ all false alarms up to T. For each series R_i(T) + N A_i(T) - sum of m_i is a su
     N E[A(T)] <= sum over t <= T, over i, of m_i(t) <= T.
 
 Nothing else is needed than that the masses of one tick add up to at most one. Mass that has been granted is never
-granted again: a new series takes its part of the ticks to come, from the others' parts of the ticks to come. Evidence
-that a series has gathered stays its own. A series that is retired takes its evidence with it, which only lowers the
+granted again: a new series takes its part of the ticks to come, from the others' parts of the ticks to come. Wealth
+that a series has won stays its own. A series that is retired takes its wealth with it, which only lowers the
 left side.
 
 What is assumed: a series' factors have mean at most 1 given its *own* past, and its masses do not look ahead. Series
 may depend on each other in any way. (For the mean run length to the first alarm of all to be at least N, rather than
 for the number of alarms up to any fixed time, factors must be fair given the past of *all* series.) A series that was
-admitted because its data looked odd does not count: admit by names and traffic, not by values.
+admitted because its values looked odd breaks this: admit by names and traffic.
 
 Source: sums of e-detectors are e-detectors, Shin, Ramdas, Rinaldo (2203.03532).
 """

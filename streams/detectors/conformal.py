@@ -23,8 +23,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from streams.detectors.betting import ODDS, ODDS_WEIGHTS, Betting, Sums, SumsState, step
 from streams.detectors.dependence import Dependence, DependenceState
-from streams.detectors.evidence import ODDS, ODDS_WEIGHTS, Betting, Sums, SumsState, step
 from streams.detectors.ranks import Ranks, RanksState
 
 TAILS = (0.02, 0.2, 0.5)

@@ -13,7 +13,7 @@ from collections import deque
 
 from msgspec import Struct
 
-from streams.detectors.evidence import Sums, SumsState
+from streams.detectors.betting import Sums, SumsState
 
 LAGS = (1, 2, 4, 8)
 LAG_WEIGHTS = (0.55, 0.15, 0.15, 0.15)
@@ -52,7 +52,7 @@ class Dependence:
         return self._product / self._square if self._square > 0.1 else None
 
     @property
-    def evidence(self) -> float:
+    def wealth(self) -> float:
         """A warning at ``run_length``."""
         return self._sums.value
 

@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
-from streams.detectors.evidence import ODDS, ODDS_WEIGHTS, Betting, Sums, SumsState, step
+from streams.detectors.betting import ODDS, ODDS_WEIGHTS, Betting, Sums, SumsState, step
 
 LEAST = 200
 """Vectors in a reference, or bounds are too wide to find anything."""
@@ -88,8 +88,8 @@ class TwoSample(Betting):
 
     @property
     def grown(self) -> str:
-        """The event whose growth most of the evidence speaks for."""
-        sums = np.array(self._sums.snapshot().sums).reshape(-1, len(ODDS)).sum(axis=1)
+        """The event that most of the wealth was won on, as of the last update."""
+        sums = np.array(self._sums.parts).reshape(-1, len(ODDS)).sum(axis=1)
         return self.names[int(sums.argmax())]
 
     def snapshot(self) -> TwoSampleState:

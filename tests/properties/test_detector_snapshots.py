@@ -31,7 +31,7 @@ VALUES = st.lists(st.sampled_from([0.0, 0.2, 0.25, 0.9, 1.0]), min_size=1, max_s
 
 def told(detector: Any, value: float, two: bool) -> tuple[bool, float | None]:
     detector.update(np.array([3 * value, value]) if two else value)
-    return detector.drift_detected, getattr(detector, "evidence", None)
+    return detector.drift_detected, getattr(detector, "wealth", None)
 
 
 def through_bytes(state: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Evidence that a stream has changed, gathered so that false alarms have a budget.
+"""Bets that a stream has changed, placed so that false alarms have a budget.
 
 At each update a bet turns one unit of money into a factor e >= 0 whose mean is at most 1 while nothing has changed.
 A Shiryaev-Roberts sum stakes fresh mass at every update and lets it ride with what earlier stakes have become:
@@ -67,7 +67,9 @@ class Sums:
             raise ValueError(f"run_length is {run_length}; it must be a positive number of updates")
         self.run_length = run_length
         self.value = 0.0
-        """The evidence R after the last update; at an alarm what raised it."""
+        """The wealth R after the last update; at an alarm, what raised it."""
+        self.parts = [0.0] * len(weights)
+        """The same, by bet."""
         self._weights = tuple(weights)
         self._sums = [0.0] * len(self._weights)
         self._waiting = 0.0
@@ -77,10 +79,11 @@ class Sums:
         self._waiting += mass
 
     def stake(self, factors: Sequence[float], mass: float) -> bool:
-        """Stake, multiply by each bet's factor; whether the evidence reached the threshold (it then starts anew)."""
+        """Stake, multiply by each bet's factor; whether the wealth reached the threshold (it then starts anew)."""
         mass += self._waiting
         self._waiting = 0.0
         self._sums = [(s + w * mass) * e for s, w, e in zip(self._sums, self._weights, factors, strict=True)]
+        self.parts = self._sums
         self.value = sum(self._sums)
         if self.value < self.run_length:
             return False
@@ -97,11 +100,12 @@ class Sums:
             raise ValueError(f"the state has {len(state.sums)} bets, the detector {len(self._weights)}: start anew")
         self._sums = list(state.sums)
         self._waiting = state.waiting
+        self.parts = self._sums
         self.value = sum(self._sums)
 
 
 class Betting(DriftDetector):
-    """What all e-detectors have: river's interface, the evidence, and a threshold that is a mean run length.
+    """What all e-detectors have: river's interface, the wealth, and a threshold that is a mean run length.
 
     ``update`` takes, beside the value, the mass that the budget granted since the last update: 1 by itself, less where
     a deployment's budget is shared (``budget.py``). ``drift_detected`` tells of the last update alone.
@@ -111,6 +115,6 @@ class Betting(DriftDetector):
     _sums: Sums
 
     @property
-    def evidence(self) -> float:
-        """R: how far the evidence has come; an alarm at ``run_length``."""
+    def wealth(self) -> float:
+        """R after the last update; an alarm at ``run_length``."""
         return self._sums.value
