@@ -8,12 +8,13 @@ of dependent series on one budget (``drift_guarantee``).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from benchmarks import drift_text
@@ -28,12 +29,15 @@ from benchmarks.drift_page import (
     stream_row,
     stream_table,
 )
+from benchmarks.drift_season import season_table, seasons
 from benchmarks.drift_streams import MOA_ADWIN, SEEDS, Detector, Stream, abrupt, find, gradual, score
 from benchmarks.frame import DOCS, Goal, Result, Table
 from streams.detectors.bounded import Bounded
 from streams.detectors.conformal import Conformal
 from streams.detectors.cusum_chart import CusumChart, run_length
 from streams.detectors.second_opinions import NAMES, SecondOpinion
+from streams.detectors.text_vectors import DIMENSIONS
+from streams.detectors.two_sample import TwoSample
 
 RUN_LENGTH = 100_000
 """The budget of ours on the public streams."""
@@ -61,6 +65,7 @@ def measure(*, long: bool) -> Result:
     quiet = [*simulate(100, 1_000 if long else 200), *simulate(1_000, 400 if long else 60)]
     families = [_family(pipelines, slices, long) for pipelines, slices in ((1, 1), (2, 3), (4, 10))]
     broken = [dependent(n, 200 if long else 40) for n in (1_000, 10_000)]
+    waves = seasons(10 if long else 2)
     charts = _charts(2_000 if long else 300)
     holds = all(each.holds for each in quiet) and all(each.holds for each in families)
     text = drift_text.measure(long) if drift_text.available() else None
@@ -85,6 +90,7 @@ def measure(*, long: bool) -> Result:
                 for each in families
             ],
             "dependent": [each._asdict() for each in broken],
+            "seasons": [wave._asdict() for wave in waves],
             "cusum": [chart._asdict() | {"holds": chart.holds} for chart in charts],
             "text": text.figures if text else None,
         },
@@ -97,6 +103,7 @@ def measure(*, long: bool) -> Result:
             quiet_table(quiet),
             family_table(families),
             dependent_table(broken),
+            season_table(waves),
             cusum_table(charts),
             _cost_table(),
         ],
@@ -210,17 +217,25 @@ def _shared_table(streams: Mapping[str, Sequence[Stream]]) -> Table:
 
 
 def _cost_table() -> Table:
-    values = np.random.default_rng(0).random(5_000).tolist()
-    made: dict[str, Detector] = {
+    rng = np.random.default_rng(0)
+    values = rng.random(5_000).tolist()
+    vectors = rng.normal(size=(3_500, DIMENSIONS))
+    scalars: dict[str, Any] = {
         "conformal": Conformal(1e9),
         "bounded": Bounded(1e9, high=0.9, low=0.1),
         "CUSUM": CusumChart(0.5, 0.3, threshold=1e9),
         **{f"river {NAMES[name][1]}": SecondOpinion(name) for name in NAMES if name != "kswin"},
     }
-    rows = []
-    for name, detector in made.items():
-        begun = time.process_time()
-        for value in values:
-            detector.update(value)
-        rows.append((name, f"{(time.process_time() - begun) / len(values) * 1e6:.1f}"))
-    return Table("Cost of an update", ("detector", "CPU µs"), rows)
+    rows = [(name, *_cost(detector, values)) for name, detector in scalars.items()]
+    two_sample = TwoSample(vectors[:3_000], 1e9)
+    rows.append((f"two-sample, {DIMENSIONS} dimensions, 3,000 vectors", *_cost(two_sample, vectors[3_000:])))
+    return Table("Cost of an update", ("detector", "CPU µs", "snapshot, bytes"), rows)
+
+
+def _cost(detector: Any, values: Iterable[Any]) -> tuple[str, str]:
+    begun, n = time.process_time(), 0
+    for value in values:
+        detector.update(value)
+        n += 1
+    took = time.process_time() - begun
+    return f"{took / n * 1e6:.1f}", f"{len(msgspec.msgpack.encode(detector.snapshot())):,}"
