@@ -104,7 +104,7 @@ class Sums:
         self.value = sum(self._sums)
 
 
-class Betting(DriftDetector):
+class EDetector(DriftDetector):
     """What all e-detectors have: river's interface, the wealth, and a threshold that is a mean run length.
 
     ``update`` takes, beside the value, the mass that the budget granted since the last update: 1 by itself, less where

@@ -10,13 +10,13 @@ Source: Shin, Ramdas, Rinaldo: E-detectors (2203.03532), section on bounded mean
 
 from __future__ import annotations
 
-from streams.detectors.betting import Betting, Sums, SumsState
+from streams.detectors.betting import EDetector, Sums, SumsState
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.4, 0.7)
 """Shares of the most that can be staked; the larger, the larger the changes it is best for."""
 
 
-class Bounded(Betting):
+class Bounded(EDetector):
     """Alarm when the mean rises above ``high`` or falls below ``low``; give one of them, or both."""
 
     def __init__(self, run_length: float = 10_000.0, *, high: float | None = None, low: float | None = None) -> None:

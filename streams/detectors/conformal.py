@@ -23,7 +23,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from streams.detectors.betting import ODDS, ODDS_WEIGHTS, Betting, Sums, SumsState, step
+from streams.detectors.betting import ODDS, ODDS_WEIGHTS, EDetector, Sums, SumsState, step
 from streams.detectors.dependence import Dependence, DependenceState
 from streams.detectors.ranks import Ranks, RanksState
 
@@ -47,7 +47,7 @@ class ConformalState(Struct, frozen=True):
     dependence: DependenceState
 
 
-class Conformal(Betting):
+class Conformal(EDetector):
     """Alarm when values are no longer like those before; ``direction`` says which way they may go unnoticed by choice.
 
     ``seed`` breaks ties; series with the same seed share their chance, which does no harm to the budget.

@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
-from streams.detectors.betting import ODDS, ODDS_WEIGHTS, Betting, Sums, SumsState, step
+from streams.detectors.betting import ODDS, ODDS_WEIGHTS, EDetector, Step, Sums, SumsState, step
 
 LEAST = 200
 """Vectors in a reference, or bounds are too wide to find anything."""
@@ -42,7 +42,7 @@ class TwoSampleState(Struct, frozen=True):
     reference: str
 
 
-class TwoSample(Betting):
+class TwoSample(EDetector):
     """Alarm when vectors are no longer drawn as ``reference``, shape (n, d), was; ``seed`` splits it into halves."""
 
     def __init__(self, reference: ArrayLike, run_length: float = 10_000.0, error: float = 0.01, seed: int = 0) -> None:
@@ -70,7 +70,7 @@ class TwoSample(Betting):
         n = len(points) - half
         self.bounds = [upper_bound(int(k), n, error / len(self.names)) for k in counted]
         """The most that each event's chance may be, in the order of ``names``."""
-        steps = [step(min(bound, 0.99), odds) for bound in self.bounds for odds in ODDS]
+        steps = [step(bound, odds) if bound < 1 else Step(1.0, 1.0) for bound in self.bounds for odds in ODDS]
         self._happens = np.array([each.happens for each in steps])
         self._fails = np.array([each.fails for each in steps])
         weights = [w / len(self.names) for _ in self.names for w in ODDS_WEIGHTS]
@@ -82,6 +82,8 @@ class TwoSample(Betting):
         point = np.asarray(x, dtype=np.float64)
         if point.shape != self.reference.shape[1:]:
             raise ValueError(f"the vector has shape {point.shape}, the reference's vectors {self.reference.shape[1:]}")
+        if not np.isfinite(point).all():
+            raise ValueError("the vector has values that are no numbers; leave out what could not be measured")
         self.nearest = self._nearest(point)
         happened = np.repeat(self._events(point, self.nearest), len(ODDS))
         self._drift_detected = self._sums.stake(np.where(happened, self._happens, self._fails).tolist(), mass)

@@ -188,6 +188,8 @@ def test_two_sample_says_what_is_wrong_with_its_vectors() -> None:
     detector = TwoSample(np.random.default_rng(0).normal(size=(200, 3)))
     with pytest.raises(ValueError, match=r"shape \(4,\)"):
         detector.update(np.zeros(4))
+    with pytest.raises(ValueError, match="no numbers"):
+        detector.update(np.array([0, np.nan, 0]))
     other = TwoSample(np.random.default_rng(1).normal(size=(200, 3)))
     with pytest.raises(ValueError, match="start anew"):
         other.restore(detector.snapshot())
