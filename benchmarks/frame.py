@@ -1,4 +1,4 @@
-"""One shape for every benchmark: figures, peers and goals; as tables, as one JSON line, in docs/performance.md.
+"""One shape for every benchmark: figures, peers and goals; as tables, as one JSON line, in a page of docs/.
 
 A benchmark reports and never judges: a goal that does not hold is said so, and the exit code stays 0.
 """
@@ -17,7 +17,8 @@ from rich.table import Table as RichTable
 
 from tidemill.local.demo.report import machine
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "performance.md"
 MEASURED = Path(__file__).parent / "measured"
 """The JSON lines behind the page, one file a benchmark: what the capacity model reckons with."""
 
@@ -60,6 +61,8 @@ class Result:
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
     """Sentences below the tables: what was held equal, what is not comparable."""
+    page: Path = PAGE
+    """Where the tables belong."""
 
     def line(self) -> str:
         """The JSON line every benchmark ends with."""
@@ -88,15 +91,15 @@ class Result:
         for note in self.notes:
             console.print(note)
 
-    def into_page(self, page: Path = PAGE) -> None:
-        """Replace the benchmark's section of the page (what stands between its two marks) and keep the JSON line."""
+    def into_page(self) -> None:
+        """Replace the benchmark's section of its page (what stands between its two marks) and keep the JSON line."""
         begin, end = f"<!-- bench:{self.bench} -->", f"<!-- /bench:{self.bench} -->"
-        text = page.read_text(encoding="utf-8")
+        text = self.page.read_text(encoding="utf-8")
         if begin not in text or end not in text:
-            raise ValueError(f"{page} has no place for {self.bench}: it needs the lines {begin} and {end}")
+            raise ValueError(f"{self.page} has no place for {self.bench}: it needs the lines {begin} and {end}")
         made = "\n".join([begin, "", *(self._markdown()), end])
         new = re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: made, text, flags=re.DOTALL)
-        page.write_text(new, encoding="utf-8")
+        self.page.write_text(new, encoding="utf-8")
         MEASURED.mkdir(exist_ok=True)
         (MEASURED / f"{self.bench}.json").write_text(self.line() + "\n", encoding="utf-8")
 

@@ -24,15 +24,17 @@ class Cusum(Struct, omit_defaults=True):
     up_since_ms: int = 0
     down_since_ms: int = 0
 
-    def update(self, z: float, at_ms: int, threshold: float) -> Literal["up", "down"] | None:
+    def update(
+        self, z: float, at_ms: int, threshold: float, allowance: float = ALLOWANCE
+    ) -> Literal["up", "down"] | None:
         """Take one standardised value observed from ``at_ms`` on; say which way the mean went, if it did."""
         z = max(-CLIP, min(CLIP, z))
         if self.up == 0.0:
             self.up_since_ms = at_ms
         if self.down == 0.0:
             self.down_since_ms = at_ms
-        self.up = max(0.0, self.up + z - ALLOWANCE)
-        self.down = max(0.0, self.down - z - ALLOWANCE)
+        self.up = max(0.0, self.up + z - allowance)
+        self.down = max(0.0, self.down - z - allowance)
         if self.up > threshold:
             return "up"
         return "down" if self.down > threshold else None

@@ -15,6 +15,7 @@ BENCHES = {
     "sink": "raw events into ClickHouse, beside the same sink without exactly-once",
     "freshness": "from produced to queryable, and to a threshold event",
     "scale": "cost against traffic and series, memory over a soak",
+    "drift": "change detectors: delay beside false alarms, and whether the false-alarm budget holds",
 }
 """What each measures. The module ``benchmarks.<name>`` has ``measure(long: bool) -> Result``."""
 
@@ -25,7 +26,7 @@ def bench(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line.")] = False,
     long: Annotated[bool, typer.Option("--long", help="More repetitions and longer soaks (20 minutes).")] = False,
-    page: Annotated[bool, typer.Option("--page", help="Write the tables into docs/performance.md too.")] = False,
+    page: Annotated[bool, typer.Option("--page", help="Write the tables into their page of docs/ too.")] = False,
 ) -> None:
     """Measure; reports and never judges: a goal that is missed is said so and the exit code stays 0.
 
