@@ -1,1 +1,1 @@
-"""Alerts: threshold events, firing and resolved, go to webhooks in Alertmanager's format."""
+"""Alerts: threshold events, firing and resolved, go to webhooks, each in its own format."""

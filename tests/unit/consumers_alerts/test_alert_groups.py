@@ -122,6 +122,41 @@ def test_a_restart_sends_again_only_what_was_not_settled() -> None:
     assert told(again, NOW + 100 * S) == [["muted firing"]]
 
 
+def test_an_event_that_is_twice_in_the_topic_is_told_once() -> None:
+    box = outbox(repeat_interval_s=600)
+    box.add(0, 0, event("a"), NOW)
+    box.add(0, 1, event("a"), NOW + S)
+    assert told(box, NOW + S) == [["a firing"]]
+    box.add(0, 2, event("a", "resolved"), NOW + 2 * S)
+    assert told(box, NOW + 2 * S) == [["a resolved"]]
+    assert box.positions()[0][0] == 3, "and nothing waits"
+
+
+def test_a_reminder_is_not_told_again_after_a_restart() -> None:
+    box = outbox(repeat_interval_s=60)
+    box.add(0, 0, event("a"), NOW)
+    assert told(box, NOW + 70 * S) == [["a firing"], ["a firing"]]
+    again = outbox(None, box.positions()[0], repeat_interval_s=60)
+    again.add(0, 0, event("a"), NOW)
+    assert told(again, NOW + 80 * S) == []
+    assert told(again, NOW + 120 * S) == [["a firing"]]
+
+
+def test_a_reminder_that_a_silence_meets_is_told_at_its_end() -> None:
+    box = outbox(silence(NOW + 30 * S, NOW + 100 * S), repeat_interval_s=60)
+    box.add(0, 0, event("a"), NOW)
+    assert told(box, NOW + 99 * S) == [["a firing"]]
+    assert told(box, NOW + 100 * S) == [["a firing"]]
+
+
+def test_a_receiver_that_wants_no_ends_hears_of_beginnings_alone() -> None:
+    box = outbox(group_by=["pipeline"], group_wait_s=10, send_resolved=False, repeat_interval_s=60)
+    box.add(0, 0, event("a"), NOW)
+    box.add(0, 1, event("a", "resolved"), NOW + S)
+    assert told(box, NOW + 1000 * S) == [["a firing"]]
+    assert box.positions()[0][0] == 2
+
+
 def test_a_place_without_a_note_or_with_anothers_settles_nothing() -> None:
     for note in ("", None, "{", '{"done": "x"}', "[]"):
         assert Place(3, note).is_news(3)
