@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -17,25 +18,18 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.drift_watches import EVIDENTLY, RUN_LENGTH, SLICES, WATCHES, Call, Reference, Watch
 from benchmarks.frame import Table, number
-from streams.detectors.budget import Budget, Series
-from streams.detectors.conformal import Conformal
-from streams.detectors.second_opinions import SecondOpinion
-from streams.detectors.text_vectors import Features, TextVectors
-from streams.detectors.two_sample import TwoSample
+from streams.detectors.text_vectors import TextVectors
 
 DATA = Path(os.environ.get("BANKING77_DIR") or Path(__file__).parents[2] / "shared" / "data")
 """A folder with banking77_train.csv and banking77_test.csv."""
-RUN_LENGTH = 10_000
 SHARE = 0.3
 KNOWN = 39
 VOCABULARY, REFERENCE = 1_000, 3_000
 BEFORE, AFTER = 3_000, 2_000
 """Calls before the change, and after it within which it must be found."""
-KS_CALLS, KS_P = 200, 0.05
-SCALARS = ("chars", "unseen", "word_length")
 TEMPLATES = (
     "Hi there, {} Thanks in advance",
     "Quick question: {}",
@@ -69,7 +63,6 @@ class Corpus(NamedTuple):
 
 
 Change = Callable[[Corpus, Random], str]
-Matrix = NDArray[np.float64]
 
 
 def _plain(corpus: Corpus, chance: Random) -> str:
@@ -100,76 +93,6 @@ CHANGES: dict[str, Change] = {
     "twice as long": lambda corpus, chance: f"{_plain(corpus, chance)} {_plain(corpus, chance)}",
     "cut to five words": lambda corpus, chance: " ".join(_plain(corpus, chance).split()[:5]),
 }
-
-
-class Watch:
-    """Something that watches features, call by call, and may name what alarmed."""
-
-    def update(self, features: Features) -> str | None:
-        """What alarmed at this call, if anything did."""
-        raise NotImplementedError
-
-
-class Ours(Watch):
-    """The two-sample detector on vectors and the conformal one on three scalars, on one budget."""
-
-    def __init__(self, vectors: Matrix, seed: int) -> None:
-        self._budget = Budget(RUN_LENGTH)
-        self._two_sample = TwoSample(vectors, RUN_LENGTH, seed=seed)
-        names = ("novelty", *SCALARS)
-        self._conformal = {name: Conformal(RUN_LENGTH, seed=4 * seed + n) for n, name in enumerate(names)}
-        for name in ("vector", *names):
-            self._budget.admit(Series("bank", name))
-
-    def update(self, features: Features) -> str | None:
-        """Each detector with its part of the budget."""
-        self._budget.tick()
-        self._two_sample.update(features.vector, self._budget.grant(Series("bank", "vector")))
-        nearest = self._two_sample.nearest
-        assert nearest is not None  # it has just been updated
-        found = f"vector: {self._two_sample.grown}" if self._two_sample.drift_detected else None
-        for name, detector in self._conformal.items():
-            value = nearest if name == "novelty" else getattr(features, name)
-            detector.update(value, self._budget.grant(Series("bank", name)))
-            found = found or (name if detector.drift_detected else None)
-        return found
-
-
-class River(Watch):
-    """One of river's detectors on each scalar, as it comes."""
-
-    def __init__(self, name: str) -> None:
-        self._detectors = {scalar: SecondOpinion(name) for scalar in SCALARS}
-
-    def update(self, features: Features) -> str | None:
-        """Shares as they are, lengths in hundreds of characters or tens: river's thresholds expect such sizes."""
-        found = None
-        for name, detector in self._detectors.items():
-            detector.update(getattr(features, name) / {"chars": 100, "word_length": 10}.get(name, 1))
-            found = name if detector.drift_detected else found
-        return found
-
-
-class Windows(Watch):
-    """A Kolmogorov-Smirnov test of each scalar on windows of calls against the first one, at p < 0.05, as is usual."""
-
-    def __init__(self) -> None:
-        self._reference: dict[str, list[float]] = {}
-        self._window: dict[str, list[float]] = {name: [] for name in SCALARS}
-
-    def update(self, features: Features) -> str | None:
-        """Tests at the end of a window."""
-        from scipy.stats import ks_2samp
-
-        for name, values in self._window.items():
-            values.append(getattr(features, name))
-        if len(self._window["chars"]) < KS_CALLS:
-            return None
-        window, self._window = self._window, {name: [] for name in SCALARS}
-        if not self._reference:
-            self._reference = window
-            return None
-        return next((n for n in SCALARS if ks_2samp(window[n], self._reference[n]).pvalue < KS_P), None)
 
 
 def available() -> bool:
@@ -206,31 +129,24 @@ class Measured(NamedTuple):
 
 def measure(long: bool) -> Measured:
     """Each kind of change with several seeds, and a long run without any."""
-    seeds = range(10 if long else 2)
-    quiet_calls = 200_000 if long else 10_000
-    watches: dict[str, Callable[[Matrix, int], Watch]] = {
-        "tidemill": Ours,
-        "river ADWIN": lambda _, seed: River("adwin"),
-        "river PageHinkley": lambda _, seed: River("page_hinkley"),
-        f"KS, {KS_CALLS} calls, p < {KS_P}": lambda _, seed: Windows(),
-    }
     found = {
-        name: {change: [_delay(make, change, seed) for seed in seeds] for change in CHANGES}
-        for name, make in watches.items()
+        name: {change: [_delay(make, change, seed) for seed in range(_streams(name, long))] for change in CHANGES}
+        for name, make in WATCHES.items()
     }
-    quiet = {name: _quiet(make, quiet_calls) for name, make in watches.items()}
-    rows = [
-        (name, *(_cell(delays) for delays in by_change.values()), f"{quiet[name] / quiet_calls * 10_000:.1f}")
-        for name, by_change in found.items()
-    ]
-    title = f"Text: {SHARE:.0%} of traffic changed; median delay in calls (found, of {len(seeds)}, within {AFTER:,})"
+    calls = {name: _quiet_calls(name, long) for name in WATCHES}
+    quiet = {name: _quiet(make, calls[name]) for name, make in WATCHES.items()}
+    rows = []
+    for name, delays in found.items():
+        rate = f"{quiet[name].alarms / calls[name] * 10_000:.1f}"
+        rows.append((name, *map(_cell, delays.values()), rate, number(quiet[name].us_per_call)))
+    title = f"Text: {SHARE:.0%} of traffic changed; median delay in calls (found, of runs, within {AFTER:,})"
     ours = [delay for delays in found["tidemill"].values() for delay in delays]
     return Measured(
-        Table(title, ("", *CHANGES, "false alarms in 10,000 calls"), rows),
-        {"delays": found, "quiet_calls": quiet_calls, "false": quiet},
+        Table(title, ("", *CHANGES, "false alarms in 10,000 calls", "µs a call"), rows),
+        {"delays": found, "quiet_calls": calls, "quiet": {name: each._asdict() for name, each in quiet.items()}},
         fmean(delay is not None for delay in ours),
-        quiet["tidemill"],
-        quiet_calls / RUN_LENGTH,
+        quiet["tidemill"].alarms,
+        calls["tidemill"] / RUN_LENGTH,
     )
 
 
@@ -240,30 +156,54 @@ def _rows(path: Path) -> Iterator[tuple[str, str]]:
             yield row["text"], row["category"]
 
 
-def _prepared(seed: int) -> tuple[Corpus, TextVectors, Matrix]:
+def _streams(name: str, long: bool) -> int:
+    """How many streams of each change; a window takes Evidently seconds."""
+    return (2 if long else 1) if name == EVIDENTLY else (10 if long else 2)
+
+
+def _quiet_calls(name: str, long: bool) -> int:
+    return (10_000 if long else 2_000) if name == EVIDENTLY else (200_000 if long else 10_000)
+
+
+def _prepared(seed: int) -> tuple[Corpus, TextVectors, Reference]:
     texts = corpus(seed)
     vectors = TextVectors(texts.vocabulary, seed)
-    return texts, vectors, np.array([vectors.of(text).vector for text in texts.reference])
+    return texts, vectors, Reference(texts.reference, np.array([vectors.of(text).vector for text in texts.reference]))
 
 
-def _delay(make: Callable[[Matrix, int], Watch], change: str, seed: int) -> int | None:
+def _delay(make: Callable[[Reference, int], Watch], change: str, seed: int) -> int | None:
     """Calls from the change to the first alarm after it, if it came in time; alarms before it are passed over."""
     texts, vectors, reference = _prepared(seed)
     watch, chance = make(reference, seed), Random(1_000 + seed)
     for n in range(-BEFORE, AFTER):
         changed = n >= 0 and chance.random() < SHARE
         text = CHANGES[change](texts, chance) if changed else _plain(texts, chance)
-        if watch.update(vectors.of(text)) and n >= 0:
+        if watch.update(Call(text, chance.choice(SLICES), vectors.of(text))) and n >= 0:
             return n
     return None
 
 
-def _quiet(make: Callable[[Matrix, int], Watch], calls: int) -> int:
+class Quiet(NamedTuple):
+    """A long run without a change."""
+
+    alarms: int
+    us_per_call: float
+    """Time of the watch, features aside."""
+
+
+def _quiet(make: Callable[[Reference, int], Watch], calls: int) -> Quiet:
     texts, vectors, reference = _prepared(seed=0)
     watch, chance = make(reference, 0), Random(7)
-    return sum(watch.update(vectors.of(_plain(texts, chance))) is not None for _ in range(calls))
+    alarms, spent_s = 0, 0.0
+    for _ in range(calls):
+        text = _plain(texts, chance)
+        call = Call(text, chance.choice(SLICES), vectors.of(text))
+        begun_s = time.perf_counter()
+        alarms += watch.update(call) is not None
+        spent_s += time.perf_counter() - begun_s
+    return Quiet(alarms, spent_s / calls * 1e6)
 
 
 def _cell(delays: Sequence[int | None]) -> str:
     found = sorted(delay for delay in delays if delay is not None)
-    return f"{number(found[len(found) // 2]) if found else '–'} ({len(found)})"
+    return f"{number(found[len(found) // 2]) if found else '–'} ({len(found)} of {len(delays)})"

@@ -144,6 +144,7 @@ def measure(seed: int = 0, labels: Sequence[int] = (200, 1000, 5000)) -> Result:
         "estimate",
         figures,
         goals,
+        page=PAGE,
         tables=(
             Table(f"{RUNS} runs each, {CALLS:,} unlabelled calls", (*columns, "outside"), rows),
             Table(
@@ -175,7 +176,7 @@ def main() -> None:
     if not asked.json:
         result.show(Console(highlight=False))
     if asked.page:
-        result.into_page(PAGE)
+        result.into_page()
     print(result.line())
 
 
