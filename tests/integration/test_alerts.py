@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -84,12 +85,12 @@ def say(settings: Settings, kafka: str) -> Callable[..., None]:
     return write
 
 
-def role(settings: Settings, tmp_path: Path, hooks: dict[str, str], **alerts: Any) -> Role:
-    """The alerts role with these webhooks."""
+def role(settings: Settings, tmp_path: Path, hooks: dict[str, str], more: Any = None, **alerts: Any) -> Role:
+    """The alerts role with these webhooks, and ``more`` settings of each."""
     file = tmp_path / "tidemill.yaml"
     whole = yaml.safe_load((ROOT / "tidemill.yaml").read_text())
     whole["alerts"] = {
-        "webhooks": [{"name": name, "url": url} for name, url in hooks.items()],
+        "webhooks": [{"name": name, "url": url, **(more or {})} for name, url in hooks.items()],
         "timeout_s": 2,
         **alerts,
     }
@@ -166,6 +167,29 @@ def test_a_receiver_that_is_gone_stays_retired_over_a_restart(
         say(threshold(unique("event")))
         alerts.until(lambda: "is retired" in alerts.readiness(), within_s=90, what="it is known")
     assert len(receiver.ids) == 1
+    receiver.shutdown()
+
+
+def test_a_group_is_one_delivery_under_one_id_over_a_kill(
+    settings: Settings, fresh_topics: None, say: Callable[..., None], tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    receiver = Receiver()
+    receiver.answer = (503, {})
+    names = [unique("event") for _ in range(3)]
+    grouped = {"group_by": ["pipeline"], "group_wait_s": 2, "group_interval_s": 2}
+    with role(settings, tmp_path, {unique("group"): f"http://127.0.0.1:{receiver.server_port}/x"}, grouped) as alerts:
+        alerts.start()
+        say(*(threshold(name, alarm_id=name) for name in names))
+        alerts.until(lambda: receiver.ids, within_s=90, what="the group was tried")
+        alerts.kill()
+        receiver.answer = (200, {})
+        tried = len(receiver.ids)
+        alerts.start()
+        alerts.until(lambda: len(receiver.ids) > tried, within_s=90, what="the group arrives")
+        alerts.until(lambda: alerts.readiness() == "ready", what="nothing is left")
+    assert len(set(receiver.ids)) == 1
+    told = [[alert["annotations"]["event_id"] for alert in json.loads(body)["alerts"]] for body in receiver.bodies]
+    assert all(events == names for events in told)
     receiver.shutdown()
 
 

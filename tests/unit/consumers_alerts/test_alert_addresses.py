@@ -86,13 +86,17 @@ class Receiver(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self) -> None:
-        receiver, self.hosts, self.ids = self, [], []  # type: ignore[var-annotated]
+        receiver = self
+        self.hosts: list[str] = []
+        self.ids: list[str] = []
+        self.bodies: list[bytes] = []
         self.answer: tuple[int, dict[str, str]] = (200, {})
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 receiver.hosts.append(self.headers["Host"])
                 receiver.ids.append(self.headers["webhook-id"])
+                receiver.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
                 status, headers = receiver.answer
                 self.send_response(status)
                 for name, value in {"Content-Length": "0", **headers}.items():
