@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +47,6 @@ def exported() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for rule in group["rules"]}
 
 
-def tool(*command: str) -> str:
-    """What promtool or amtool says; skipped where it is not installed (`make test` installs it)."""
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_rules_whose_figures_prometheus_lacks_are_named() -> None:
     _, left_out = rules.export(deployment())
     assert left_out == ["support/bad: quality", "support/dear: cost"]
@@ -77,51 +66,6 @@ def test_the_rules_name_figures_and_labels_that_there_are() -> None:
         assert unknown(names.replace("_seconds_count", "_seconds").replace("by (le)", "")) == set(), rule
 
 
-def test_promtool_takes_the_rules(tmp_path: Path) -> None:
-    for settings in (DEMO, deployment()):
-        (tmp_path / "rules.yml").write_text(rules.export(settings)[0])
-        assert "SUCCESS" in tool("promtool", "check", "rules", str(tmp_path / "rules.yml"))
-
-
-def test_promtool_sees_the_rules_fire(tmp_path: Path) -> None:
-    """A quarter of 4 calls a second fails from the third minute on; the average answer takes 0.5 s."""
-    labels = 'pipeline="support", version="support-v1", variant="champion"'
-    summary = "support: error_rate is 0.25, by Prometheus' own figures"
-    fires = {"exp_labels": exported()["errors"]["labels"], "exp_annotations": {"summary": summary}}
-    case = {
-        "rule_files": ["rules.yml"],
-        "evaluation_interval": "5s",
-        "tests": [
-            {
-                "interval": "5s",
-                "input_series": [
-                    {
-                        "series": f'tidemill_gateway_calls_total{{{labels}, status="ok"}}',
-                        "values": "0+20x36 720+15x60",
-                    },
-                    {"series": f'tidemill_gateway_calls_total{{{labels}, status="error"}}', "values": "0+0x36 0+5x60"},
-                    {
-                        "series": 'tidemill_gateway_calls_total{pipeline="support", variant="shadow", status="error"}',
-                        "values": "0+20x96",
-                    },
-                    {"series": f"tidemill_gateway_e2e_seconds_sum{{{labels}}}", "values": "0+10x96"},
-                    {"series": f"tidemill_gateway_e2e_seconds_count{{{labels}}}", "values": "0+20x96"},
-                ],
-                "alert_rule_test": [
-                    {"eval_time": "2m55s", "alertname": "errors", "exp_alerts": []},
-                    {"eval_time": "6m", "alertname": "errors", "exp_alerts": [fires]},
-                    {"eval_time": "6m", "alertname": "slow on average", "exp_alerts": []},
-                    {"eval_time": "6m", "alertname": "cancelled", "exp_alerts": []},
-                    {"eval_time": "6m", "alertname": "quiet", "exp_alerts": []},
-                ],
-            }
-        ],
-    }
-    (tmp_path / "rules.yml").write_text(rules.export(deployment())[0])
-    (tmp_path / "case.yml").write_text(yaml.safe_dump(case))
-    assert "SUCCESS" in tool("promtool", "test", "rules", str(tmp_path / "case.yml"))
-
-
 def test_alertmanager_tells_the_webhooks_that_it_can_call() -> None:
     text, left_out = receivers.export(deployment())
     made = yaml.safe_load(text)
@@ -130,12 +74,6 @@ def test_alertmanager_tells_the_webhooks_that_it_can_call() -> None:
     ops, chat = made["route"]["routes"]
     assert (ops["group_by"], ops["group_wait"], ops["continue"]) == (["pipeline"], "7000ms", True)
     assert (chat["group_by"], chat["group_wait"], chat["repeat_interval"]) == (["..."], "0ms", "3600000ms")
-
-
-def test_amtool_takes_the_configuration(tmp_path: Path) -> None:
-    for settings in (DEMO, deployment()):
-        (tmp_path / "alertmanager.yml").write_text(receivers.export(settings)[0])
-        assert "SUCCESS" in tool("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
 
 
 def test_nobody_to_tell_is_said() -> None:
