@@ -15,8 +15,7 @@ from typing import Any
 
 import yaml
 
-from tidemill.settings import Settings
-from tidemill.settings.pipeline import RuleSettings
+from tidemill.settings import RuleSettings, Settings
 
 LEAST_RANGE_S = 60
 """A rate needs some scrapes."""

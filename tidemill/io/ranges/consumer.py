@@ -123,11 +123,15 @@ class RangeConsumer:
             state.finish(time.monotonic())
 
     def positions(self) -> list[Position]:
-        """How far each assigned partition is; partitions whose end the broker has not said yet are left out."""
+        """How far each assigned partition is; partitions whose end the broker has not said yet are left out.
+
+        After the broker was away, every end is at least one message further for a while: more is to come.
+        """
         self._ends.ask(self._states)
         ends, age_s = self._ends.known(), self._ends.age_s()
-        found = [(at, state, ends[at]) for at, state in self._states.items() if at in ends]
-        return sorted(Position(*at, state.pos, max(end, state.seen), age_s) for at, state, end in found)
+        more = int(self._ends.settling())
+        found = [(at, state, max(ends[at], state.seen)) for at, state in self._states.items() if at in ends]
+        return sorted(Position(*at, state.pos, max(end, state.pos + more), age_s) for at, state, end in found)
 
     def oldest_open_s(self) -> float:
         """Age of the oldest range handed out and not done, in seconds; 0.0 when there is none."""

@@ -21,12 +21,36 @@ ASK_S = 0.2
 FRESH_S = 5.0
 """Older answers are none: who hears nothing must not go on saying what it heard."""
 
+AWAY_S = 5.0
+"""A broker that gave no answer for so long was away."""
+SETTLING_S = 15.0
+"""So long after that, producers may still hold what they could not send: their clients wait up to 10 s, half as much
+again by chance, until they try again. What is read to its end by then may not be all that has happened."""
+
 Place = tuple[str, int]
 
 
 class _Answer(NamedTuple):
     ends: dict[Place, int]
     asked_s: float
+
+
+class Outage:
+    """Whether the broker was away a short while ago, from the times of its answers (monotonic seconds). Pure."""
+
+    def __init__(self) -> None:
+        self._answered_s: float | None = None
+        self._settled_s = 0.0
+
+    def answered(self, now_s: float) -> None:
+        """The broker answers."""
+        if self._answered_s is not None and now_s - self._answered_s > AWAY_S:
+            self._settled_s = now_s + SETTLING_S
+        self._answered_s = now_s
+
+    def settling(self, now_s: float) -> bool:
+        """Whether producers may hold messages from the time when it was away."""
+        return now_s < self._settled_s
 
 
 class Ends:
@@ -36,6 +60,7 @@ class Ends:
         self._settings, self._client = settings, client
         self._places: tuple[Place, ...] = ()
         self._answer = _Answer({}, 0.0)
+        self._outage = Outage()
         self._closed = threading.Event()
         self._asking: threading.Thread | None = None
 
@@ -54,6 +79,10 @@ class Ends:
     def age_s(self) -> float:
         """How long ago the last answer was asked for, seconds."""
         return time.monotonic() - self._answer.asked_s
+
+    def settling(self) -> bool:
+        """Whether more is to come although a partition is read to its end: the broker was away a short while ago."""
+        return self._outage.settling(time.monotonic())
 
     def close(self) -> None:
         """Ask no more."""
@@ -74,6 +103,7 @@ class Ends:
             except KafkaException:
                 reader = None  # a client may keep asking a leader that is gone: a new one finds out
                 continue
+            self._outage.answered(time.monotonic())
             self._answer = _Answer(ends, asked_s)
         if reader is not None:
             reader.close()
