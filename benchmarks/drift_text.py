@@ -35,7 +35,7 @@ VOCABULARY, REFERENCE = 1_000, 3_000
 BEFORE, AFTER = 3_000, 2_000
 """Calls before the change, and after it within which it must be found."""
 KS_CALLS, KS_P = 200, 0.05
-SCALARS = ("chars", "unseen", "word_length")
+SCALARS = ("chars", "unseen", "word_length", "novelty")
 TEMPLATES = (
     "Hi there, {} Thanks in advance",
     "Quick question: {}",
@@ -102,74 +102,68 @@ CHANGES: dict[str, Change] = {
 }
 
 
-class Watch:
-    """Something that watches features, call by call, and may name what alarmed."""
-
-    def update(self, features: Features) -> str | None:
-        """What alarmed at this call, if anything did."""
-        raise NotImplementedError
-
-
-class Ours(Watch):
-    """The two-sample detector on vectors and the conformal one on three scalars, on one budget."""
+class Ours:
+    """The two-sample detector on vectors and the conformal one on scalars, on one budget."""
 
     def __init__(self, vectors: Matrix, seed: int) -> None:
         self._budget = Budget(RUN_LENGTH)
         self._two_sample = TwoSample(vectors, RUN_LENGTH, seed=seed)
-        names = ("novelty", *SCALARS)
-        self._conformal = {name: Conformal(RUN_LENGTH, seed=4 * seed + n) for n, name in enumerate(names)}
-        for name in ("vector", *names):
+        self._conformal = {name: Conformal(RUN_LENGTH, seed=4 * seed + n) for n, name in enumerate(SCALARS)}
+        for name in ("vector", *SCALARS):
             self._budget.admit(Series("bank", name))
 
-    def update(self, features: Features) -> str | None:
-        """Each detector with its part of the budget."""
+    def update(self, features: Features) -> tuple[bool, tuple[float, ...]]:
+        """Whether any alarmed, and the scalars."""
         self._budget.tick()
         self._two_sample.update(features.vector, self._budget.grant(Series("bank", "vector")))
-        nearest = self._two_sample.nearest
-        assert nearest is not None  # it has just been updated
-        found = f"vector: {self._two_sample.grown}" if self._two_sample.drift_detected else None
-        for name, detector in self._conformal.items():
-            value = nearest if name == "novelty" else getattr(features, name)
+        alarmed = bool(self._two_sample.drift_detected)
+        assert self._two_sample.nearest is not None  # it has just been updated
+        scalars = (features.chars, features.unseen, features.word_length, self._two_sample.nearest)
+        for (name, detector), value in zip(self._conformal.items(), scalars, strict=True):
             detector.update(value, self._budget.grant(Series("bank", name)))
-            found = found or (name if detector.drift_detected else None)
-        return found
+            alarmed = alarmed or bool(detector.drift_detected)
+        return alarmed, scalars
 
 
-class River(Watch):
-    """One of river's detectors on each scalar, as it comes."""
+class River:
+    """One of river's detectors on each scalar, all brought to about one: its thresholds expect that."""
 
     def __init__(self, name: str) -> None:
-        self._detectors = {scalar: SecondOpinion(name) for scalar in SCALARS}
+        self._detectors = [SecondOpinion(name) for _ in SCALARS]
 
-    def update(self, features: Features) -> str | None:
-        """Shares as they are, lengths in hundreds of characters or tens: river's thresholds expect such sizes."""
-        found = None
-        for name, detector in self._detectors.items():
-            detector.update(getattr(features, name) / {"chars": 100, "word_length": 10}.get(name, 1))
-            found = name if detector.drift_detected else found
-        return found
+    def update(self, scalars: Sequence[float]) -> bool:
+        """Whether any alarmed."""
+        for detector, value, unit in zip(self._detectors, scalars, (100, 1, 10, 1), strict=True):
+            detector.update(value / unit)
+        return any(detector.drift_detected for detector in self._detectors)
 
 
-class Windows(Watch):
+class Windows:
     """A Kolmogorov-Smirnov test of each scalar on windows of calls against the first one, at p < 0.05, as is usual."""
 
     def __init__(self) -> None:
-        self._reference: dict[str, list[float]] = {}
-        self._window: dict[str, list[float]] = {name: [] for name in SCALARS}
+        self._reference: list[tuple[float, ...]] = []
+        self._window: list[Sequence[float]] = []
 
-    def update(self, features: Features) -> str | None:
+    def update(self, scalars: Sequence[float]) -> bool:
         """Tests at the end of a window."""
         from scipy.stats import ks_2samp
 
-        for name, values in self._window.items():
-            values.append(getattr(features, name))
-        if len(self._window["chars"]) < KS_CALLS:
-            return None
-        window, self._window = self._window, {name: [] for name in SCALARS}
+        self._window.append(scalars)
+        if len(self._window) < KS_CALLS:
+            return False
+        columns, self._window = list(zip(*self._window, strict=True)), []
         if not self._reference:
-            self._reference = window
-            return None
-        return next((n for n in SCALARS if ks_2samp(window[n], self._reference[n]).pvalue < KS_P), None)
+            self._reference = columns
+            return False
+        return any(ks_2samp(new, old).pvalue < KS_P for new, old in zip(columns, self._reference, strict=True))
+
+
+PEERS: dict[str, Callable[[], River | Windows]] = {
+    "river ADWIN": lambda: River("adwin"),
+    "river PageHinkley": lambda: River("page_hinkley"),
+    f"KS, {KS_CALLS} calls, p < {KS_P}": Windows,
+}
 
 
 def available() -> bool:
@@ -205,32 +199,30 @@ class Measured(NamedTuple):
 
 
 def measure(long: bool) -> Measured:
-    """Each kind of change with several seeds, and a long run without any."""
+    """Each kind of change, and none, with several seeds: all watch the same calls."""
     seeds = range(10 if long else 2)
-    quiet_calls = 200_000 if long else 10_000
-    watches: dict[str, Callable[[Matrix, int], Watch]] = {
-        "tidemill": Ours,
-        "river ADWIN": lambda _, seed: River("adwin"),
-        "river PageHinkley": lambda _, seed: River("page_hinkley"),
-        f"KS, {KS_CALLS} calls, p < {KS_P}": lambda _, seed: Windows(),
-    }
-    found = {
-        name: {change: [_delay(make, change, seed) for seed in seeds] for change in CHANGES}
-        for name, make in watches.items()
-    }
-    quiet = {name: _quiet(make, quiet_calls) for name, make in watches.items()}
+    quiet_calls = 20_000 if long else 5_000
+    found: dict[str, dict[str, list[int | None]]] = {name: {c: [] for c in CHANGES} for name in ("tidemill", *PEERS)}
+    quiet = dict.fromkeys(found, 0)
+    for seed in seeds:
+        for kind, change in CHANGES.items():
+            for name, alarms in _alarms(seed, BEFORE, AFTER, change).items():
+                found[name][kind].append(next((n - BEFORE for n in alarms if n >= BEFORE), None))
+        for name, alarms in _alarms(seed, quiet_calls, 0, _plain).items():
+            quiet[name] += len(alarms)
+    calls = quiet_calls * len(seeds)
     rows = [
-        (name, *(_cell(delays) for delays in by_change.values()), f"{quiet[name] / quiet_calls * 10_000:.1f}")
+        (name, *(_cell(delays) for delays in by_change.values()), f"{quiet[name] / calls * 10_000:.1f}")
         for name, by_change in found.items()
     ]
     title = f"Text: {SHARE:.0%} of traffic changed; median delay in calls (found, of {len(seeds)}, within {AFTER:,})"
     ours = [delay for delays in found["tidemill"].values() for delay in delays]
     return Measured(
         Table(title, ("", *CHANGES, "false alarms in 10,000 calls"), rows),
-        {"delays": found, "quiet_calls": quiet_calls, "false": quiet},
+        {"delays": found, "quiet_calls": calls, "false": quiet},
         fmean(delay is not None for delay in ours),
         quiet["tidemill"],
-        quiet_calls / RUN_LENGTH,
+        calls / RUN_LENGTH,
     )
 
 
@@ -240,28 +232,23 @@ def _rows(path: Path) -> Iterator[tuple[str, str]]:
             yield row["text"], row["category"]
 
 
-def _prepared(seed: int) -> tuple[Corpus, TextVectors, Matrix]:
+def _alarms(seed: int, before: int, after: int, change: Change) -> dict[str, list[int]]:
+    """The numbers of the calls with an alarm, for each that watches."""
     texts = corpus(seed)
     vectors = TextVectors(texts.vocabulary, seed)
-    return texts, vectors, np.array([vectors.of(text).vector for text in texts.reference])
-
-
-def _delay(make: Callable[[Matrix, int], Watch], change: str, seed: int) -> int | None:
-    """Calls from the change to the first alarm after it, if it came in time; alarms before it are passed over."""
-    texts, vectors, reference = _prepared(seed)
-    watch, chance = make(reference, seed), Random(1_000 + seed)
-    for n in range(-BEFORE, AFTER):
-        changed = n >= 0 and chance.random() < SHARE
-        text = CHANGES[change](texts, chance) if changed else _plain(texts, chance)
-        if watch.update(vectors.of(text)) and n >= 0:
-            return n
-    return None
-
-
-def _quiet(make: Callable[[Matrix, int], Watch], calls: int) -> int:
-    texts, vectors, reference = _prepared(seed=0)
-    watch, chance = make(reference, 0), Random(7)
-    return sum(watch.update(vectors.of(_plain(texts, chance))) is not None for _ in range(calls))
+    ours = Ours(np.array([vectors.of(text).vector for text in texts.reference]), seed)
+    peers = {name: make() for name, make in PEERS.items()}
+    chance = Random(1_000 + seed)
+    found: dict[str, list[int]] = {name: [] for name in ("tidemill", *PEERS)}
+    for n in range(before + after):
+        changed = n >= before and chance.random() < SHARE
+        alarmed, scalars = ours.update(vectors.of((change if changed else _plain)(texts, chance)))
+        if alarmed:
+            found["tidemill"].append(n)
+        for name, peer in peers.items():
+            if peer.update(scalars):
+                found[name].append(n)
+    return found
 
 
 def _cell(delays: Sequence[int | None]) -> str:
