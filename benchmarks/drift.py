@@ -48,9 +48,10 @@ TIES = 10
 SHARED_BY = (1, 10, 100)
 TEXT_NOTE = (
     f"Text: questions of {drift_text.KNOWN} of BANKING77's intents, {drift_text.BEFORE:,} calls before the change; one "
-    f"call is one update of the clock. tidemill is five series on one budget of one false alarm in "
+    "call is one update of the clock. tidemill is five series on one budget of one false alarm in "
     f"{drift_text.RUN_LENGTH:,} calls: vectors against a reference of {drift_text.REFERENCE:,}, and four scalars "
-    "(length, share of unseen words, word length, distance to the nearest reference vector). The others watch the same four."
+    "(length, share of unseen words, word length, distance to the nearest reference vector). The others watch the same "
+    "four."
 )
 CUSUM = {4.0: (167.7, 74.2, 26.6, 8.38, 3.34), 5.0: (465.4, 139.5, 38.0, 10.38, 4.01)}
 """Published exact run lengths of the two-sided chart, k = 0.5, for these shifts:"""
