@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks import drift_text, drift_watches
+from benchmarks import drift_text
 from benchmarks.drift_guarantee import PARTS, Family, Quiet, dependent, family, simulate
 from benchmarks.drift_page import (
     Chart,
@@ -48,10 +48,10 @@ TIES = 10
 SHARED_BY = (1, 10, 100)
 TEXT_NOTE = (
     f"Text: questions of {drift_text.KNOWN} of BANKING77's intents, {drift_text.BEFORE:,} calls before the change; one "
-    "call is one update of the clock. "
-    f"tidemill is 24 series on one budget of one false alarm in {drift_watches.RUN_LENGTH:,} calls: vectors and "
-    f"learned words against a reference of {drift_text.REFERENCE:,}, novelty, and three scalars, of all calls and of "
-    "each of three tenants. River and KS watch the three scalars, Evidently the texts."
+    "call is one update of the clock. tidemill is five series on one budget of one false alarm in "
+    f"{drift_text.RUN_LENGTH:,} calls: vectors against a reference of {drift_text.REFERENCE:,}, and four scalars "
+    "(length, share of unseen words, word length, distance to the nearest reference vector). The others watch the same "
+    "four."
 )
 CUSUM = {4.0: (167.7, 74.2, 26.6, 8.38, 3.34), 5.0: (465.4, 139.5, 38.0, 10.38, 4.01)}
 """Published exact run lengths of the two-sided chart, k = 0.5, for these shifts:"""

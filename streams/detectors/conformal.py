@@ -48,7 +48,7 @@ class ConformalState(Struct, frozen=True):
 
 
 class Conformal(EDetector):
-    """Alarm when values are no longer like those before; ``direction`` says which way they may go unnoticed by choice.
+    """Alarm when values are no longer like those before: larger (``up``), smaller (``down``) or either.
 
     ``seed`` breaks ties; series with the same seed share their chance, which does no harm to the budget.
     """

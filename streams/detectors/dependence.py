@@ -21,8 +21,10 @@ FRACTIONS = (0.9, 0.3, -0.9, -0.3)
 """Of the most that can be staked, which is 1 / (1 + |recent mean|); above zero for the same side …"""
 FRACTION_WEIGHTS = (0.5, 0.3, 0.1, 0.1)
 """… which is the usual case: waves, seasons, retries."""
-SPAN = 100
-"""Updates that the recent mean and the shown autocorrelation look back on."""
+RECENT = 20
+"""Updates that the recent mean looks back on: few, so that a change of level is soon not taken for dependence."""
+SHOWN = 100
+"""Updates that the shown autocorrelation looks back on."""
 
 
 class DependenceState(Struct, frozen=True):
@@ -66,9 +68,9 @@ class Dependence:
             factors += [1 + fraction * product for fraction in FRACTIONS]
         raised = self._sums.stake(factors, mass)
         if past:
-            self._product += ((u - mean) * (past[-1] - mean) - self._product) / SPAN
-            self._square += ((u - mean) ** 2 - self._square) / SPAN
-        self._mean += (u - mean) / SPAN
+            self._product += ((u - mean) * (past[-1] - mean) - self._product) / SHOWN
+            self._square += ((u - mean) ** 2 - self._square) / SHOWN
+        self._mean += (u - mean) / RECENT
         past.append(u)
         self.warned = self.warned or raised
         return raised
