@@ -25,6 +25,9 @@ AUTHENTICATION_FAILED: Final = 516
 UNSUPPORTED_MEDIA: Final = 779
 STD_EXCEPTION: Final = 1001
 _ABORTED: Final = 236
+_NOT_ENOUGH_SPACE: Final = 243
+_UNREADABLE: Final = (40, 226, 228, 246)
+"""Of a part's file: checksum, absence, size, content."""
 
 _NAMES: Final[dict[int, str]] = {
     UNEXPECTED_END: "UNEXPECTED_END_OF_FILE",
@@ -74,9 +77,22 @@ class StoreFault(Exception):
         return _STATUS.get(self.code, 500)
 
     @property
-    def fatal(self) -> bool:
-        """Whether chDB has given up for good: only a new process can go on."""
-        return self.code == _ABORTED and "fatal error" in self.text
+    def fatal(self) -> str:
+        """Why only a new process can go on; empty when this one can.
+
+        A part that was merged while the disk was full may lack a file. At its start chDB sets such a part aside and
+        takes those again that it was made of, which are kept for eight minutes.
+        """
+        if self.code == _ABORTED and "fatal error" in self.text:
+            return "chDB failed for good"
+        if self.code in _UNREADABLE and "reading from part" in self.text:
+            return f"a part on disk cannot be read: {self.text[:300]}"
+        return ""
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk had no room."""
+        return self.code == _NOT_ENOUGH_SPACE or "No space left on device" in self.text
 
 
 def refusal(code: int, message: str) -> StoreFault:

@@ -32,8 +32,8 @@ def door_at(host: str, port: int, *, max_body: int = MAX_BODY) -> Door:
 
 
 def serve(path: Path, door: Door, limits: DatabaseLimits) -> NoReturn:
-    """Serves ``path`` at ``door`` until SIGTERM or SIGINT, then ends the process: code 0 after a clean end, 3 when the
-    database failed for good (start it again: acknowledged rows are on disk). Raises Stop when it cannot start."""
+    """Serves ``path`` at ``door`` until SIGTERM or SIGINT, then ends the process: code 0 after a clean end, 3 when only
+    another process can go on (start it again: acknowledged rows are on disk). Raises Stop when it cannot start."""
     _check(door)
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -57,13 +57,13 @@ def serve(path: Path, door: Door, limits: DatabaseLimits) -> NoReturn:
     server.stopping.set()
     server.shutdown()
     server.server_close()
-    if server.lost.is_set():
-        _log("lost", "chDB failed for good; start the store again")
+    if server.lost:
+        _log("lost", f"{server.lost}; start the store again")
     clean = database.close(wait_s=_DRAIN_S)
     _log("stopped", "all queries ended" if clean else f"queries were still running after {_DRAIN_S:g} s")
     sys.stdout.flush()
     # Connections that are merely kept alive hold threads: there is nothing left to wait for.
-    os._exit(3 if server.lost.is_set() else 0)
+    os._exit(3 if server.lost else 0)
 
 
 def _check(door: Door) -> None:

@@ -20,6 +20,7 @@ from tidemill.local.store.database import Database
 from tidemill.local.store.exchange import Reply, answered
 from tidemill.local.store.faults import ACCESS_DENIED, BAD_ARGUMENTS, STD_EXCEPTION, StoreFault, refusal
 from tidemill.local.store.request import Ask, admit, credentials, from_elsewhere, read_ask
+from tidemill.local.store.room import Room
 
 _BUFFERED = 256 << 10
 _WORTH_PACKING = 512
@@ -55,13 +56,26 @@ class StoreServer(ThreadingHTTPServer):
     allow_reuse_address = True
 
     def __init__(self, database: Database, door: Door, spool: Path, stop: threading.Event) -> None:
-        """``stop`` is set, and ``lost`` too, when chDB has failed for good."""
+        """``stop`` is set, and ``lost`` says why, when only a new process can go on."""
         self.address_family = socket.AF_INET6 if ":" in door.host else socket.AF_INET
         self.database, self.door, self.spool = database, door, spool
         self.stopping = threading.Event()
-        self.lost, self.stop = threading.Event(), stop
+        self.lost, self.stop = "", stop
+        self.room = Room(spool, self.give_up)
         self._places = threading.BoundedSemaphore(door.connections)
         super().__init__((door.host, door.port), _Handler)
+
+    def give_up(self, why: str) -> None:
+        """End this process, so that another one starts."""
+        self.lost = self.lost or why
+        self.stop.set()
+
+    def note(self, fault: StoreFault) -> None:
+        """What a fault means for the process as a whole."""
+        if fault.fatal:
+            self.give_up(fault.fatal)
+        if fault.full:
+            self.room.was_full()
 
     def server_bind(self) -> None:
         # http.server's own would look the host's name up, which can take seconds.
@@ -181,6 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
                 for piece in pieces:
                     out.write(packer.compress(piece) if packer else piece)
             except StoreFault as fault:
+                self.server.note(fault)
                 told = _told_in_the_middle(fault, tag)
                 out.write(packer.compress(told) + packer.flush() if packer else told)
                 out.broken = True
@@ -196,9 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def _refuse(self, fault: StoreFault) -> None:
-        if fault.fatal:
-            self.server.lost.set()
-            self.server.stop.set()
+        self.server.note(fault)
         version = f" (version {self.server.database.version})"
         text = fault.text if version in fault.text else fault.text + version
         headers = {"Content-Type": "text/plain; charset=UTF-8", "X-ClickHouse-Exception-Code": str(fault.code)}
