@@ -55,7 +55,7 @@ acceptance: setup ## every scenario with three seeds, and one loop with kills; t
 		>> .cache/acceptance.jsonl || failed=1; \
 	echo "results: .cache/acceptance.jsonl"; exit $$failed
 
-faults: ## every fault on whole deployments, two at a time; half an hour; writes docs/reliability.md
+faults: ## every fault on whole deployments, two at a time; some 25 minutes; writes docs/reliability.md
 	@$(PYTHON) deploy/setup.py --faults
 	@mkdir -p .cache; : > .cache/faults.jsonl; failed=0; \
 	$(BIN)/python -m pytest -n $(FAULT_JOBS) tests/faults/full.py || failed=1; \
