@@ -13,6 +13,11 @@ FEATURES = ("chars", "words", "digit_share", "mean_word_length")
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 
 
+def words(text: str) -> list[str]:
+    """The lower-cased words of any script, in order."""
+    return _WORD.findall(text.lower())
+
+
 def features(text: str) -> dict[str, float]:
     """Scalar features by name: see FEATURES. Lengths are in characters and words; shares are in [0, 1]."""
     found = _WORD.findall(text)
@@ -32,7 +37,7 @@ def word_buckets(texts: Iterable[str]) -> dict[int, int]:
     """Counts of lower-cased words by hash bucket, sorted by bucket."""
     counts: dict[int, int] = {}
     for text in texts:
-        for word in _WORD.findall(text.lower()):
+        for word in words(text):
             index = zlib.crc32(word.encode()) % WORD_BUCKETS
             counts[index] = counts.get(index, 0) + 1
     return dict(sorted(counts.items()))

@@ -20,8 +20,6 @@ learned model; weights are those of naive Bayes, shrunk where counts are small; 
 from __future__ import annotations
 
 import hashlib
-import re
-import zlib
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -30,9 +28,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from streams.detectors.betting import EDetector, Sums, SumsState, step
+from streams.detectors.text_vectors import BUCKETS, buckets_of
 from streams.detectors.two_sample import upper_bound
+from tidemill.text import words
 
-BUCKETS = 4096
 LEAST = 600
 """Calls in a reference, or bounds are too wide to find anything."""
 REFIT = 250
@@ -47,14 +46,12 @@ SHRINK = 3.0
 """A word in so many calls weighs half of what its counts say."""
 
 Tokens = NDArray[np.int64]
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
 
 
 def tokens(text: str) -> Tokens:
     """The buckets of a text's words and pairs of neighbouring words, each once, sorted; one for "no words" at least."""
-    words = _WORD.findall(text.lower())
-    parts = [*words, *map(" ".join, pairwise(words))] or [""]
-    return np.unique([zlib.crc32(part.encode()) % BUCKETS for part in parts])
+    found = words(text)
+    return np.array(buckets_of([*found, *map(" ".join, pairwise(found))] or [""]), dtype=np.int64)
 
 
 class LearnedWordsState(Struct, frozen=True):

@@ -9,7 +9,6 @@ Sources: Weinberger et al.: Feature hashing (0902.2206); Achlioptas: Database-fr
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemill.text import words
+
 BUCKETS = 4096
 DIMENSIONS = 256
-
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
 
 
 class Features(NamedTuple):
@@ -43,7 +42,7 @@ class TextVectors:
             raise ValueError("the reference has no texts; gather some before anything can be unlike them")
         having = np.zeros(BUCKETS)
         for text in reference:
-            having[_buckets(_words(text))] += 1
+            having[buckets_of(words(text))] += 1
         self._seen = having > 0
         weights = np.log((len(reference) + 1) / (having + 1))
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(BUCKETS, DIMENSIONS))
@@ -51,21 +50,18 @@ class TextVectors:
 
     def of(self, text: str) -> Features:
         """One text's features."""
-        words = _words(text)
-        buckets = _buckets(words)
+        found = words(text)
+        buckets = buckets_of(found)
         vector = self._projection[buckets].sum(axis=0)
         length = float(np.sqrt(vector @ vector))
         return Features(
             vector / length if length else vector,
             float(len(text)),
             float(1 - self._seen[buckets].mean()) if buckets else 0.0,
-            sum(map(len, words)) / len(words) if words else 0.0,
+            sum(map(len, found)) / len(found) if found else 0.0,
         )
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
-
-
-def _buckets(words: Sequence[str]) -> list[int]:
-    return sorted({zlib.crc32(word.encode()) % BUCKETS for word in words})
+def buckets_of(parts: Sequence[str]) -> list[int]:
+    """The hash buckets, below BUCKETS, of words or of several words together: each once, sorted."""
+    return sorted({zlib.crc32(part.encode()) % BUCKETS for part in parts})

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from streams.detectors.learned import BUCKETS, LEAST, REFIT, LearnedWords, LearnedWordsState, Tokens, tokens
+from streams.detectors.learned import LEAST, REFIT, LearnedWords, LearnedWordsState, Tokens, tokens
+from streams.detectors.text_vectors import BUCKETS
 
 TOPICS, VOCABULARY = 20, 400
 _TOPIC_WORDS = [np.random.default_rng(topic).choice(VOCABULARY, 30, replace=False) for topic in range(TOPICS)]
