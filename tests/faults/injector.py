@@ -16,13 +16,14 @@ from tests.faults.scenarios import Fault
 from tidemill.errors import Stop
 
 RENAMES = "rename,renameat,renameat2"
+_TICK_S = 0.05
 _AGAIN_S = 0.3
 _LATEST_S = 60.0
 """A part that is just starting again is hurt as soon as it runs, at most so much later."""
 
 
 class Injector:
-    """Call ``run_due`` often. ``done`` counts the faults that took place, by action and target."""
+    """Call ``run_while``. ``done`` counts the faults that took place, by action and target."""
 
     def __init__(self, deployment: Deployment, faults: Sequence[Fault], start_s: float) -> None:
         """``start_s``: when the story starts, by the monotonic clock."""
@@ -34,14 +35,12 @@ class Injector:
         for fault in faults:
             self._at(start_s + fault.at_s, self._doing(fault, start_s + fault.at_s + _LATEST_S))
 
-    @property
-    def over(self) -> bool:
-        """Whether every fault is over."""
-        return not self._steps
-
-    def run_due(self) -> None:
-        while self._steps and self._steps[0][0] <= time.monotonic():
-            heapq.heappop(self._steps)[2]()
+    def run_while(self, busy: Callable[[], bool]) -> None:
+        """Do what is due, until every fault is over and ``busy`` says no. Blocks."""
+        while busy() or self._steps:
+            while self._steps and self._steps[0][0] <= time.monotonic():
+                heapq.heappop(self._steps)[2]()
+            time.sleep(_TICK_S)
 
     def close(self) -> None:
         """End tracers whose rename never came. Fails where one was not allowed to watch."""

@@ -19,7 +19,6 @@ from tidemill.topics import REQUESTS, RESPONSES, SINK_GROUP
 
 LOADED = (REQUESTS, RESPONSES)
 SETTLE_S = 300.0
-_TICK_S = 0.05
 
 
 @pytest.mark.timeout(1800)
@@ -56,9 +55,7 @@ def hurt_while_loaded(deployment: Deployment) -> tuple[int, dict[str, int]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
         injector = Injector(deployment, LARGE.faults(random.Random(0), LARGE.plot), time.monotonic())
         try:
-            while load.poll() is None or not injector.over:
-                injector.run_due()
-                time.sleep(_TICK_S)
+            injector.run_while(lambda: load.poll() is None)
             assert load.returncode == 0 and load.stdout is not None
             return int(load.stdout.read()), injector.done
         finally:

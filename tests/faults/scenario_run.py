@@ -26,7 +26,6 @@ from tidemill.topics import ROUTES, THRESHOLDS, WINDOWS
 SETTLE_S = 150.0
 """How long after the last fault everything may take to be right."""
 _LEAD_S = 2.0
-_TICK_S = 0.05
 
 
 def run(scenario: Scenario, seed: int, folder: Path, then: Callable[[Deployment, Judge], None] | None = None) -> Record:
@@ -60,9 +59,7 @@ def _played(deployment: Deployment, scenario: Scenario, plot: Plot) -> tuple[Rec
     watcher.start()
     teller.start()
     try:
-        while teller.is_alive() or not injector.over:
-            injector.run_due()
-            time.sleep(_TICK_S)
+        injector.run_while(teller.is_alive)
         assert not teller.failures, teller.failures[:3]
         judge = Judge(deployment, scenario, said)
         found = judge.settled(SETTLE_S)
