@@ -20,12 +20,10 @@ from confluent_kafka import TopicPartition
 
 from consumers.sink import batch
 from consumers.sink import main as product
-from consumers.sink.landing import LANDINGS
 from tidemill.io.clickhouse import Store
 from tidemill.io.ranges import Range, RangeConsumer
 from tidemill.io.service import Service
 from tidemill.settings import Settings, load_settings
-from tidemill.topics import SINK_GROUP
 
 STAGES: tuple[tuple[Any, str, str], ...] = (
     (RangeConsumer, "_take_in", "messages out of the Kafka client, into ranges"),
@@ -66,18 +64,7 @@ class PlainStore(Store):
 class PlainSink(product.Sink):
     """At least once."""
 
-    def __init__(self, settings: Settings, service: Service, store: Store) -> None:
-        super().__init__(settings, service, store)
-        self._ranges = PlainRanges(
-            settings,
-            "sink",
-            SINK_GROUP,
-            list(LANDINGS),
-            product.MAX_ROWS,
-            product.MAX_WAIT_S,
-            max_fetch_bytes=product.MAX_FETCH_BYTES,
-            stopping=lambda: service.stopping,
-        )
+    CONSUMER = PlainRanges
 
 
 def plain(settings: Settings) -> None:

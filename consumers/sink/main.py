@@ -118,12 +118,15 @@ class Work(NamedTuple):
 class Sink:
     """One member of the sink's group."""
 
+    CONSUMER: type[RangeConsumer] = RangeConsumer
+    """Where its ranges come from; the benchmark's sink without exactly-once has another."""
+
     def __init__(self, settings: Settings, service: Service, store: Store) -> None:
         self._service = service
         self._decoders: dict[str, BulkDecoder[Any]] = {
             name: found.topic.bulk_decoder() for name, found in LANDINGS.items()
         }
-        self._ranges = RangeConsumer(
+        self._ranges = self.CONSUMER(
             settings,
             "sink",
             SINK_GROUP,
