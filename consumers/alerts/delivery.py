@@ -31,7 +31,7 @@ from tidemill.events import ThresholdEvent
 from tidemill.ids import derived_id
 from tidemill.io.kafka import TIMEOUT_S, consumer, partition_count
 from tidemill.settings import Settings
-from tidemill.settings.monitoring import AlertSettings, WebhookSettings
+from tidemill.settings.alerting import AlertSettings, WebhookSettings
 from tidemill.topics import THRESHOLDS
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import httpx
 
 from consumers.alerts.addresses import resolve
 from tidemill.errors import Stop
-from tidemill.settings.monitoring import WebhookSettings
+from tidemill.settings.alerting import WebhookSettings
 
 Headers = dict[str, str]
 

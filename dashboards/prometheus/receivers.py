@@ -11,7 +11,7 @@ import yaml
 
 from tidemill.errors import Stop
 from tidemill.settings import Settings
-from tidemill.settings.monitoring import WebhookSettings
+from tidemill.settings.alerting import WebhookSettings
 
 LONGEST_S = 432_000
 """What stands for never: Alertmanager forgets what it sent after 120 hours."""

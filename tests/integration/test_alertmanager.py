@@ -17,7 +17,7 @@ from tests.integration.store_fixture import free_port
 from tests.integration.test_alerts import Hook, say, threshold
 from tests.waiting import until
 from tidemill.settings import Settings
-from tidemill.settings.monitoring import AlertSettings, WebhookSettings
+from tidemill.settings.alerting import AlertSettings, WebhookSettings
 
 __all__ = ["say"]
 PROGRAM = "prometheus-alertmanager"

@@ -8,13 +8,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tidemill.settings.monitoring import (
-    AlertSettings,
-    AuditSettings,
-    DeadLetterSettings,
-    WebhookSettings,
-    WindowSettings,
-)
+from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.settings.monitoring import AuditSettings, DeadLetterSettings, WindowSettings
 from tidemill.settings.pipeline import PipelineSettings
 from tidemill.settings.strict import Strict, choice, wrong
 

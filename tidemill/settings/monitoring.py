@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tidemill.settings.alerting import AlertSettings, WebhookSettings
 from tidemill.settings.strict import Strict
-
-__all__ = ["AlertSettings", "AuditSettings", "DeadLetterSettings", "WebhookSettings", "WindowSettings"]
 
 
 class WindowSettings(Strict):

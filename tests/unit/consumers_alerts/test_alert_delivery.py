@@ -22,7 +22,7 @@ from tidemill.clock import ManualClock, SystemClock
 from tidemill.errors import Stop
 from tidemill.events import ThresholdData, ThresholdEvent
 from tidemill.settings import Settings
-from tidemill.settings.monitoring import AlertSettings, WebhookSettings
+from tidemill.settings.alerting import AlertSettings, WebhookSettings
 
 NOW = 1_700_000_000_000
 CONSOLE = "http://127.0.0.1:18090"

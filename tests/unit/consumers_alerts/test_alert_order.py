@@ -19,7 +19,7 @@ from tidemill.codec import encode
 from tidemill.errors import Stop
 from tidemill.events import ThresholdEvent
 from tidemill.settings import Settings
-from tidemill.settings.monitoring import AlertSettings, WebhookSettings
+from tidemill.settings.alerting import AlertSettings, WebhookSettings
 
 HOOK = WebhookSettings(name="demo", url="http://127.0.0.1/x")
 

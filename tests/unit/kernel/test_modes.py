@@ -15,8 +15,8 @@ from tidemill.cli import main, run
 from tidemill.io.modes import keep_private, let_engines_read, let_engines_through, write_private
 from tidemill.local import launch
 from tidemill.settings import Settings
+from tidemill.settings.alerting import AlertSettings, WebhookSettings
 from tidemill.settings.model import KafkaSettings
-from tidemill.settings.monitoring import AlertSettings, WebhookSettings
 
 
 @pytest.fixture(autouse=True)
