@@ -27,9 +27,8 @@ _AFTER: dict[str, tuple[str, ...]] = {
 PARTS = ("kafka", "store", "mlflow", "engine", "init", *_AFTER, "receiver", "traffic")
 """Every part that can run here, in the order people read them."""
 _NICE = {"evidence": 15, "audit": 10}
-LEAN = {
-    "sink": {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "8388608"},
-}
+_LEAN = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "8388608"}
+LEAN = {"sink": {"ARROW_DEFAULT_MEMORY_POOL": "system"} | _LEAN, "meter": _LEAN}
 """Roles that take much memory for a moment, again and again, and how they give it back to the system."""
 
 
