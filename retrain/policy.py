@@ -1,7 +1,8 @@
 """When a pipeline is retrained: pure decisions from threshold events, settings and what is known.
 
-A quality alarm opens a collecting job. A drift alarm alone does so only where quality is estimated to have been lost
-and fresh labels are there. Collecting ends with enough labels, at the deadline, or when quality came back by itself.
+A quality alarm opens a collecting job. A drift alarm alone does so only where quality has been lost: by the scores of
+enough fresh labels, or by the upper end of the estimate without labels. Collecting ends with enough labels, at the
+deadline, or when quality came back by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from tidemill.settings import PipelineSettings
 
 RETRAINING_KINDS = ("quality", "drift")
 """Kinds of alarm that may start a retraining; the others are not about the model."""
+ESTIMATE_MS = 30_000
+"""Estimates without labels come so often: an alarm that was declined for want of knowledge is looked at again."""
 
 
 def job_id_of(alarm_id: str, attempt: int = 0) -> str:
@@ -40,7 +43,9 @@ class Known:
     fresh_labels: int | None = None
     """Labels since the estimated change; None: the store did not say (yet)."""
     estimated_loss: float | None = None
-    """Estimated fall of quality since the change, in score; None: unknown."""
+    """Fall of quality since the change by the labels there are, in score; None: no labels."""
+    sure_loss: float | None = None
+    """The least that quality has fallen by the estimate without labels, in score; None: no estimate (yet)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,15 +145,20 @@ def _drift_refusal(pipeline: PipelineSettings, known: Known) -> Decision | None:
     policy = pipeline.retrain
     if known.fresh_labels is None:
         return Decision(act="wait", reason="waiting for the store to estimate the loss of quality")
-    loss = known.estimated_loss
-    if loss is None:
-        return Decision(act="decline", reason="drift alone: no scores say that quality has fallen")
-    if loss < policy.max_drift_loss:
+    loss, sure = known.estimated_loss, known.sure_loss
+    again = known.now_ms + ESTIMATE_MS if pipeline.quality.estimate else None
+    if loss is not None and loss < policy.max_drift_loss:
         reason = f"drift alone: estimated loss {loss:.2f} is below retrain.max_drift_loss {policy.max_drift_loss:g}"
-        return Decision(act="decline", reason=reason)
+        return Decision(act="decline", reason=reason, again_ms=again)
+    if sure is not None and sure >= policy.max_drift_loss:
+        return None  # collecting waits for the labels
+    if loss is None:
+        told = "" if sure is None else f" and the estimate without labels only of {max(sure, 0.0):.2f}"
+        reason = f"drift alone: no scores say that quality has fallen{told}"
+        return Decision(act="decline", reason=reason, again_ms=again)
     if known.fresh_labels < policy.min_fresh_labels:
         reason = f"drift alone: {known.fresh_labels} fresh labels are fewer than {policy.min_fresh_labels}"
-        return Decision(act="decline", reason=reason)
+        return Decision(act="decline", reason=reason, again_ms=again)
     return None
 
 

@@ -24,6 +24,9 @@ WindowMetric = Literal[
     "e2e_ms",  # time from arrival to the last byte
     "quality",  # mean of the pipeline's quality metric over scored answers
     "thumb",  # mean of users' thumbs (1 up, 0 down)
+    "quality_estimate",  # quality that labels of all calls would show, estimated without them
+    "quality_estimate_low",  # lower end of its 95 % interval
+    "quality_estimate_high",  # upper end of its 95 % interval
     "input_chars",  # length of the users' text, characters
     "input_words",  # length of the users' text, words
     "input_digit_share",  # share of digits in the users' text
@@ -34,6 +37,8 @@ WindowMetric = Literal[
     "output_words",  # length of the answer, words
 ]
 WINDOW_METRICS: tuple[str, ...] = get_args(WindowMetric)
+ESTIMATES: tuple[str, ...] = ("quality_estimate", "quality_estimate_low", "quality_estimate_high")
+"""Those that come from the store, twice a minute, and not from stage 2: no rule judges them."""
 DURATIONS: tuple[str, ...] = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms")
 """Those with quantiles: times of an answer, under the names of its fields."""
 TEXT_METRICS: tuple[str, ...] = tuple(
@@ -57,6 +62,9 @@ UNITS: dict[str, str] = {
     "e2e_ms": "ms",
     "quality": "score",
     "thumb": "score",
+    "quality_estimate": "score",
+    "quality_estimate_low": "score",
+    "quality_estimate_high": "score",
     "input_chars": "characters",
     "input_words": "words",
     "input_digit_share": "share",

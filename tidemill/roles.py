@@ -6,6 +6,7 @@ ROLES: dict[str, tuple[str, str]] = {
     "gateway": ("serving.gateway.main", "answers clients, routes to versions, records every call"),
     "meter": ("streams.meter.main", "folds raw events into partials (stage 1)"),
     "streams": ("streams.app.main", "windows, detectors, rules (stage 2, Faust)"),
+    "estimate": ("streams.estimate.main", "estimates quality between labels, from how sure answers are"),
     "sink": ("consumers.sink.main", "carries topics to ClickHouse"),
     "scorer": ("consumers.scorer.main", "scores answers against labels"),
     "alerts": ("consumers.alerts.main", "sends threshold events to webhooks"),

@@ -81,7 +81,7 @@ PARTIALS = Topic(
     "streams",
     retention_ms=DAY_MS,
 )
-WINDOWS = Topic("monitoring.windows", events.Window, "pipeline", 2, "streams", "sink", "windows")
+WINDOWS = Topic("monitoring.windows", events.Window, "pipeline", 2, "streams, estimate", "sink", "windows")
 THRESHOLDS = Topic(
     "monitoring.thresholds",
     events.ThresholdEvent,

@@ -13,7 +13,13 @@ from typing import Any
 from dashboards.console.view import Pipeline, Point
 
 VERSION_COLOURS = ("#0f766e", "#d97706", "#7c3aed", "#2563eb", "#be185d", "#4d7c0f")
-_PANELS = ("quality", "latency, ms (p95; dashed: p50)", "calls / s", "drift", "cost, $ / h")
+_PANELS = (
+    "quality (dashed: estimate without labels)",
+    "latency, ms (p95; dashed: p50)",
+    "calls / s",
+    "drift",
+    "cost, $ / h",
+)
 _TOP, _HEIGHT, _GAP = 70, 100, 40
 SHORTEST_MS = 180_000
 """The time axis is never shorter."""
@@ -62,6 +68,7 @@ def options(pipeline: Pipeline, from_ms: int, to_ms: int, window_s: int) -> dict
     for version in versions:
         colour = colours[version]
         series.append(_line(version, 0, _values(pipeline, "quality", version), colour))
+        series.append(_line(version, 0, _values(pipeline, "quality_estimate", version), colour, dashed=True))
         series.append(_line(version, 1, _quantile(pipeline, version, "p95"), colour))
         series.append(_line(version, 1, _quantile(pipeline, version, "p50"), colour, dashed=True))
         series.append(_area(version, 2, _values(pipeline, "answers", version, 1 / window_s), colour))

@@ -161,8 +161,13 @@ def _facts(pipeline: Pipeline, picture: Picture) -> tuple[str, list[tuple[str, s
     errors = pipeline.recent("error_rate")
     quality = pipeline.recent("quality")
     slowest = max((value for value in p95 if value is not None), default=None)
+    value, low, high = (pipeline.newest(f"quality_estimate{end}") for end in ("", "_low", "_high"))
+    estimate = []
+    if value is not None and low is not None and high is not None:
+        estimate = [("estimated, without labels", f"{value:.2f} ({low:.2f} to {high:.2f})")]
     return now.headline, [
         ("quality", _shown(quality, "{:.2f}")),
+        *estimate,
         ("calls/s", _shown(calls, "{:.1f}")),
         ("p95, ms", _shown(slowest, "{:.0f}")),
         ("errors", _shown(errors, "{:.1%}")),

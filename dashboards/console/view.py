@@ -66,6 +66,11 @@ class Pipeline:
         weight = sum(point.n for point in chosen)
         return sum((point.value or 0.0) * point.n for point in chosen) / weight if weight else None
 
+    def newest(self, metric: str) -> float | None:
+        """The value of a metric's newest window, of whatever version; None without data."""
+        points = [points[-1] for points in self.series.get(metric, {}).values() if points]
+        return max(points, key=lambda point: point.start_ms).value if points else None
+
     def rate(self, metric: str, window_s: float, windows: int = 6) -> float | None:
         """A counting metric per second over its last windows; None without data."""
         points = [point for points in self.series.get(metric, {}).values() for point in points]

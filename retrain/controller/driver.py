@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import Counter
@@ -11,7 +12,7 @@ from retrain import orders, places
 from retrain.controller import states, works
 from retrain.controller.advance import WORKS, Seen, Step, advance, work_of
 from retrain.controller.book import Book
-from retrain.controller.labels import LabelCounter
+from retrain.controller.labels import SELDOM_MS, LabelCounter
 from retrain.controller.ledger import Ledger
 from retrain.controller.trigger import outcome
 from retrain.launcher import Launcher, WorkSeen
@@ -98,13 +99,16 @@ class Driver:
         known = self._known(name, now, data.alarm_id in self._book.resolved)
         if data.kind == "drift" and not known.resolved:
             since = data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
-            if (counted := self._counter.counted(name, since)) is not None:
-                known = self._known(name, now, known.resolved, counted.fresh, counted.estimated_loss)
+            if (counted := self._counter.counted(name, since, SELDOM_MS)) is not None:
+                known = replace(
+                    known,
+                    fresh_labels=counted.fresh,
+                    estimated_loss=counted.estimated_loss,
+                    sure_loss=counted.sure_loss,
+                )
         return known
 
-    def _known(
-        self, name: str, now: int, resolved: bool = False, fresh: int | None = None, loss: float | None = None
-    ) -> Known:
+    def _known(self, name: str, now: int, resolved: bool = False) -> Known:
         engine = self._settings.engines[self._settings.pipelines[name].engine]
         return Known(
             now_ms=now,
@@ -112,8 +116,6 @@ class Driver:
             last_end_ms=self._book.last_end_ms(name),
             resolved=resolved,
             trains_here=engine.kind == "vllm",
-            fresh_labels=fresh,
-            estimated_loss=loss,
         )
 
     def _champion(self, name: str) -> str:

@@ -15,6 +15,8 @@ from tidemill.settings import PipelineSettings, Settings
 
 log = logging.getLogger(__name__)
 EVERY_MS = 1_500
+SELDOM_MS = 10_000
+"""While a drift alarm fires and nothing has been decided, which may last for days."""
 STALE_MS = 20_000
 BEFORE_MS = 3_600_000
 """How far before the change quality is taken from."""
@@ -29,6 +31,8 @@ class Counted:
     verified: int
     estimated_loss: float | None
     """Mean quality before minus since; None without scores on either side."""
+    sure_loss: float | None = None
+    """Mean quality before minus the most that is estimated since, without labels; None without an estimate."""
 
 
 def ask(store: Store, name: str, pipeline: PipelineSettings, since_ms: int) -> Counted:
@@ -42,11 +46,25 @@ def ask(store: Store, name: str, pipeline: PipelineSettings, since_ms: int) -> C
     )
     before, since = (found[0]["mean_before"], found[0]["mean_since"]) if found else (None, None)
     loss = None if before is None or since is None else before - since
-    return Counted(fresh=fresh, verified=verified, estimated_loss=loss)
+    return Counted(
+        fresh=fresh,
+        verified=verified,
+        estimated_loss=loss,
+        sure_loss=_sure_loss(store, name, pipeline, since_ms, before),
+    )
+
+
+def _sure_loss(
+    store: Store, name: str, pipeline: PipelineSettings, since_ms: int, before: float | None
+) -> float | None:
+    if before is None or not pipeline.quality.estimate:
+        return None
+    (found,) = store.rows(sql.query("estimate_since"), {"pipeline": name, "since": since_ms})
+    return before - found["high"] if found["n"] else None
 
 
 class LabelCounter:
-    """Answers from memory, at most ``STALE_MS`` old, and asks again in the background every ``EVERY_MS``."""
+    """Answers from memory, at most ``STALE_MS`` old, and asks again in the background."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
@@ -59,11 +77,13 @@ class LabelCounter:
         self.problem = ""
         """Why the store does not answer; empty when it does."""
 
-    def counted(self, pipeline: str, since_ms: int) -> Counted | None:
-        """The latest count; None when there is none fresh enough. Never blocks; asks for a new one by itself."""
+    def counted(self, pipeline: str, since_ms: int, every_ms: int = EVERY_MS) -> Counted | None:
+        """The latest count; None when there is none fresh enough. Never blocks; asks for a new one by itself, at most
+        each ``every_ms``.
+        """
         now, key = self._clock.now_ms(), (pipeline, since_ms)
         self._collect(now)
-        if self._running is None and now - self._asked.get(key, 0) >= EVERY_MS:
+        if self._running is None and now - self._asked.get(key, 0) >= every_ms:
             self._asked[key] = now
             job = self._pool.submit(ask, self._store, pipeline, self._settings.pipelines[pipeline], since_ms)
             self._running = (key, job)

@@ -84,6 +84,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool
     choices: int
     attributes: dict[str, str]
+    hide_logprobs: bool = False
+    """Log-probabilities are asked for by us, for the quality estimate; the client did not ask."""
 
     @property
     def users_texts(self) -> list[str]:
@@ -125,6 +127,9 @@ def parse(body: dict[str, Any], pipeline: PipelineSettings) -> Asked:
     if pipeline.system_prompt and not any(message.role in ("system", "developer") for message in messages):
         sent.insert(0, {"role": "system", "content": pipeline.system_prompt})
     upstream |= {"messages": sent, "stream": True, "stream_options": {"include_usage": True}}
+    hide_logprobs = pipeline.quality.estimate and upstream.get("logprobs") is not True
+    if hide_logprobs:
+        upstream["logprobs"] = True
     choices = body.get("n") or 1
     if not isinstance(choices, int) or not 1 <= choices <= MAX_CHOICES:
         raise invalid(f"n must be a whole number from 1 to {MAX_CHOICES}.", param="n")
@@ -137,6 +142,7 @@ def parse(body: dict[str, Any], pipeline: PipelineSettings) -> Asked:
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         choices=choices,
         attributes=_attributes(body.get("metadata")),
+        hide_logprobs=hide_logprobs,
     )
 
 

@@ -25,7 +25,7 @@ from serving.gateway.recorder import IN_FLIGHT, Recorder
 from serving.gateway.rows import Call, Ending, Server
 from serving.gateway.shadow import Shadows
 from serving.gateway.spool import SpoolFull
-from serving.gateway.upstream import Answer, Upstream, UpstreamFailed
+from serving.gateway.upstream import Answer, Upstream, UpstreamFailed, without_logprobs
 from serving.router import champion_of, pick_arm
 from tidemill.clock import Clock
 from tidemill.events import Arm, Route
@@ -183,7 +183,7 @@ class _Serving:
                         pass
         if not asked.stream:
             self.end(Ending(status="ok"))
-            await http.answer(self._send, 200, self._whole(), headers=self._headers())
+            await http.answer(self._send, 200, self._whole(asked), headers=self._headers())
 
     async def _stream(self, chunks: AsyncIterator[dict[str, Any]], asked: Asked) -> None:
         """Pass chunks on as they come; what tells the end is held back until the event is kept."""
@@ -208,7 +208,7 @@ class _Serving:
             headers = [(b"cache-control", b"no-cache"), *self._headers()]
             await http.begin(self._send, 200, kind=http.EVENT_STREAM, headers=headers)
 
-    def _whole(self) -> bytes:
+    def _whole(self, asked: Asked) -> bytes:
         assembly = self._answer.assembly
         whole = {
             "id": self._completion_id(),
@@ -218,7 +218,7 @@ class _Serving:
             "choices": assembly.choices,
             "usage": assembly.usage,
         }
-        return msgspec.json.encode(whole)
+        return msgspec.json.encode(without_logprobs(whole) if asked.hide_logprobs else whole)
 
     def _completion_id(self) -> str:
         call, server = self._call, self._server

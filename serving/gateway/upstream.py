@@ -126,7 +126,8 @@ class Upstream:
                     for event in take_events(buffer):
                         if event == b"[DONE]":
                             return
-                        yield self._chunk(event, answer)
+                        chunk = self._chunk(event, answer)
+                        yield without_logprobs(chunk) if asked.hide_logprobs else chunk
         except TimeoutError as error:
             if answer.first_s is None:
                 message = "The engine did not begin to answer in time."
@@ -159,6 +160,14 @@ class Upstream:
             if answer.first_s is None:
                 answer.first_s = answer.last_s
         return chunk
+
+
+def without_logprobs(answer: dict[str, Any]) -> dict[str, Any]:
+    """A chunk or a whole answer whose choices say no log-probabilities, changed in place."""
+    for choice in answer.get("choices") or ():
+        if "logprobs" in choice:
+            choice["logprobs"] = None
+    return answer
 
 
 def take_events(buffer: bytearray) -> list[bytes]:

@@ -20,13 +20,14 @@ _AFTER: dict[str, tuple[str, ...]] = {
     "alerts": ("init",),
     "evidence": ("init",),
     "audit": ("init",),
+    "estimate": ("init",),
     "retrain": ("init", "mlflow"),
     "rollout": ("init", "mlflow", "engine"),
     "console": ("init",),
 }
 PARTS = ("kafka", "store", "mlflow", "engine", "init", *_AFTER, "receiver", "traffic")
 """Every part that can run here, in the order people read them."""
-_NICE = {"evidence": 15, "audit": 10}
+_NICE = {"evidence": 15, "audit": 10, "estimate": 10}
 _LEAN = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 LEAN = {"sink": {"ARROW_DEFAULT_MEMORY_POOL": "system"} | _LEAN, "meter": _LEAN}
 """Roles that take much memory for a moment, again and again, and how they give it back to the system."""
@@ -63,7 +64,8 @@ def _makers(settings: Settings, *, traffic: bool, receiver: bool) -> dict[str, C
     makers["init"] = lambda: Process(
         "init", python("-m", "tidemill.cli.main", "init"), after=("kafka", "store"), env=_CALM, once=True
     )
-    for role in _AFTER:
+    estimated = any(pipeline.quality.estimate for pipeline in settings.pipelines.values())
+    for role in _AFTER if estimated else [role for role in _AFTER if role != "estimate"]:
         makers[role] = lambda role=role: _role(settings, role)  # type: ignore[misc]
     if receiver:
         makers["receiver"] = lambda: _receiver(settings)

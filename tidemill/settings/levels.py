@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tidemill.metrics import DURATIONS, WINDOW_METRICS
+from tidemill.metrics import DURATIONS, ESTIMATES, WINDOW_METRICS
 from tidemill.settings.strict import Strict, choice, wrong
 
 Severity = Literal["page", "ticket", "info"]
@@ -48,6 +48,8 @@ class RuleSettings(Strict):
     def _check(self) -> RuleSettings:
         if self.metric not in WINDOW_METRICS:
             raise wrong(("metric",), f"{self.metric!r} is no window metric; {choice(self.metric, WINDOW_METRICS)}")
+        if self.metric in ESTIMATES:
+            raise wrong(("metric",), f"{self.metric!r} is not judged by rules: it comes twice a minute, from the store")
         if self.statistic != "value" and self.metric not in DURATIONS:
             message = f"{self.metric!r} has no {self.statistic}, so the rule could never fire; leave statistic out, "
             raise wrong(("statistic",), f"{message}or watch one of {', '.join(DURATIONS)}")

@@ -51,6 +51,7 @@ PORTS: dict[str, int] = {
     "gateway-health": 209,
     "console-health": 210,
     "audit": 211,
+    "estimate": 213,
 }
 """Offsets from ``local.port_base`` by service; roles listen there for health and metrics."""
 

@@ -26,6 +26,9 @@ class QualitySettings(Strict):
     """A detected fall smaller than this is not an alarm."""
     recover_scores: int = Field(default=60, ge=10)
     """The alarm resolves when the mean of this many last scores is back within min_drop of the reference."""
+    estimate: bool = False
+    """Whether quality is estimated between labels, from how sure answers are. The gateway then asks the engine for
+    log-probabilities (the client does not see them); labels of trusted_sources must be of calls drawn by chance."""
 
 
 class DriftSettings(Strict):
@@ -182,6 +185,9 @@ class PipelineSettings(Strict):
                 "choose exact_match or json_equal, or set retrain.enabled: false"
             )
             raise wrong(("quality", "metric"), message)
+        if self.quality.estimate and (self.quality.metric == "thumb" or self.capture == "off"):
+            why = "thumbs are no chance sample" if self.quality.metric == "thumb" else "capture: 'off' keeps no answers"
+            raise wrong(("quality", "estimate"), f"{why} to learn from; leave it out")
         names = [rule.name for rule in self.rules]
         if len(names) != len(set(names)):
             raise ValueError(f"rules: names must be unique within a pipeline, got {names}")

@@ -51,6 +51,8 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         (GOOD + "    capture: off_\n", 7, "capture"),
         (GOOD + "    capture: 'off'\n", 4, "retrain.enabled: false"),
         (GOOD + "    rules: [{name: a, metric: nope, above: 1}]\n", 7, "is no window metric"),
+        (GOOD + "    rules: [{name: a, metric: quality_estimate, below: 1}]\n", 7, "is not judged by rules"),
+        (GOOD + "    quality: {estimate: true, metric: thumb}\n    retrain: {enabled: false}\n", 7, "no chance sample"),
         (GOOD + "    rules: [{name: a, metric: quality, above: 1, below: 2}]\n", 7, "exactly one of"),
         (GOOD + "    rules: [{name: a, metric: quality, above: 1, leave: 2}]\n", 7, "at most above"),
         (GOOD + "    rules: [{name: a, metric: quality, below: 1, leave: 0}]\n", 7, "at least below"),

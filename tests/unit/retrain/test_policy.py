@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from retrain.policy import Collected, Known, job_id_of, on_alarm, on_order, while_collecting
+from retrain.policy import ESTIMATE_MS, Collected, Known, job_id_of, on_alarm, on_order, while_collecting
 from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
 from tidemill.settings.pipeline import QualitySettings
 
@@ -27,6 +27,9 @@ from tidemill.settings.pipeline import QualitySettings
         ("drift", {"fresh_labels": 500, "estimated_loss": 0.02}, {}, "decline", "estimated loss 0.02"),
         ("drift", {"fresh_labels": 200, "estimated_loss": 0.5}, {}, "decline", "200 fresh labels are fewer"),
         ("drift", {"fresh_labels": 300, "estimated_loss": 0.1}, {}, "open", "drifted"),
+        ("drift", {"fresh_labels": 9, "sure_loss": 0.2}, {}, "open", "drifted"),
+        ("drift", {"fresh_labels": 9, "sure_loss": 0.04}, {}, "decline", "without labels only of 0.04"),
+        ("drift", {"fresh_labels": 9, "sure_loss": 0.2, "estimated_loss": 0.02}, {}, "decline", "estimated loss 0.02"),
         ("drift", {"fresh_labels": 300, "estimated_loss": 0.5, "busy": "a job"}, {}, "decline", "under way"),
     ],
 )
@@ -44,6 +47,12 @@ def test_declines_that_pass_say_when_to_look_again() -> None:
     cooling = on_alarm(alarm(), pipeline(), Known(now_ms=NOW, last_end_ms=NOW - 20_000))
     assert cooling.again_ms == NOW + 40_000
     assert on_alarm(alarm("drift"), pipeline(), Known(now_ms=NOW, fresh_labels=9, estimated_loss=0)).again_ms is None
+
+
+def test_where_quality_is_estimated_a_drift_alarm_is_looked_at_again() -> None:
+    estimated = pipeline(quality=QualitySettings(estimate=True))
+    declined = on_alarm(alarm("drift"), estimated, Known(now_ms=NOW, fresh_labels=9))
+    assert (declined.act, declined.again_ms) == ("decline", NOW + ESTIMATE_MS)
 
 
 def test_the_same_alarm_means_the_same_job() -> None:

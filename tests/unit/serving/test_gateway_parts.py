@@ -17,7 +17,7 @@ from serving.gateway.fitting import fitting
 from serving.gateway.price import cost_micros
 from serving.gateway.redaction import redact
 from serving.gateway.rows import Call, kept_session, kept_tenant, request_row
-from serving.gateway.upstream import take_events
+from serving.gateway.upstream import take_events, without_logprobs
 from tidemill.errors import Stop
 from tidemill.ids import uuid7
 from tidemill.io.secrets import audit_keys, gateway_keys, make_secrets
@@ -33,6 +33,9 @@ PRIVATE = PipelineSettings(engine="main", champion="talk-v1", capture="redacted"
 SILENT = PipelineSettings.model_validate(
     {"engine": "main", "champion": "talk-v1", "capture": "off", "retrain": {"enabled": False}}
 )
+
+
+ESTIMATED = PipelineSettings.model_validate({"engine": "main", "champion": "talk-v1", "quality": {"estimate": True}})
 
 
 def body(**more: Any) -> dict[str, Any]:
@@ -234,3 +237,30 @@ def test_an_event_too_large_for_its_topic_goes_without_text_and_says_so() -> Non
     row = REQUESTS.decoder()(data)
     assert row.gen_ai_input_messages is None
     assert "too long" in row.attributes["tidemill.text"]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "more", "asked_for", "hidden"),
+    [
+        (FULL, {}, None, False),
+        (FULL, {"logprobs": True}, True, False),
+        (ESTIMATED, {}, True, True),
+        (ESTIMATED, {"logprobs": False}, True, True),
+        (ESTIMATED, {"logprobs": True}, True, False),
+    ],
+)
+def test_log_probabilities_are_asked_for_where_quality_is_estimated(
+    pipeline: PipelineSettings, more: dict[str, Any], asked_for: bool | None, hidden: bool
+) -> None:
+    asked = parse(body(**more), pipeline)
+    assert asked.upstream.get("logprobs") is asked_for
+    assert asked.hide_logprobs is hidden
+
+
+def test_hidden_log_probabilities_leave_the_rest_of_a_chunk() -> None:
+    choice = {"index": 0, "delta": {"content": "hi"}, "logprobs": {"content": [{"token": "hi", "logprob": -0.5}]}}
+    assert without_logprobs({"choices": [choice], "usage": None}) == {
+        "choices": [{"index": 0, "delta": {"content": "hi"}, "logprobs": None}],
+        "usage": None,
+    }
+    assert without_logprobs({"choices": [{"index": 0}]}) == {"choices": [{"index": 0}]}
