@@ -135,7 +135,8 @@ class Host:
             return
         for name, value in figures.items():
             FIGURE.labels(self._name, part, name).set(value)
-        event = HostFigures(host=self._name, part=part, time_ms=self._clock.now_ms(), figures={**figures})
+        said = {str(name): value for name, value in figures.items()}
+        event = HostFigures(host=self._name, part=part, time_ms=self._clock.now_ms(), figures=said)
         kafka.hand_over(self._producer, HOSTS.name, encode(event), self._name)
 
     def _ask(self, asking: Asking) -> None:
