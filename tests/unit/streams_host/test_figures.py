@@ -104,7 +104,7 @@ def test_the_machine_has_its_figures(tmp_path: Path) -> None:
     found = machine(tmp_path)
     assert set(found) <= set(HOST_METRICS)
     for name in ("cpu_share", "memory_share", "disk_share"):
-        assert 0 <= found[name] <= 1, name  # type: ignore[index]
+        assert 0 <= found[name] <= 1, name
     assert found["memory_free_bytes"] > 0 and found["disk_free_bytes"] > 0
 
 
