@@ -29,7 +29,8 @@ class EngineLook:
         self._root = self._url.removesuffix("/v1")
         key = os.environ.get(settings.engines[name].api_key_env, "") if settings.engines[name].api_key_env else ""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        anew = httpx.Limits(max_keepalive_connections=0)  # whether it takes a new caller is what is asked
+        self._http = httpx.Client(headers=headers, timeout=TIMEOUT_S, trust_env=False, limits=anew)
         self._clock = clock
         self._before: Scraped | None = None
         self._without_page = False

@@ -63,6 +63,6 @@ class ProbeSettings(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> ProbeSettings:
-        if 0 < self.every_s < 10:
-            raise wrong(("every_s",), f"{self.every_s:g} floods the engine; give at least 10, or 0: no probes")
+        if 0 < self.every_s < 1:
+            raise wrong(("every_s",), f"{self.every_s:g} floods the engine; give at least 1, or 0: no probes")
         return self
