@@ -17,7 +17,7 @@ from streams.host import probe
 from streams.host.probe import Fingerprint, ProbeState, Round
 from tidemill.clock import Clock
 from tidemill.codec import encode
-from tidemill.errors import Stop
+from tidemill.errors import Stop, without_credentials
 from tidemill.io.modes import write_private
 from tidemill.settings import Settings
 
@@ -66,7 +66,8 @@ class Asking:
         try:
             said, identity = probe.fingerprint(self._ask(self._prompts[len(self._answers)]))
         except (httpx.HTTPError, ValueError) as error:
-            log.warning("probe of %s: no round: %s", self.engine, error or type(error).__name__)
+            why = without_credentials(str(error)) or type(error).__name__
+            log.warning("probe of %s: no round: %s", self.engine, why)
             self._again()
             return False
         self._answers.append(said)

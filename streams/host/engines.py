@@ -13,11 +13,11 @@ import httpx
 from streams.host.machine import Figures
 from streams.host.scrape import Scraped, figures, scraped
 from tidemill.clock import Clock
-from tidemill.errors import Retry
+from tidemill.errors import Retry, without_credentials
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
-TIMEOUT_S = 2.0
+TIMEOUT_S = 5.0
 
 
 class EngineLook:
@@ -46,7 +46,7 @@ class EngineLook:
             return None
         except ValueError as error:
             now = None
-            log.debug("%s/metrics: %s", self._root, error)
+            log.debug("engine %s: no figures: %s", self.name, error)
         if now is None or not now.values:
             if not self._without_page:
                 log.info("no figures of engine %s: its /metrics shows none of vLLM's", self.name)
@@ -62,7 +62,8 @@ class EngineLook:
             answer.raise_for_status()
             found: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise Retry(f"engine {self.name} does not say what it serves: {error or type(error).__name__}") from error
+            why = without_credentials(str(error)) or type(error).__name__
+            raise Retry(f"engine {self.name} does not say what it serves: {why}") from error
         return found
 
     def close(self) -> None:

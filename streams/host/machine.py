@@ -20,16 +20,24 @@ log = logging.getLogger(__name__)
 Figures = dict[HostMetric, float]
 
 
-def machine(data_dir: Path) -> Figures:
-    """Processor time since the last call (the first call knows none), memory, and the file system of ``data_dir``."""
-    memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(data_dir))
-    return {
-        "cpu_share": psutil.cpu_percent() / 100,
-        "memory_share": 1 - memory.available / memory.total,
-        "memory_free_bytes": float(memory.available),
-        "disk_share": disk.percent / 100,
-        "disk_free_bytes": float(disk.free),
-    }
+class Machine:
+    """The machine itself, and the file system of ``data_dir`` (made if it is missing)."""
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._data_dir = str(data_dir)
+        psutil.cpu_percent()  # from here on
+
+    def look(self) -> Figures:
+        """Its figures now; processor time since the last look."""
+        memory, disk = psutil.virtual_memory(), psutil.disk_usage(self._data_dir)
+        return {
+            "cpu_share": psutil.cpu_percent() / 100,
+            "memory_share": 1 - memory.available / memory.total,
+            "memory_free_bytes": float(memory.available),
+            "disk_share": disk.percent / 100,
+            "disk_free_bytes": float(disk.free),
+        }
 
 
 class Gpus:

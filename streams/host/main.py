@@ -17,7 +17,7 @@ from streams.host import levels, probe, served
 from streams.host.asking import Asking
 from streams.host.engines import EngineLook
 from streams.host.levels import Breaches, Reach
-from streams.host.machine import Figures, Gpus, machine
+from streams.host.machine import Figures, Gpus, Machine
 from streams.host.registered import Registry, Routes, expected, loaded
 from tidemill.codec import encode
 from tidemill.errors import Retry
@@ -59,6 +59,7 @@ class Host:
         self._settings = settings
         self._service = service
         self._clock = service.clock
+        self._machine = Machine(settings.data_dir)
         self._gpus = gpus
         self._name = settings.host.name or socket.gethostname()
         names = settings.engines if settings.host.engines is None else settings.host.engines
@@ -71,6 +72,7 @@ class Host:
         self._producer = kafka.producer(settings, "tidemill-host", message_timeout_ms=30_000)
         self._routes: Routes | None = None
         self._shown: dict[str, set[str]] = {}
+        self._not_taken: list[str] = []
 
     def run(self) -> None:
         """Until the service stops. Raises Retry when Kafka is not there."""
@@ -90,7 +92,7 @@ class Host:
             if self._settings.host.served_every_s and self._clock.monotonic_s() >= self._compare_at_s:
                 self._compare(self._routes)
                 self._compare_at_s = self._clock.monotonic_s() + self._settings.host.served_every_s
-            self._service.ready()
+            self._say_whether_ready()
             self._service.stop_event.wait(self._settings.host.every_s)
 
     def close(self) -> None:
@@ -113,7 +115,7 @@ class Host:
 
     def _look(self) -> None:
         found, undecided = list[Trouble](), list[str]()
-        parts = [("machine", self._name, machine(self._settings.data_dir))]
+        parts = [("machine", self._name, self._machine.look())]
         parts += [(part, "", figures) for part, figures in self._gpus.look()]
         for engine in self._engines:
             seen = engine.look()
@@ -137,7 +139,15 @@ class Host:
             FIGURE.labels(self._name, part, name).set(value)
         said = {str(name): value for name, value in figures.items()}
         event = HostFigures(host=self._name, part=part, time_ms=self._clock.now_ms(), figures=said)
-        kafka.hand_over(self._producer, HOSTS.name, encode(event), self._name)
+        told = kafka.delivered(self._not_taken)
+        kafka.hand_over(self._producer, HOSTS.name, encode(event), self._name, on_delivery=told)
+
+    def _say_whether_ready(self) -> None:
+        if self._not_taken:
+            self._service.waiting(f"Kafka does not take figures: {self._not_taken[0]}")
+            self._not_taken.clear()
+        else:
+            self._service.ready()
 
     def _ask(self, asking: Asking) -> None:
         if asking.tick():

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from streams.host.served import Adapter, Expected
-from tidemill.errors import Quarantine, Retry
+from tidemill.errors import Quarantine, Retry, without_credentials
 from tidemill.events import Route
 from tidemill.io import kafka
 from tidemill.settings import Settings
@@ -86,7 +86,8 @@ class Registry:
             answer.raise_for_status()
             found: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise Retry(f"MLflow does not answer: {error or type(error).__name__}") from error
+            why = without_credentials(str(error)) or type(error).__name__
+            raise Retry(f"MLflow does not answer: {why}") from error
         return found
 
 
@@ -102,8 +103,8 @@ class Routes:
             self._take(message.value())
 
     def follow(self) -> None:
-        """Take in what came since. Does not wait."""
-        while messages := self._reader.consume(500, 0):
+        """Take in what came since. Blocks for a tenth of a second."""
+        while messages := self._reader.consume(500, 0.1):
             for message in messages:
                 if message.error() is None:
                     self._take(message.value())

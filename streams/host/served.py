@@ -74,7 +74,7 @@ def _wrong(adapter: Adapter, expected: Expected) -> str | None:
         same = adapter.digest is None or adapter.digest.startswith(tried_out[1])
         return None if same else f"its file ({_short(adapter.digest)}) is not the one it is named after"
     if adapter.name not in expected.digests:
-        return "an adapter of this name is not registered"
+        return "no pipeline of this engine has a version of this name"
     if adapter.gone:
         return f"its file is gone from {adapter.folder}"
     registered = expected.digests[adapter.name]

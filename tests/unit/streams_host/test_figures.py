@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from streams.host import scrape
 from streams.host.engines import EngineLook
-from streams.host.machine import Gpus, machine
+from streams.host.machine import Gpus, Machine
 from tests.integration.fake_engine import FakeEngine
 from tests.integration.store_fixture import free_port
 from tidemill.clock import ManualClock
@@ -100,8 +100,7 @@ def test_an_engine_that_is_away_has_no_figures() -> None:
 
 
 def test_the_machine_has_its_figures(tmp_path: Path) -> None:
-    machine(tmp_path)
-    found = machine(tmp_path)
+    found = Machine(tmp_path / "new").look()
     assert set(found) <= set(HOST_METRICS)
     for name in ("cpu_share", "memory_share", "disk_share"):
         assert 0 <= found[name] <= 1, name

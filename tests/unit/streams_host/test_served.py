@@ -74,7 +74,7 @@ def test_each_difference_is_told_in_words() -> None:
         "a-v2": "it sits on base 'another', not on 'base'",
         "a-v3": "calls are routed to it, and it is not loaded",
         "a-v4": "its file is gone from /adapters/a-v4",
-        "mine": "an adapter of this name is not registered",
+        "mine": "no pipeline of this engine has a version of this name",
         GATE.name: f"its file (sha256 {STRANGE[:12]}) is not the one it is named after",
     }
     (nameless,) = differences([], {"other"}, known())
