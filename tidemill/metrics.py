@@ -75,6 +75,29 @@ UNITS: dict[str, str] = {
     "output_words": "words",
 }
 
+HostMetric = Literal[
+    "cpu_share",  # processor time in use since the last look, of all cores
+    "memory_share",  # memory in use, less what the system can take back at once
+    "memory_free_bytes",  # memory that processes can still get
+    "disk_share",  # of data_dir's file system in use
+    "disk_free_bytes",  # of data_dir's file system that is left for us
+    "gpu_share",  # time in which the GPU computed, over NVML's last period
+    "gpu_memory_share",  # GPU memory in use
+    "gpu_memory_used_bytes",  # GPU memory in use
+    "gpu_temperature_c",  # the GPU's temperature, degrees Celsius
+    "gpu_power_w",  # the GPU's power draw, watts
+    "requests_running",  # requests that the engine computes
+    "requests_waiting",  # requests that wait in the engine's queue
+    "kv_cache_share",  # of the engine's key-value cache in use
+    "preemptions_per_s",  # requests put back for want of cache
+    "input_tokens_per_s",  # tokens read
+    "output_tokens_per_s",  # tokens written
+    "prefix_hit_share",  # of the tokens looked up in the prefix cache that were there, since the last look
+    "probe_agreement",  # of the last round's probe answers that equal the reference's
+]
+HOST_METRICS: tuple[str, ...] = get_args(HostMetric)
+"""Figures in monitoring.hosts; a test compares the page about them."""
+
 RoleMetric = Literal[
     "tidemill_gateway_calls_total",  # finished calls by pipeline, version, variant, status
     "tidemill_gateway_ttft_seconds",  # histogram of time to first token by pipeline, version, variant
@@ -114,6 +137,8 @@ RoleMetric = Literal[
     "tidemill_audit_duplicate_rows",  # rows too many for their offsets, last comparison
     "tidemill_audit_differing_windows",  # windows whose figures differ from the raw rows', last comparison
     "tidemill_audit_age_seconds",  # since the last comparison ended
+    "tidemill_host_figure",  # newest figure of a machine, a GPU or an engine, by name
+    "tidemill_host_differences",  # adapters that are served otherwise than registered, by engine
     "tidemill_role_silent_seconds",  # since the role's loop last gave a sign of life
     "tidemill_evidence_reports_total",  # evidence reports by outcome
     "tidemill_retrain_jobs_total",  # jobs by phase reached

@@ -12,6 +12,10 @@ ROLES: dict[str, tuple[str, str]] = {
     "alerts": ("consumers.alerts.main", "sends threshold events to webhooks"),
     "evidence": ("consumers.evidence.main", "builds drift reports for alarms"),
     "audit": ("consumers.audit.main", "compares topics, rows and windows with each other; watches the other roles"),
+    "host": (
+        "streams.host.main",
+        "figures of a machine and its engines; probes models, compares served with registered",
+    ),
     "retrain": ("retrain.controller.main", "decides on retraining and runs jobs"),
     "rollout": ("serving.rollout.main", "takes candidates through shadow and canary to champion, or back"),
     "console": ("dashboards.console.main", "the live page"),

@@ -87,10 +87,11 @@ THRESHOLDS = Topic(
     events.ThresholdEvent,
     "pipeline",
     1,
-    "streams, audit",
-    "sink, alerts, evidence, retrain, audit",
+    "streams, audit, host",
+    "sink, alerts, evidence, retrain, audit, host",
     "events",
 )
+HOSTS = Topic("monitoring.hosts", events.HostFigures, "host", 1, "host", "sink", "hosts")
 JOBS = Topic("retrain.jobs", events.JobState, "job id", 1, "retrain", "sink, rollout, retrain", "jobs", compacted=True)
 PROGRESS = Topic(
     "retrain.progress", events.JobProgress, "job id", 1, "retrain", "sink", "progress", retention_ms=DAY_MS
@@ -111,7 +112,7 @@ ROUTES = Topic(
     "pipeline",
     1,
     "rollout",
-    "gateway, rollout, sink, retrain",
+    "gateway, rollout, sink, retrain, host",
     "routes",
     compacted=True,
 )
@@ -133,6 +134,7 @@ TOPICS: tuple[Topic, ...] = (
     PARTIALS,
     WINDOWS,
     THRESHOLDS,
+    HOSTS,
     JOBS,
     PROGRESS,
     ROLLOUTS,

@@ -1,92 +1,12 @@
-"""From what an audit found to threshold events: alarms that begin, and alarms that end. Pure.
-
-What is open is read back from monitoring.thresholds, and an alarm's id follows from its cause: whoever starts again
-says nothing twice.
-"""
+"""From what an audit found to troubles: what alarms are made of (tidemill.troubles). Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
-
 from consumers.audit.report import Report
 from tidemill.clock import rfc3339
-from tidemill.events import ThresholdData, ThresholdEvent, threshold_event
-from tidemill.ids import derived_id
+from tidemill.troubles import LONGEST_NAME, Trouble
 
 AUDIT_ROWS, AUDIT_WINDOWS, ROLE_STALE = "audit_rows", "audit_windows", "role_stale"
-SYSTEM = "tidemill"
-"""Stands in the place of the pipeline: these alarms are not about what a model does."""
-LONGEST_NAME = 256
-
-
-class Trouble(NamedTuple):
-    """Something that is wrong now."""
-
-    rule: str
-    metric: str
-    value: float
-    threshold: float
-    since_ms: int
-    """The earliest time it is about."""
-    cause: str
-    """What makes this trouble another one than the last of its kind: an offset, a window."""
-    summary: str
-
-    @property
-    def subject(self) -> str:
-        """The series: one alarm of a rule is open for it at a time."""
-        return f"{SYSTEM}//{self.metric}"
-
-
-Key = tuple[str, str]
-"""Rule and subject."""
-Said = Mapping[Key, ThresholdEvent]
-"""The last event of each series."""
-
-
-def follow(said: dict[Key, ThresholdEvent], event: ThresholdEvent, source: str) -> None:
-    """Take in one event of the topic; those of other sources are not ours."""
-    if event.source == source:
-        said[event.data.rule, event.subject] = event
-
-
-def firing(said: Said) -> dict[Key, ThresholdEvent]:
-    """The alarms that are open."""
-    return {key: event for key, event in said.items() if event.data.state == "firing"}
-
-
-def source(deployment: str) -> str:
-    """Who speaks, in our events."""
-    return f"tidemill/{deployment}/audit"
-
-
-def events(
-    said: Said,
-    troubles: Iterable[Trouble],
-    rules: Iterable[str],
-    speaker: str,
-    now_ms: int,
-    undecided: Sequence[str] = (),
-) -> list[ThresholdEvent]:
-    """What is to be said: a trouble without an open alarm begins one; one of ``rules`` without a trouble ends.
-
-    ``undecided``: beginnings of metrics of which nothing is known now; their alarms stay as they are.
-    """
-    now = {(trouble.rule, trouble.subject): trouble for trouble in troubles}
-    judged = set(rules)
-    open_alarms = firing(said)
-    begun = [
-        _begin(trouble, said.get(key), speaker, now_ms)
-        for key, trouble in sorted(now.items())
-        if key not in open_alarms
-    ]
-    ended = [
-        _end(alarm, speaker, now_ms)
-        for key, alarm in sorted(open_alarms.items(), key=lambda item: item[0])
-        if key[0] in judged and key not in now and not alarm.data.metric.startswith(tuple(undecided))
-    ]
-    return begun + ended
 
 
 def of_report(report: Report) -> list[Trouble]:
@@ -160,47 +80,3 @@ def silent(role: str, silent_s: float, stale_s: float, now_ms: int, why: str) ->
         cause=str(since_ms),
         summary=f"{role}: {why} for {silent_s:.0f} s",
     )
-
-
-def _begin(trouble: Trouble, ended: ThresholdEvent | None, speaker: str, now_ms: int) -> ThresholdEvent:
-    """``ended``: how the last alarm of the series ended, which makes this one another, even of the same cause."""
-    after = [] if ended is None else [ended.time_ms]
-    alarm_id = derived_id(trouble.rule, trouble.subject, trouble.cause, *after)
-    data = ThresholdData(
-        state="firing",
-        rule=trouble.rule,
-        kind="system",
-        severity="page",
-        pipeline=SYSTEM,
-        metric=trouble.metric,
-        value=trouble.value,
-        threshold=trouble.threshold,
-        window_start_ms=trouble.since_ms,
-        window_end_ms=now_ms,
-        detector="audit",
-        alarm_id=alarm_id,
-        started_ms=now_ms,
-        summary=trouble.summary,
-    )
-    return threshold_event(alarm_id, speaker, data, now_ms)
-
-
-def _end(alarm: ThresholdEvent, speaker: str, now_ms: int) -> ThresholdEvent:
-    began = alarm.data
-    data = ThresholdData(
-        state="resolved",
-        rule=began.rule,
-        kind="system",
-        severity=began.severity,
-        pipeline=began.pipeline,
-        metric=began.metric,
-        value=0.0,
-        threshold=began.threshold,
-        window_start_ms=began.window_start_ms,
-        window_end_ms=now_ms,
-        detector=began.detector,
-        alarm_id=began.alarm_id,
-        started_ms=began.started_ms,
-        summary=f"{began.metric} is in order again (alarm since {rfc3339(began.started_ms)})",
-    )
-    return threshold_event(derived_id(began.alarm_id, "resolved"), speaker, data, now_ms)

@@ -7,7 +7,6 @@ compares rows and windows; 3. what begins or ends is said, and counts as said on
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from confluent_kafka import KafkaException
 from prometheus_client import Gauge
@@ -16,18 +15,15 @@ from consumers.audit import alarms
 from consumers.audit.compare import audit
 from consumers.audit.report import Report
 from consumers.audit.watch import Watch, watched
-from tidemill.codec import encode
-from tidemill.errors import Quarantine, Retry
-from tidemill.events import ThresholdEvent
-from tidemill.io import kafka
+from tidemill.errors import Retry
 from tidemill.io.clickhouse import Store, StoreError
 from tidemill.io.service import Service
+from tidemill.io.system_alarms import SystemAlarms
 from tidemill.settings import Settings
 from tidemill.topics import LANDING, THRESHOLDS
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0
-FLUSH_S = 10.0
 QUERY_TIMEOUT_S = 120.0
 """Before a row is called missing, all rows of its table are looked at."""
 AGAIN_S = 10.0
@@ -58,38 +54,22 @@ class Audit:
         self._service = service
         self._clock = service.clock
         self._store = Store(settings, query_timeout_s=QUERY_TIMEOUT_S)
-        self._speaker = alarms.source(settings.deployment)
-        self._said: dict[alarms.Key, ThresholdEvent] = {}
+        self._alarms = SystemAlarms(settings, THRESHOLDS, "audit", self._clock)
         self._ended_s = self._clock.monotonic_s()
         self._due_s = self._ended_s
         AGE.set_function(lambda: self._clock.monotonic_s() - self._ended_s)
 
     def run(self) -> None:
         """Until the service stops. Raises Retry when Kafka is not there."""
-        self._read_back()
-        known = {subject.rpartition("/")[2] for rule, subject in alarms.firing(self._said) if rule == alarms.ROLE_STALE}
+        self._alarms.read_back(self._service.beat)
+        known = {subject.rpartition("/")[2] for rule, subject in self._alarms.firing if rule == alarms.ROLE_STALE}
         watch = Watch(watched(self._settings), self._settings.audit.stale_s, self._clock, known)
-        self._producer = kafka.producer(self._settings, "audit", message_timeout_ms=30_000)
         while not self._service.stopping:
-            self._say(watch.look(), [alarms.ROLE_STALE])
+            self._alarms.say(watch.look(), [alarms.ROLE_STALE])
             if self._clock.monotonic_s() >= self._due_s:
                 self._compare()
             self._service.beat()
             self._service.stop_event.wait(min(LOOK_EVERY_S, self._settings.audit.stale_s / 2))
-
-    def _read_back(self) -> None:
-        """What we said last of each series."""
-        decode = THRESHOLDS.decoder()
-        reader = kafka.follower(self._settings, "tidemill-audit-alarms", THRESHOLDS)
-        try:
-            for message in kafka.read_to_end(reader):
-                self._service.beat()
-                try:
-                    alarms.follow(self._said, decode(message.value()), self._speaker)
-                except Quarantine:
-                    continue
-        finally:
-            reader.close()
 
     def _compare(self) -> None:
         since_ms = max(0, self._clock.now_ms() - round(self._settings.audit.look_back_s * 1000))
@@ -101,7 +81,7 @@ class Audit:
             self._due_s = self._clock.monotonic_s() + AGAIN_S
             return
         self._tell(report)
-        self._say(alarms.of_report(report), [alarms.AUDIT_ROWS, alarms.AUDIT_WINDOWS], alarms.undecided(report))
+        self._alarms.say(alarms.of_report(report), [alarms.AUDIT_ROWS, alarms.AUDIT_WINDOWS], alarms.undecided(report))
         self._ended_s = self._clock.monotonic_s()
         self._due_s = self._ended_s + self._settings.audit.every_s
         self._service.ready()
@@ -115,7 +95,7 @@ class Audit:
         """What open alarms are about is compared again, however long ago it was: only that can end them."""
         names = {topic.table: topic.name for topic in LANDING}
         found: dict[str, int] = {}
-        for (rule, _), alarm in alarms.firing(self._said).items():
+        for (rule, _), alarm in self._alarms.firing.items():
             if rule == alarms.ROLE_STALE:
                 continue
             about = "windows" if rule == alarms.AUDIT_WINDOWS else names[alarm.data.metric.rpartition("/")[2]]
@@ -136,20 +116,3 @@ class Audit:
             report.windows.different,
             extra={"rows": sum(part.rows for part in report.parts), "windows": report.windows.compared},
         )
-
-    def _say(self, troubles: list[alarms.Trouble], rules: list[str], undecided: Sequence[str] = ()) -> None:
-        """Raises Retry when Kafka did not take the events; what is open is then read back first."""
-        now_ms = self._clock.now_ms()
-        events = alarms.events(self._said, troubles, rules, self._speaker, now_ms, undecided)
-        if not events:
-            return
-        failures: list[str] = []
-        for event in events:
-            log.warning("%s: %s", event.data.state, event.data.summary)
-            self._producer.produce(
-                THRESHOLDS.name, encode(event), event.data.pipeline, on_delivery=kafka.delivered(failures)
-            )
-        if self._producer.flush(FLUSH_S) or failures:
-            raise Retry(f"Kafka did not take the alarms: {failures[:1]}")
-        for event in events:
-            alarms.follow(self._said, event, self._speaker)

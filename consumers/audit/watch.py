@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import urllib3
 
-from consumers.audit.alarms import Trouble, silent
+from consumers.audit.alarms import silent
 from tidemill.clock import Clock
 from tidemill.roles import ROLES
 from tidemill.settings import Settings
 from tidemill.settings.model import PORTS
+from tidemill.troubles import Trouble
 
 TIMEOUT_S = 2.0
 _NOT_WATCHED = ("store", "audit")

@@ -12,6 +12,8 @@ from dashboards.grafana.panels import BOARDS, PIPELINES, Board, Panel
 CLICKHOUSE = ("grafana-clickhouse-datasource", "tidemill-clickhouse")
 PROMETHEUS = ("prometheus", "tidemill-prometheus")
 """Type and uid of the data sources, which deploy/compose/grafana/provisioning/datasources makes."""
+_CHOICE = "${pipeline:"
+"""Stands in the SQL of panels that show the pipelines a person has chosen."""
 
 
 @dataclass
@@ -50,7 +52,7 @@ def dashboard_json(board: Board) -> dict[str, Any]:
         .refresh("5s")
         .time("now-30m", "now")
     )
-    if any(panel.sql for panel in board.panels):
+    if any(_CHOICE in panel.sql for panel in board.panels):
         built.with_variable(
             builders.QueryVariable("pipeline")
             .label("pipeline")

@@ -34,8 +34,9 @@ class AdapterEngine:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                names = ["base", *engine.adapters]
-                body = {"data": [{"id": name} for name in names]} if self.path == "/v1/models" else {}
+                cards = [{"id": "base", "root": "/models/base", "parent": None}]
+                cards += [{"id": name, "root": path, "parent": "base"} for name, path in engine.adapters.items()]
+                body = {"data": cards} if self.path == "/v1/models" else {}
                 self._answer(200, json.dumps(body).encode())
 
             def do_POST(self) -> None:

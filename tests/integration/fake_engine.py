@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +22,12 @@ class FakeEngine:
         self.loaded = loaded
         self.bodies: list[dict[str, Any]] = []
         self.delay_s = 0.0
+        self.page = ""
+        """What /metrics shows."""
+        self.voice: Callable[[str], str] = str
+        """What becomes of the echo where the answer is not streamed."""
+        self.signature: dict[str, str] = {}
+        """Further fields of such an answer (``system_fingerprint``)."""
         self.port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -43,6 +50,7 @@ class FakeEngine:
         app.router.add_post("/v1/load_lora_adapter", self._load)
         app.router.add_post("/v1/unload_lora_adapter", self._unload)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
@@ -51,6 +59,9 @@ class FakeEngine:
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(text=self.page)
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response({"data": [{"id": name} for name in sorted(self.loaded)]})
@@ -82,8 +93,9 @@ class FakeEngine:
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         if not body.get("stream"):
-            message = {"role": "assistant", "content": wish}
-            return web.json_response({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+            message = {"role": "assistant", "content": self.voice(wish)}
+            choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+            return web.json_response({"model": model, "choices": choices} | self.signature)
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await answer.prepare(request)
         if wish == "hang":

@@ -11,10 +11,21 @@ from dashboards.grafana.panels import BOARDS, PIPELINES, Panel
 from tests.integration.store_fixture import StoreProcess
 from tidemill.io.clickhouse import Store
 from tidemill.local.demo.overrides import with_overrides
-from tidemill.metrics import WINDOW_METRICS
+from tidemill.metrics import HOST_METRICS, WINDOW_METRICS
 from tidemill.settings import Settings
 
 NOW = 1_763_800_000_000
+HOSTS_SCHEMA = pa.schema(
+    {
+        "_topic": pa.string(),
+        "_partition": pa.int64(),
+        "_offset": pa.int64(),
+        "host": pa.string(),
+        "part": pa.string(),
+        "time_ms": pa.int64(),
+        "figures": pa.map_(pa.string(), pa.float64()),
+    }
+)
 PANELS = [(board.uid, panel) for board in BOARDS for panel in board.panels if panel.sql]
 
 
@@ -105,8 +116,11 @@ def filled(store: StoreProcess, stack_settings: Settings) -> Store:
             }
         ],
     }
+    figures = [dict.fromkeys(HOST_METRICS, 1.0), {}]
+    rows["hosts"] = [source | {"host": "h", "part": "p", "time_ms": NOW, "figures": list(f.items())} for f in figures]
     for table, records in rows.items():
-        tables.insert(table, pa.Table.from_pylist(records), f"dashboards-{table}")
+        schema = HOSTS_SCHEMA if table == "hosts" else None
+        tables.insert(table, pa.Table.from_pylist(records, schema), f"dashboards-{table}")
     return tables
 
 

@@ -21,6 +21,7 @@ from tidemill.events.lifecycle import (
 )
 from tidemill.events.monitoring import (
     Cell,
+    HostFigures,
     Moments,
     Partial,
     Partials,
@@ -38,6 +39,7 @@ __all__ = [
     "Cell",
     "Feedback",
     "GatewayStatus",
+    "HostFigures",
     "InferenceRequest",
     "InferenceResponse",
     "JobProgress",

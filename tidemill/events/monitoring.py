@@ -197,8 +197,22 @@ def threshold_event(event_id: str, source: str, data: ThresholdData, time_ms: in
     )
 
 
+class HostFigures(Struct, frozen=True, kw_only=True):
+    """Figures of one part of a machine at one moment: of itself, of a GPU in it, of an engine, of its probes."""
+
+    schema: SchemaVersion = 1
+    host: Name
+    """Name of the machine (setting ``host.name``)."""
+    part: Name
+    """``machine``, ``gpu/<number>``, ``engine/<name>`` or ``probe/<engine>``."""
+    time_ms: Ms
+    figures: dict[str, float] = field(default_factory=dict)
+    """By name (tidemill.metrics.HostMetric); one that is not known is left out."""
+
+
 __all__ = [
     "Cell",
+    "HostFigures",
     "Moments",
     "Partial",
     "Partials",

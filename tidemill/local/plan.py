@@ -21,13 +21,14 @@ _AFTER: dict[str, tuple[str, ...]] = {
     "evidence": ("init",),
     "audit": ("init",),
     "estimate": ("init",),
+    "host": ("init",),
     "retrain": ("init", "mlflow"),
     "rollout": ("init", "mlflow", "engine"),
     "console": ("init",),
 }
 PARTS = ("kafka", "store", "mlflow", "engine", "init", *_AFTER, "receiver", "traffic")
 """Every part that can run here, in the order people read them."""
-_NICE = {"evidence": 15, "audit": 10, "estimate": 10}
+_NICE = {"evidence": 15, "audit": 10, "estimate": 10, "host": 10}
 _LEAN = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 LEAN = {"sink": {"ARROW_DEFAULT_MEMORY_POOL": "system"} | _LEAN, "meter": _LEAN}
 """Roles that take much memory for a moment, again and again, and how they give it back to the system."""

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.settings.host import HostSettings, ProbeSettings
 from tidemill.settings.monitoring import AuditSettings, DeadLetterSettings, WindowSettings
 from tidemill.settings.pipeline import PipelineSettings
 from tidemill.settings.strict import Strict, choice, wrong
@@ -52,6 +53,7 @@ PORTS: dict[str, int] = {
     "console-health": 210,
     "audit": 211,
     "estimate": 213,
+    "host": 212,
 }
 """Offsets from ``local.port_base`` by service; roles listen there for health and metrics."""
 
@@ -116,6 +118,7 @@ class EngineSettings(Strict):
     """Shadow answers are dropped when this many run, or when clients' calls fill the engine."""
     client_slots: int = Field(default=16, ge=1)
     """Calls the engine answers at once before others wait; shadows need a free slot."""
+    probe: ProbeSettings = ProbeSettings()
 
 
 class GatewaySettings(Strict):
@@ -180,10 +183,14 @@ class Settings(Strict):
     alerts: AlertSettings = AlertSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     audit: AuditSettings = AuditSettings()
+    host: HostSettings = HostSettings()
     pipelines: dict[str, PipelineSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
+        for name in self.host.engines or ():
+            if name not in self.engines:
+                raise wrong(("host", "engines"), f"{name!r} is not in engines; {choice(name, self.engines)}")
         for name, pipeline in self.pipelines.items():
             if pipeline.engine not in self.engines:
                 message = f"{pipeline.engine!r} is not in engines; {choice(pipeline.engine, self.engines)}"

@@ -6,11 +6,12 @@ from msgspec import structs
 
 from consumers.audit import alarms
 from consumers.audit.report import Part, Projection, Report, Windows
+from tidemill import troubles as system
 from tidemill.codec import encode
 from tidemill.events import ThresholdEvent
 from tidemill.topics import THRESHOLDS
 
-SPEAKER = alarms.source("test")
+SPEAKER = "tidemill/test/audit"
 RULES = [alarms.AUDIT_ROWS, alarms.AUDIT_WINDOWS]
 NOW_MS = 1_763_800_000_000
 
@@ -37,33 +38,33 @@ MISSING = report(part(missing=2, examples=("3-4",), since_ms=NOW_MS - 500), part
 def test_nothing_wrong_nothing_said() -> None:
     fine = report(part())
     assert fine.holds and alarms.of_report(fine) == []
-    assert alarms.events({}, [], RULES, SPEAKER, NOW_MS) == []
+    assert system.events({}, [], RULES, SPEAKER, NOW_MS) == []
 
 
 def test_an_alarm_begins_once_and_ends_once() -> None:
-    said: dict[alarms.Key, ThresholdEvent] = {}
+    said: dict[system.Key, ThresholdEvent] = {}
     troubles = alarms.of_report(MISSING)
-    (fired,) = alarms.events(said, troubles, RULES, SPEAKER, NOW_MS)
+    (fired,) = system.events(said, troubles, RULES, SPEAKER, NOW_MS)
     assert fired.data.rule == "audit_rows" and fired.data.kind == "system" and fired.data.value == 2
     assert "2 rows missing" in fired.data.summary and fired.data.window_start_ms == NOW_MS - 500
-    alarms.follow(said, fired, SPEAKER)
-    assert alarms.events(said, troubles, RULES, SPEAKER, NOW_MS + 1) == []
-    assert alarms.events(said, [], [alarms.ROLE_STALE], SPEAKER, NOW_MS + 1) == [], "of another rule"
-    (resolved,) = alarms.events(said, [], RULES, SPEAKER, NOW_MS + 2)
+    system.follow(said, fired, SPEAKER)
+    assert system.events(said, troubles, RULES, SPEAKER, NOW_MS + 1) == []
+    assert system.events(said, [], [alarms.ROLE_STALE], SPEAKER, NOW_MS + 1) == [], "of another rule"
+    (resolved,) = system.events(said, [], RULES, SPEAKER, NOW_MS + 2)
     assert resolved.data.state == "resolved" and resolved.data.alarm_id == fired.id
-    alarms.follow(said, resolved, SPEAKER)
-    assert alarms.firing(said) == {}
+    system.follow(said, resolved, SPEAKER)
+    assert system.firing(said) == {}
 
 
 def test_the_same_trouble_once_more_is_another_alarm() -> None:
-    said: dict[alarms.Key, ThresholdEvent] = {}
+    said: dict[system.Key, ThresholdEvent] = {}
     troubles = alarms.of_report(MISSING)
     ids = []
     for turn in range(3):
-        (fired,) = alarms.events(said, troubles, RULES, SPEAKER, NOW_MS + turn)
-        alarms.follow(said, fired, SPEAKER)
-        (resolved,) = alarms.events(said, [], RULES, SPEAKER, NOW_MS + turn)
-        alarms.follow(said, resolved, SPEAKER)
+        (fired,) = system.events(said, troubles, RULES, SPEAKER, NOW_MS + turn)
+        system.follow(said, fired, SPEAKER)
+        (resolved,) = system.events(said, [], RULES, SPEAKER, NOW_MS + turn)
+        system.follow(said, resolved, SPEAKER)
         ids += [fired.id, resolved.id]
     assert len(set(ids)) == 6
 
@@ -71,28 +72,28 @@ def test_the_same_trouble_once_more_is_another_alarm() -> None:
 def test_what_was_not_compared_ends_no_alarm() -> None:
     unequal = Projection(table="responses", name="by_minute", equal=False)
     before = structs.replace(MISSING, projections=(unequal,), windows=Windows(differing={"a": [NOW_MS]}))
-    said: dict[alarms.Key, ThresholdEvent] = {}
-    for event in alarms.events(said, alarms.of_report(before), RULES, SPEAKER, NOW_MS):
-        alarms.follow(said, event, SPEAKER)
-    assert len(alarms.firing(said)) == 3
+    said: dict[system.Key, ThresholdEvent] = {}
+    for event in system.events(said, alarms.of_report(before), RULES, SPEAKER, NOW_MS):
+        system.follow(said, event, SPEAKER)
+    assert len(system.firing(said)) == 3
     unknown = structs.replace(unequal, equal=None)
     now = structs.replace(before, parts=(), projections=(unknown,), windows=Windows(behind=3))
-    (ended,) = alarms.events(said, alarms.of_report(now), RULES, SPEAKER, NOW_MS, alarms.undecided(now))
+    (ended,) = system.events(said, alarms.of_report(now), RULES, SPEAKER, NOW_MS, alarms.undecided(now))
     assert ended.data.metric == "rows/responses"
     assert alarms.undecided(report(part())) == []
 
 
 def test_who_starts_again_says_the_same_ids() -> None:
-    (one,) = alarms.events({}, alarms.of_report(MISSING), RULES, SPEAKER, NOW_MS)
-    (other,) = alarms.events({}, alarms.of_report(MISSING), RULES, SPEAKER, NOW_MS + 5_000)
+    (one,) = system.events({}, alarms.of_report(MISSING), RULES, SPEAKER, NOW_MS)
+    (other,) = system.events({}, alarms.of_report(MISSING), RULES, SPEAKER, NOW_MS + 5_000)
     assert one.id == other.id
     assert THRESHOLDS.decoder()(encode(one)) == one
 
 
 def test_alarms_of_others_are_not_ours() -> None:
-    (fired,) = alarms.events({}, alarms.of_report(MISSING), RULES, alarms.source("elsewhere"), NOW_MS)
-    open_alarms: dict[alarms.Key, ThresholdEvent] = {}
-    alarms.follow(open_alarms, fired, SPEAKER)
+    (fired,) = system.events({}, alarms.of_report(MISSING), RULES, "tidemill/elsewhere/audit", NOW_MS)
+    open_alarms: dict[system.Key, ThresholdEvent] = {}
+    system.follow(open_alarms, fired, SPEAKER)
     assert open_alarms == {}
 
 

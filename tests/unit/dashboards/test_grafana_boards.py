@@ -16,7 +16,7 @@ from dashboards.grafana.push import export, push
 from tests.unit.kernel.test_metric_names import unknown
 from tidemill.cli.dashboards import app
 from tidemill.errors import Retry, Stop
-from tidemill.metrics import WINDOW_METRICS
+from tidemill.metrics import HOST_METRICS, WINDOW_METRICS
 
 ROOT = Path(__file__).parents[3]
 EXPORTED = ROOT / "dashboards" / "grafana" / "exported"
@@ -40,6 +40,12 @@ def test_every_metric_named_is_a_window_metric() -> None:
             for names in re.findall(r"metric IN \(([^)]*)\)", panel.sql):
                 for name in re.findall(r"'([^']*)'", names):
                     assert name in WINDOW_METRICS, (board.uid, panel.title)
+
+
+def test_every_figure_of_a_host_that_is_named_exists() -> None:
+    (board,) = (board for board in BOARDS if board.uid == "tidemill-hosts")
+    named = {name for panel in board.panels for name in re.findall(r"'(\w+)'", panel.sql)}
+    assert "gpu_share" in named and named <= set(HOST_METRICS)
 
 
 def test_a_panel_asks_the_store_or_prometheus_for_what_there_is() -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 from typer.main import get_command
 
+from streams.host import levels, probe, served
 from tidemill import topics_reference
 from tidemill.cli.main import app
+from tidemill.metrics import HOST_METRICS
 from tidemill.settings import load_settings, reference
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -116,3 +118,11 @@ def test_the_settings_shown_in_the_how_tos_load(tmp_path: Path) -> None:
 
 def _blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_page_of_hosts_names_every_figure_and_every_rule() -> None:
+    page = (DOCS / "reference" / "hosts.md").read_text()
+    first = re.findall(r"^\| `(\w+)` \| `", page, flags=re.MULTILINE)
+    figures, rules = first[: len(HOST_METRICS)], first[len(HOST_METRICS) :]
+    assert tuple(figures) == HOST_METRICS
+    assert set(rules) == {*levels.LEVEL_RULES, levels.ENGINE_UNREACHABLE, served.SERVED, *probe.RULES}
