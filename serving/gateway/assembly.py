@@ -54,6 +54,11 @@ class Assembly:
         return self.choices[0]["message"]["content"] or "" if self._choices else ""
 
     @property
+    def refusal(self) -> str:
+        """What the first choice says where the engine itself marks it as a refusal."""
+        return str(self.choices[0]["message"].get("refusal") or "") if self._choices else ""
+
+    @property
     def finish_reason(self) -> str:
         """Why the first choice ended."""
         return str(self.choices[0]["finish_reason"] or "") if self._choices else ""
