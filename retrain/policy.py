@@ -88,7 +88,7 @@ def on_order(pipeline: PipelineSettings, known: Known) -> Decision:
     if not known.trains_here:
         return Decision(act="decline", reason=f"engine {pipeline.engine!r} is a provider: nothing to train here")
     if (metric := pipeline.quality.metric) not in METRIC_VERSIONS:
-        return Decision(act="decline", reason=f"its quality is {metric!r}: the gate has no labels to score a candidate on")
+        return Decision(act="decline", reason=f"quality.metric {metric!r} compares no answers: nothing to gate by")
     if known.busy:
         return Decision(act="decline", reason=f"ordered by hand, but {known.busy} is under way; order again later")
     return _open(pipeline, known, "ordered by hand; collecting labels")

@@ -43,7 +43,9 @@ def conforms_to(schema: Mapping[str, Any]) -> Check:
         raise FormatError(tuple(error.path), f"no valid JSON Schema: {error.message}") from error
     for path, reference in _references(plain, ()):
         if not _is_inside(plain, reference):
-            raise FormatError(path, f"{reference!r} is nowhere in this schema; write '#/$defs/…' and what it means there")
+            raise FormatError(
+                path, f"{reference!r} is nowhere in this schema; write '#/$defs/…' and what it means there"
+            )
     validator = kind(plain, registry=Registry())
 
     def check(text: str) -> bool:

@@ -15,7 +15,8 @@ import msgspec
 from tidemill.text import words
 
 METRIC_VERSIONS: dict[str, str] = {"exact_match": "1", "json_equal": "1", "word_accuracy": "1"}
-"""The metrics that compare an answer with a label, and the version of each. ``thumb`` and ``judge`` are none: they are given."""
+"""The metrics that compare an answer with a label, and the version of each. ``thumb`` and ``judge`` are none of them:
+their scores are given."""
 
 
 def score(metric: str, answer: str | None, label: str | None) -> float | None:

@@ -160,7 +160,7 @@ class Scorer:
             self._paused = False
 
     def _metric(self, pipeline: str) -> str | None:
-        """The metric labels of this pipeline are scored by; None: they are not (unknown pipeline, scores that are given)."""
+        """The metric labels of this pipeline are scored by; None: they are not (unknown pipeline, given scores)."""
         found = self._settings.pipelines.get(pipeline)
         return found.quality.metric if found is not None and found.quality.metric in METRIC_VERSIONS else None
 

@@ -10,7 +10,7 @@ from serving.gateway.asked import Asked
 from serving.gateway.price import cost_micros
 from serving.gateway.redaction import redact
 from serving.gateway.upstream import Answer
-from tidemill.answers import answer_features
+from tidemill.answers import CALLS_TOOLS, answer_features
 from tidemill.events import InferenceRequest, InferenceResponse, Message
 from tidemill.events.types import Status, Variant
 from tidemill.ids import derived_id
@@ -131,7 +131,8 @@ def response_row(
 def _output_features(answer: Answer, ending: Ending, settings: PipelineSettings) -> dict[str, float]:
     """Taken before redaction. What the engine marks as a refusal is one, whatever its words."""
     assembly, check = answer.assembly, settings.output_format.check
-    found = answer_features(assembly.text or assembly.refusal, ending.status, assembly.finish_reason, check)
+    reason = CALLS_TOOLS[0] if assembly.calls_tools else assembly.finish_reason
+    found = answer_features(assembly.text or assembly.refusal, ending.status, reason, check)
     return found | {"refusal": 1.0} if assembly.refusal else found
 
 

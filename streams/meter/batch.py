@@ -31,14 +31,9 @@ COLUMNS_OF: dict[type, tuple[str, ...]] = {
 COLUMNS: dict[str, Callable[[Any], Any]] = {
     **{name: attrgetter(name) for names in COLUMNS_OF.values() for name in names},
     "has_input": lambda event: bool(event.input_features or event.gen_ai_input_messages),
-    "has_output": lambda event: bool(event.output_features) or has_text(*answer(event)),
+    "has_output": lambda event: bool(event.output_features) or has_text(event.gen_ai_output_text, event.status),
 }
 """How each column is had of an event."""
-
-
-def answer(event: InferenceResponse) -> tuple[str | None, str, str]:
-    """Its text and how it ended, as ``tidemill.answers`` looks at them."""
-    return event.gen_ai_output_text, event.status, event.gen_ai_response_finish_reason
 
 
 class Span(NamedTuple):

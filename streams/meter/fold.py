@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.meter.batch import Batch, Span, answer
+from streams.meter.batch import Batch, Span
 from streams.meter.cells import Cells
 from streams.meter.sample import chosen
 from streams.meter.scores import cell_keys, kept_points, relevant
@@ -139,9 +139,10 @@ def _of_answer(event: InferenceResponse, check: Check | None) -> Mapping[str, fl
     """Its features: those that came with it, else those of its text. Only a form that its producer did not know of is
     looked for in any case."""
     given = event.output_features
-    if not given:
-        return answer_features(*answer(event), check)
-    return given if check is None or "valid" in given else given | validity(*answer(event), check)
+    if given and (check is None or "valid" in given):
+        return given
+    answer = event.gen_ai_output_text, event.status, event.gen_ai_response_finish_reason
+    return given | validity(*answer, check) if given else answer_features(*answer, check)
 
 
 def _feedback(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:

@@ -18,7 +18,7 @@ class OutputFormatSettings(Strict):
     type: Literal["any", "json", "json_schema"] = "any"
     """``json``: one JSON value and nothing else; ``json_schema``: one that fits ``json_schema``; ``any``: no check."""
     json_schema: dict[str, Any] = Field(default_factory=dict)
-    """A JSON Schema (draft 2020-12 unless its ``$schema`` says otherwise), as YAML or JSON. It refers to itself only."""
+    """A JSON Schema (draft 2020-12 unless its ``$schema`` says otherwise), as YAML or JSON; nothing is fetched."""
 
     @cached_property
     def check(self) -> Check | None:
