@@ -23,12 +23,13 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
+from tidemill.answers import answer_features
 from tidemill.clock import Clock, SystemClock
 from tidemill.codec import encode
 from tidemill.errors import Retry, Stop
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Message
 from tidemill.ids import uuid7
-from tidemill.text import features, word_buckets
+from tidemill.text import question_features, word_buckets
 from tidemill.topics import FEEDBACK, MAX_MESSAGE_BYTES, REQUESTS, RESPONSES, Topic
 
 _ENVELOPE_BYTES = 1_024
@@ -96,7 +97,7 @@ class Recorder:
         said = None if messages is None else tuple(Message(role=role, content=text) for role, text in messages)
         users = [message.content for message in said or () if message.role == "user"]
         if users:
-            fields.setdefault("input_features", features("\n".join(users)))
+            fields.setdefault("input_features", question_features(said or ()))
             fields.setdefault("input_words", word_buckets(users))
         event = InferenceRequest(
             call_id=call.call_id,
@@ -124,7 +125,8 @@ class Recorder:
         Raises Stop where the event breaks the contract.
         """
         if output is not None:
-            fields.setdefault("output_features", features(output))
+            finish_reason = fields.get("gen_ai_response_finish_reason", "")
+            fields.setdefault("output_features", answer_features(output, status, finish_reason))
         event = InferenceResponse(
             **{
                 "call_id": call.call_id,

@@ -12,6 +12,7 @@ from typing import Literal
 
 from tidemill.events import JobState, ThresholdEvent
 from tidemill.ids import derived_id
+from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings import PipelineSettings
 
 RETRAINING_KINDS = ("quality", "drift")
@@ -91,8 +92,8 @@ def on_order(pipeline: PipelineSettings, known: Known) -> Decision:
     """The decision on a person's order: no cool-down, but still one job or rollout at a time."""
     if not known.trains_here:
         return Decision(act="decline", reason=f"engine {pipeline.engine!r} is a provider: nothing to train here")
-    if pipeline.quality.metric == "thumb":
-        return Decision(act="decline", reason="its quality is thumbs: the gate has no labels to score a candidate on")
+    if (metric := pipeline.quality.metric) not in METRIC_VERSIONS:
+        return Decision(act="decline", reason=f"quality.metric {metric!r} compares no answers: nothing to gate by")
     if known.busy:
         return Decision(act="decline", reason=f"ordered by hand, but {known.busy} is under way; order again later")
     return _open(pipeline, known, "ordered by hand; collecting labels")

@@ -15,6 +15,7 @@ KINDS: dict[str, Kind] = {
     "answers": "traffic",
     "error_rate": "errors",
     "cancel_rate": "errors",
+    "truncated_rate": "errors",
     "input_tokens": "cost",
     "cached_tokens": "cost",
     "output_tokens": "cost",

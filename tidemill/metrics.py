@@ -13,6 +13,7 @@ WindowMetric = Literal[
     "answers",  # answers that ended, per window
     "error_rate",  # share of answers that ended in error or timeout (a rejected call is its caller's fault)
     "cancel_rate",  # share of answers the client gave up on
+    "truncated_rate",  # share of answers with a known finish reason that were cut off at their bound of tokens
     "input_tokens",  # tokens read, per window
     "cached_tokens",  # tokens read from the engine's prefix cache, per window
     "output_tokens",  # tokens written, per window
@@ -31,10 +32,16 @@ WindowMetric = Literal[
     "input_words",  # length of the users' text, words
     "input_digit_share",  # share of digits in the users' text
     "input_mean_word_length",  # characters per word in the users' text
+    "input_non_latin_share",  # share of letters of other scripts than Latin in the users' text
+    "input_context_chars",  # length of what was fetched for the answer, characters
     "input_unseen_share",  # share of words in hash buckets the reference never saw
     "input_word_distance",  # Jensen-Shannon distance of word buckets to the reference, in [0, 1]
     "output_chars",  # length of the answer, characters
     "output_words",  # length of the answer, words
+    "output_empty",  # share of answers without any text where one was due
+    "output_refusal",  # share of answers that begin as refusals do
+    "output_repetition",  # share of four words in a row that the answer had before
+    "output_valid",  # share of answers that have the form of the pipeline's output_format
 ]
 WINDOW_METRICS: tuple[str, ...] = get_args(WindowMetric)
 ESTIMATES: tuple[str, ...] = ("quality_estimate", "quality_estimate_low", "quality_estimate_high")
@@ -46,11 +53,15 @@ TEXT_METRICS: tuple[str, ...] = tuple(
 )
 """Those of the text of questions and answers, which drift is watched on."""
 
+DRIFT_METRICS: tuple[str, ...] = (*TEXT_METRICS, "truncated_rate")
+"""Those that may be watched for drift."""
+
 UNITS: dict[str, str] = {
     "requests": "calls",
     "answers": "answers",
     "error_rate": "share",
     "cancel_rate": "share",
+    "truncated_rate": "share",
     "input_tokens": "tokens",
     "cached_tokens": "tokens",
     "output_tokens": "tokens",
@@ -69,10 +80,16 @@ UNITS: dict[str, str] = {
     "input_words": "words",
     "input_digit_share": "share",
     "input_mean_word_length": "characters",
+    "input_non_latin_share": "share",
+    "input_context_chars": "characters",
     "input_unseen_share": "share",
     "input_word_distance": "distance",
     "output_chars": "characters",
     "output_words": "words",
+    "output_empty": "share",
+    "output_refusal": "share",
+    "output_repetition": "share",
+    "output_valid": "share",
 }
 
 HostMetric = Literal[

@@ -6,20 +6,24 @@ what a metric does only together with its version: scores of another version are
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-METRIC_VERSIONS: dict[str, str] = {"exact_match": "1", "json_equal": "1"}
-"""The metrics that compare an answer with a label, and the version of each. ``thumb`` is none: people give it."""
+from tidemill.text import words
+
+METRIC_VERSIONS: dict[str, str] = {"exact_match": "1", "json_equal": "1", "word_accuracy": "1"}
+"""The metrics that compare an answer with a label, and the version of each. ``thumb`` and ``judge`` are none of them:
+their scores are given."""
 
 
 def score(metric: str, answer: str | None, label: str | None) -> float | None:
     """The score in [0, 1]; None where there is nothing to compare.
 
     None: the metric takes no labels (``thumb``, unknown names), the answer or the label was not captured, or the
-    label itself is no value of the metric's kind (json_equal with a label that is not JSON).
+    label itself is no value of the metric's kind (json_equal: it is not JSON; word_accuracy: it has no words).
     """
     compare = _COMPARE.get(metric)
     if compare is None or answer is None or label is None:
@@ -44,6 +48,21 @@ def _json_equal(answer: str, label: str) -> float | None:
         return 0.0
 
 
+def _word_accuracy(answer: str, label: str) -> float | None:
+    """1 less the word error rate, never below 0: wrong, missing and added words by words of the label.
+
+    Case and punctuation do not count. Words are runs of letters and digits, so a language written without blanks has
+    few and long ones.
+    """
+    wanted = words(unicodedata.normalize("NFC", label))
+    if not wanted:
+        return None
+    import jiwer  # a twentieth of a second, which most who score do not need
+
+    given = words(unicodedata.normalize("NFC", answer))
+    return 1 - min(1.0, jiwer.wer(" ".join(wanted), " ".join(given)))
+
+
 def _canonical(value: Any) -> Any:
     """The value with its kind beside it, so that Python's ``True == 1`` does not count as equal."""
     if isinstance(value, dict):
@@ -53,4 +72,8 @@ def _canonical(value: Any) -> Any:
     return ("bool", value) if isinstance(value, bool) else value
 
 
-_COMPARE: dict[str, Callable[[str, str], float | None]] = {"exact_match": _exact_match, "json_equal": _json_equal}
+_COMPARE: dict[str, Callable[[str, str], float | None]] = {
+    "exact_match": _exact_match,
+    "json_equal": _json_equal,
+    "word_accuracy": _word_accuracy,
+}

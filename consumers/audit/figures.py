@@ -50,6 +50,8 @@ class Counted:
     answers: int = 0
     failed: int = 0
     cancelled: int = 0
+    finished: int = 0
+    truncated: int = 0
     priced: int = 0
     cost_micros: int = 0
     input_tokens: int = 0
@@ -73,6 +75,7 @@ class Counted:
             "answers": Figure(self.answers, self.answers),
             "error_rate": Figure(self.answers, self.failed),
             "cancel_rate": Figure(self.answers, self.cancelled),
+            "truncated_rate": Figure(self.finished, self.truncated),
             "cost": Figure(self.priced, self.cost_micros / 1_000_000),
             "unpriced": Figure(self.answers, self.answers - self.priced),
             "output_tokens": Figure(self.answers if self.output_tokens else 0, self.output_tokens),
@@ -90,6 +93,7 @@ METRICS = (
     "answers",
     "error_rate",
     "cancel_rate",
+    "truncated_rate",
     "input_tokens",
     "cached_tokens",
     "output_tokens",

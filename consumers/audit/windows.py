@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from consumers.audit.figures import COUNTS, METRICS, QUANTILES, Counted, Figure, Mismatch, Series, mismatches
 from consumers.audit.report import Difference, Windows
+from tidemill.answers import TRUNCATED
 from tidemill.io.clickhouse import Store
 from tidemill.metrics import DURATIONS
 from tidemill.settings.monitoring import WindowSettings
@@ -229,7 +230,8 @@ _ANSWERS = f"""
 SELECT * EXCEPT ({", ".join(f"{metric}_sorted" for metric in DURATIONS)}) FROM (
 SELECT pipeline, {START} AS start, {_VERSION} AS version, variant, role,
        count() AS n, uniqExact(answer_id) AS ids, n AS answers, countIf(status IN ('error', 'timeout')) AS failed,
-       countIf(status = 'cancelled') AS cancelled,
+       countIf(status = 'cancelled') AS cancelled, countIf(gen_ai_response_finish_reason != '') AS finished,
+       countIf(gen_ai_response_finish_reason = '{TRUNCATED}') AS truncated,
        count(r.cost_micros) AS priced, sum(r.cost_micros) AS cost_micros,
        sum(gen_ai_usage_input_tokens) AS input_tokens, sum(gen_ai_usage_cached_tokens) AS cached_tokens,
        sum(gen_ai_usage_output_tokens) AS output_tokens,

@@ -27,6 +27,7 @@ from tidemill.events import Feedback
 from tidemill.io.clickhouse import Store, StoreError
 from tidemill.io.kafka import consumer, partition_count, producer, send_offsets
 from tidemill.io.service import Service
+from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings import Settings
 from tidemill.topics import FEEDBACK
 
@@ -159,9 +160,9 @@ class Scorer:
             self._paused = False
 
     def _metric(self, pipeline: str) -> str | None:
-        """The metric labels of this pipeline are scored by; None: they are not (unknown pipeline, thumbs only)."""
+        """The metric labels of this pipeline are scored by; None: they are not (unknown pipeline, given scores)."""
         found = self._settings.pipelines.get(pipeline)
-        return None if found is None or found.quality.metric == "thumb" else found.quality.metric
+        return found.quality.metric if found is not None and found.quality.metric in METRIC_VERSIONS else None
 
     def _round(self, reader: Consumer, writer: Producer, now_s: float) -> None:
         WAITING.set(len(self._waiting))

@@ -100,6 +100,7 @@ class Feed:
                 steps=tuple(steps.get(name, ())),
                 route=routes.get(name),
                 progress=progress.get(name),
+                content_free=name in self._settings.pipelines and self._settings.pipelines[name].capture == "off",
             )
             for name in names
         }

@@ -42,6 +42,7 @@ class Page:
                 with ui.column().classes("tm-card p-3 gap-2 w-full lg:w-[430px] shrink-0"):
                     self._title = ui.label().classes("text-lg font-bold")
                     self._purpose = ui.label().classes("text-sm text-slate-500 -mt-2")
+                    self._watched = ui.label().classes("text-xs text-amber-700 -mt-2")
                     self._wheel = ui.html("", sanitize=False).classes("w-full")
                     self._rollout = ui.column().classes("w-full gap-1")
                 with ui.column().classes("tm-card p-3 grow basis-0 min-w-[300px]"):
@@ -101,6 +102,8 @@ class Page:
     def _draw_pipeline(self, picture: Picture, pipeline: Pipeline) -> None:
         now = wheel(pipeline, self._clock.now_ms())
         self._title.text, self._purpose.text = pipeline.name, pipeline.description
+        self._watched.text = pipeline.watched
+        self._watched.visible = bool(pipeline.watched)
         svg = drawing(now, pipeline.name)
         if self._news("wheel", svg):
             self._wheel.content = svg

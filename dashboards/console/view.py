@@ -37,6 +37,13 @@ class Pipeline:
     """Every recorded state of the rollouts of the time shown, oldest first."""
     route: Route | None = None
     progress: JobProgress | None = None
+    content_free: bool = False
+    """None of its text is kept (``capture: off``)."""
+
+    @property
+    def watched(self) -> str:
+        """What cannot be watched of it, in words; empty: nothing is left out."""
+        return "capture is off: only content-free features are watched" if self.content_free else ""
 
     @property
     def open_alarms(self) -> tuple[ThresholdEvent, ...]:

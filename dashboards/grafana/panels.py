@@ -141,6 +141,26 @@ QUALITY = Board(
         ),
         Panel("Length of questions", _per_version("input_chars", "value"), "Characters."),
         Panel("Length of answers", _per_version("output_chars", "value"), "Characters."),
+        Panel("Empty answers", _per_version("output_empty", "value"), "Share without any text.", "percentunit"),
+        Panel("Refusals", _per_version("output_refusal", "value"), "Share that begins as refusals do.", "percentunit"),
+        Panel(
+            "Repetition",
+            _per_version("output_repetition", "value"),
+            "Share of four words in a row that the answer had before.",
+            "percentunit",
+        ),
+        Panel(
+            "Answers in their form",
+            _per_version("output_valid", "value"),
+            "Share that has the form of the pipeline's output_format.",
+            "percentunit",
+        ),
+        Panel(
+            "Answers cut off",
+            _per_version("truncated_rate", "value"),
+            "Share with finish reason length.",
+            "percentunit",
+        ),
     ),
 )
 LOOP = Board(

@@ -54,6 +54,16 @@ class Assembly:
         return self.choices[0]["message"]["content"] or "" if self._choices else ""
 
     @property
+    def refusal(self) -> str:
+        """What the first choice says where the engine itself marks it as a refusal."""
+        return str(self.choices[0]["message"].get("refusal") or "") if self._choices else ""
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether the first choice calls tools; engines do not always say so in the finish reason."""
+        return bool(self._choices) and bool(self.choices[0]["message"].get("tool_calls"))
+
+    @property
     def finish_reason(self) -> str:
         """Why the first choice ended."""
         return str(self.choices[0]["finish_reason"] or "") if self._choices else ""

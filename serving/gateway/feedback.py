@@ -21,6 +21,7 @@ from tidemill.events import Feedback
 from tidemill.events.types import FeedbackKind
 from tidemill.ids import CompletionIds, Routing, derived_id
 from tidemill.io.secrets import AUDIT_KEYS
+from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings import PipelineSettings, Settings
 
 JUDGEMENTS = ("score", "thumb", "label", "correction")
@@ -95,7 +96,7 @@ def read_feedback(
     """The event of a feedback request. ``once`` is the client's Idempotency-Key, ``trusted``: it has an audit key.
 
     Raises CallError: 403 where, without an audit key, a source is named that some pipeline's gate trusts, or a score
-    under the metric that the deployment's own scorer computes as this pipeline's quality.
+    under the metric that is this pipeline's quality.
     """
     if unknown := sorted(set(body) - _FIELDS):
         raise invalid(f"Unrecognized argument: {unknown[0]}", param=unknown[0], code="unknown_parameter")
@@ -160,11 +161,13 @@ def _check_source(source: str, pipelines: dict[str, PipelineSettings]) -> None:
 
 def _check_metric(metric: str, pipeline: str, pipelines: dict[str, PipelineSettings]) -> None:
     if metric == pipelines[pipeline].quality.metric:
+        computed = metric in METRIC_VERSIONS
+        instead = ", which the scorer computes from labels; send the label or" if computed else ", which moves alarms;"
         raise CallError(
             403,
             "permission_error",
-            f"{metric!r} is pipelines.{pipeline}.quality.metric, which the scorer computes from labels; send the label "
-            f"or name another metric. A score under this name needs a key of <data_dir>/secrets/{AUDIT_KEYS}.",
+            f"{metric!r} is pipelines.{pipeline}.quality.metric{instead} name another metric. A score under this name "
+            f"needs a key of <data_dir>/secrets/{AUDIT_KEYS}.",
             param="metric",
             code="metric_needs_audit_key",
         )

@@ -10,12 +10,13 @@ from serving.gateway.asked import Asked
 from serving.gateway.price import cost_micros
 from serving.gateway.redaction import redact
 from serving.gateway.upstream import Answer
+from tidemill.answers import CALLS_TOOLS, answer_features
 from tidemill.events import InferenceRequest, InferenceResponse, Message
 from tidemill.events.types import Status, Variant
 from tidemill.ids import derived_id
 from tidemill.settings import PipelineSettings
 from tidemill.settings.model import EngineSettings
-from tidemill.text import features, word_buckets
+from tidemill.text import question_features, word_buckets
 
 Capture = Literal["full", "redacted", "off"]
 
@@ -72,7 +73,7 @@ def request_row(call: Call, asked: Asked | None, settings: PipelineSettings) -> 
         parameters=dict(asked.parameters) if asked else {},
         prompt_version=settings.prompt_version,
         attributes={kept(name, capture) or "": kept(value, capture) or "" for name, value in attributes.items()},
-        input_features=features("\n".join(texts)) if texts else {},
+        input_features=question_features(asked.messages) if asked else {},
         input_words=word_buckets(texts),
     )
 
@@ -123,8 +124,16 @@ def response_row(
         cost_micros=cost_micros(engine, *tokens),
         mean_logprob=assembly.mean_logprob,
         gen_ai_output_text=kept(text, settings.capture) if answer.first_s is not None else None,
-        output_features=features(text) if text else {},
+        output_features=_output_features(answer, ending, settings),
     )
+
+
+def _output_features(answer: Answer, ending: Ending, settings: PipelineSettings) -> dict[str, float]:
+    """Taken before redaction. What the engine marks as a refusal is one, whatever its words."""
+    assembly, check = answer.assembly, settings.output_format.check
+    reason = CALLS_TOOLS[0] if assembly.calls_tools else assembly.finish_reason
+    found = answer_features(assembly.text or assembly.refusal, ending.status, reason, check)
+    return found | {"refusal": 1.0} if assembly.refusal else found
 
 
 def kept(text: str, capture: Capture) -> str | None:

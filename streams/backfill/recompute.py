@@ -10,16 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.backfill.source import Counted
-from streams.meter.batch import Batch, Span
+from streams.meter.batch import COLUMNS, Batch, Span
 from streams.meter.fold import Rules, fold
 from streams.windows.figures import Figure, figures, window_row
 from streams.windows.tally import OTHER, Series, Tally
 from tidemill.events import Cell, InferenceRequest, InferenceResponse, Window
+from tidemill.metrics import TEXT_METRICS
 
-INPUT_TEXT = ("input_chars", "input_words", "input_digit_share", "input_mean_word_length")
-OUTPUT_TEXT = ("output_chars", "output_words")
 OF_STATE = ("input_unseen_share", "input_word_distance")
 """They compare with a reference that only the running detector has: never computed anew."""
+INPUT_TEXT = tuple(name for name in TEXT_METRICS if name.startswith("input_") and name not in OF_STATE)
+OUTPUT_TEXT = tuple(name for name in TEXT_METRICS if name.startswith("output_"))
 FOLDED_TOGETHER = 2_000
 """Events in one fold: few enough that no text is left out of it for want of time."""
 ROUNDING = 1e-9
@@ -96,9 +97,9 @@ def cells(topic: str, pipeline: str, counted: Sequence[Counted], rules: Rules) -
 
 
 def _text_of(event: object) -> str:
-    if isinstance(event, InferenceRequest) and (event.input_features or event.gen_ai_input_messages):
+    if isinstance(event, InferenceRequest) and COLUMNS["has_input"](event):
         return "input"
-    if isinstance(event, InferenceResponse) and (event.output_features or event.gen_ai_output_text):
+    if isinstance(event, InferenceResponse) and COLUMNS["has_output"](event):
         return "output"
     return ""
 

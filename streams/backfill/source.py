@@ -51,6 +51,7 @@ KINDS = (
             "model_version",
             "variant",
             "status",
+            "gen_ai_response_finish_reason",
             "gen_ai_usage_input_tokens",
             "gen_ai_usage_cached_tokens",
             "gen_ai_usage_output_tokens",

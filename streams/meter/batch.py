@@ -10,6 +10,7 @@ import numpy as np
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from numpy.typing import NDArray
 
+from tidemill.answers import has_text
 from tidemill.codec import Decoder
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse
 from tidemill.topics import Topic
@@ -20,6 +21,7 @@ COLUMNS_OF: dict[type, tuple[str, ...]] = {
     InferenceRequest: ("time_ms", "pipeline", "call_id", "has_input"),
     InferenceResponse: (
         *("time_ms", "pipeline", "call_id", "answer_id", "model_version", "variant", "role", "status"),
+        "gen_ai_response_finish_reason",
         *("gen_ai_usage_input_tokens", "gen_ai_usage_cached_tokens", "gen_ai_usage_output_tokens", "cost_micros"),
         *("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms", "has_output"),
     ),
@@ -29,7 +31,7 @@ COLUMNS_OF: dict[type, tuple[str, ...]] = {
 COLUMNS: dict[str, Callable[[Any], Any]] = {
     **{name: attrgetter(name) for names in COLUMNS_OF.values() for name in names},
     "has_input": lambda event: bool(event.input_features or event.gen_ai_input_messages),
-    "has_output": lambda event: bool(event.output_features or event.gen_ai_output_text),
+    "has_output": lambda event: bool(event.output_features) or has_text(event.gen_ai_output_text, event.status),
 }
 """How each column is had of an event."""
 

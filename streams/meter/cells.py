@@ -72,6 +72,12 @@ class Cells:
             cell, kind = divmod(place, len(kinds))
             self._inner(cell, "outcomes")[kinds[kind]] = int(n)
 
+    def average(self, metric: str, values: Sequence[float]) -> None:
+        """Fill the moments of a metric that every event may have; NaN is no measurement."""
+        observed = np.array(values, np.float64)
+        there = ~np.isnan(observed)
+        self._moments(metric, self.at[there], observed[there])
+
     def measure(self, metric: str, values: Sequence[float | None]) -> None:
         """Fill the moments and the histogram of a metric that every event may have; None is no measurement."""
         observed = np.array(values, np.float64)

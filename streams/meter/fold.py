@@ -6,6 +6,8 @@ Everything that each event has is folded column by column; only the text of the 
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,14 +18,15 @@ from streams.meter.batch import Batch, Span
 from streams.meter.cells import Cells
 from streams.meter.sample import chosen
 from streams.meter.scores import cell_keys, kept_points, relevant
+from tidemill.answers import ANSWER_FEATURES, TRUNCATED, Check, answer_features, validity
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint
 from tidemill.events.types import MAX_MICROS
-from tidemill.metrics import DURATIONS
+from tidemill.metrics import DURATIONS, TEXT_METRICS
 from tidemill.settings import Settings
-from tidemill.text import FEATURES, WORD_BUCKETS, features, word_buckets
+from tidemill.text import QUESTION_FEATURES, WORD_BUCKETS, question_features, word_buckets
 
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
-OUTPUT_FEATURES = ("chars", "words")
+OUTPUT_FEATURES = tuple(name for name in ANSWER_FEATURES if f"output_{name}" in TEXT_METRICS)
 MAX_TEXTS = 2_000
 """So many calls' texts are looked at in a batch: the work is bounded, however many pipelines there are."""
 _MAX_WORD_COUNT = 1_000_000
@@ -35,6 +38,8 @@ class Rules(NamedTuple):
     quality_metric: str = ""
     """The metric whose scores are its quality; empty: none is known (a pipeline that is not in the settings)."""
     samples_per_second: int = 20
+    check: Check | None = None
+    """Whether an answer has the form it must have; None: any has."""
 
 
 UNKNOWN = Rules()
@@ -43,7 +48,11 @@ UNKNOWN = Rules()
 def rules_of(settings: Settings) -> dict[str, Rules]:
     """The rules of every pipeline in the settings; all others have ``UNKNOWN``."""
     return {
-        name: Rules(pipeline.quality.metric, pipeline.drift.samples_per_second if pipeline.drift.enabled else 0)
+        name: Rules(
+            pipeline.quality.metric,
+            pipeline.drift.samples_per_second if pipeline.drift.enabled else 0,
+            pipeline.output_format.check,
+        )
         for name, pipeline in settings.pipelines.items()
     }
 
@@ -88,10 +97,10 @@ def _requests(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
         for cell, event in _sample(cells, batch, with_text, rules)
     ]
     found = [
-        (cell, event.input_features or (features("\n".join(users)) if users else {}))
-        for cell, event, users in looked_at
+        (cell, event.input_features or question_features(event.gen_ai_input_messages or ()))
+        for cell, event, _ in looked_at
     ]
-    _features(cells, "sampled", "input", FEATURES, found)
+    _features(cells, "sampled", "input", QUESTION_FEATURES, found)
     words: dict[int, dict[int, int]] = {}
     for (cell, event, users), (_, values) in zip(looked_at, found, strict=True):
         total = words.setdefault(cell, {})
@@ -110,6 +119,8 @@ def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     cells.outcomes(column("status"))
     for name in TOKENS:
         cells.count(name, column(f"gen_ai_usage_{name}"))
+    cut_off = defaultdict(float, {"": math.nan, TRUNCATED: 1.0})
+    cells.average("truncated_rate", list(map(cut_off.__getitem__, column("gen_ai_response_finish_reason"))))
     costs = column("cost_micros")
     cells.count("cost_micros", costs, MAX_MICROS)
     cells.count("priced", [cost is not None for cost in costs])
@@ -117,11 +128,21 @@ def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
         cells.measure(name, column(name))
     with_text = column("has_output")
     found = [
-        (cell, event.output_features or features(event.gen_ai_output_text))
+        (cell, _of_answer(event, rules.get(event.pipeline, UNKNOWN).check))
         for cell, event in _sample(cells, batch, with_text, rules)
     ]
     _features(cells, "sampled_answers", "output", OUTPUT_FEATURES, found)
     return cells, {}
+
+
+def _of_answer(event: InferenceResponse, check: Check | None) -> Mapping[str, float]:
+    """Its features: those that came with it, else those of its text. Only a form that its producer did not know of is
+    looked for in any case."""
+    given = event.output_features
+    if given and (check is None or "valid" in given):
+        return given
+    answer = event.gen_ai_output_text, event.status, event.gen_ai_response_finish_reason
+    return given | validity(*answer, check) if given else answer_features(*answer, check)
 
 
 def _feedback(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:

@@ -11,14 +11,14 @@ from typing import NamedTuple
 from streams.windows.tally import Sums, Tally
 from tidemill import sketch
 from tidemill.events import Window
-from tidemill.metrics import DURATIONS, TEXT_METRICS, UNITS
+from tidemill.metrics import DRIFT_METRICS, DURATIONS, TEXT_METRICS, UNITS
 
 COUNTS = frozenset({"requests", "answers", "input_tokens", "cached_tokens", "output_tokens", "cost", "unpriced"})
 """Sums per window: their value is as sure with one observation as with many."""
 FAILED = ("error", "timeout")
 """Not ``rejected``: that is the caller's fault, not the service's."""
 TEXT = frozenset(TEXT_METRICS)
-_MEANS = frozenset((*DURATIONS, *TEXT_METRICS, "quality", "thumb"))
+_MEANS = frozenset((*DURATIONS, *DRIFT_METRICS, "quality", "thumb"))
 
 
 class Figure(NamedTuple):

@@ -12,7 +12,7 @@ from streams.meter.fold import OUTPUT_FEATURES, TOKENS, Rules
 from tidemill.events import Cell, Feedback, InferenceRequest, InferenceResponse, Moments
 from tidemill.metrics import DURATIONS
 from tidemill.sketch import bucket
-from tidemill.text import FEATURES
+from tidemill.text import QUESTION_FEATURES
 
 Cells = dict[tuple[int, str, str, str], Cell]
 
@@ -60,7 +60,7 @@ def _request(cell: Cell, event: InferenceRequest, sampled: bool) -> None:
     if not sampled or not event.input_features:
         return
     _add(cell, "sampled", 1)
-    for name in FEATURES:
+    for name in QUESTION_FEATURES:
         if name in event.input_features:
             _observe(cell, f"input_{name}", event.input_features[name])
     for word, n in event.input_words.items():
@@ -72,6 +72,8 @@ def _response(cell: Cell, event: InferenceResponse, sampled: bool) -> None:
     cell.outcomes[event.status] = cell.outcomes.get(event.status, 0) + 1
     for name in TOKENS:
         _add(cell, name, getattr(event, f"gen_ai_usage_{name}") or 0)
+    if reason := event.gen_ai_response_finish_reason:
+        _observe(cell, "truncated_rate", float(reason == "length"))
     _add(cell, "cost_micros", event.cost_micros or 0)
     _add(cell, "priced", int(event.cost_micros is not None))
     for name in DURATIONS:

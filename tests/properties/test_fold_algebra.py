@@ -33,7 +33,9 @@ requests = st.builds(
     time_ms=times,
     pipeline=pipelines,
     gen_ai_conversation_id=st.just("s"),
-    input_features=st.dictionaries(st.sampled_from(["chars", "words", "digit_share"]), quarters, max_size=3),
+    input_features=st.dictionaries(
+        st.sampled_from(["chars", "words", "digit_share", "context_chars"]), quarters, max_size=3
+    ),
     input_words=st.dictionaries(st.integers(0, 1023), st.integers(1, 9), max_size=3),
 )
 responses = st.builds(
@@ -48,12 +50,13 @@ responses = st.builds(
     variant=st.sampled_from(["champion", "canary", "shadow"]),
     role=st.sampled_from(["client", "shadow"]),
     status=st.sampled_from(["ok", "error", "timeout"]),
+    gen_ai_response_finish_reason=st.sampled_from(["", "stop", "length", "tool_calls"]),
     gen_ai_usage_input_tokens=counts,
     gen_ai_usage_output_tokens=counts,
     ttft_ms=st.none() | quarters,
     e2e_ms=st.none() | quarters,
     cost_micros=counts,
-    output_features=st.dictionaries(st.sampled_from(["chars", "words"]), quarters, max_size=2),
+    output_features=st.dictionaries(st.sampled_from(["chars", "words", "empty", "valid"]), quarters, max_size=2),
 )
 judgements = st.builds(
     Feedback,

@@ -6,16 +6,19 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tidemill.metrics import TEXT_METRICS
+from tidemill.metrics import DRIFT_METRICS
+from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSettings, RuleSettings
+from tidemill.settings.output import OutputFormatSettings
 from tidemill.settings.strict import Strict, choice, wrong
 
 
 class QualitySettings(Strict):
     """How an answer is judged against a label, and whose labels can be trusted."""
 
-    metric: Literal["exact_match", "json_equal", "thumb"] = "exact_match"
-    """The score that counts as this pipeline's quality. ``thumb`` compares no answers: set retrain.enabled: false."""
+    metric: Literal["exact_match", "json_equal", "word_accuracy", "thumb", "judge"] = "exact_match"
+    """The score that counts as this pipeline's quality. ``thumb`` and ``judge`` (scores that a judge gives) compare no
+    answers: set retrain.enabled: false."""
     trusted_sources: tuple[str, ...] = ("audit",)
     """Feedback sources whose labels the gate believes; the gateway takes these with an audit key only."""
     detector: Literal["adwin"] = "adwin"
@@ -37,7 +40,7 @@ class DriftSettings(Strict):
     enabled: bool = True
     """Whether the text of this pipeline is watched."""
     metrics: tuple[str, ...] = ("input_chars", "input_unseen_share", "input_word_distance")
-    """Window metrics of text that are watched."""
+    """Window metrics that are watched: those of text, and ``truncated_rate``."""
     delta: float = Field(default=0.002, gt=0, lt=1)
     """Confidence of the detector on each metric."""
     reference_calls: int = Field(default=200, ge=20)
@@ -48,8 +51,8 @@ class DriftSettings(Strict):
     @model_validator(mode="after")
     def _check(self) -> DriftSettings:
         for metric in self.metrics:
-            if metric not in TEXT_METRICS:
-                raise wrong(("metrics",), f"{metric!r} is no window metric of text; {choice(metric, TEXT_METRICS)}")
+            if metric not in DRIFT_METRICS:
+                raise wrong(("metrics",), f"{metric!r} is no window metric of text; {choice(metric, DRIFT_METRICS)}")
         return self
 
 
@@ -163,6 +166,7 @@ class PipelineSettings(Strict):
     """Longest time of a whole call, seconds."""
     capture: Literal["full", "redacted", "off"] = "full"
     """Which text is kept: all; with e-mail addresses, numbers and the like blacked out; none."""
+    output_format: OutputFormatSettings = OutputFormatSettings()
     quality: QualitySettings = QualitySettings()
     rules: tuple[RuleSettings, ...] = ()
     objectives: tuple[ObjectiveSettings, ...] = Field(default=(), max_length=MAX_OBJECTIVES)
@@ -179,10 +183,10 @@ class PipelineSettings(Strict):
                 "capture: 'off' keeps no text, so nothing can be scored or retrained from labels; "
                 "set capture: full or redacted, or retrain.enabled: false"
             )
-        if self.quality.metric == "thumb" and self.retrain.enabled:
+        if self.quality.metric not in METRIC_VERSIONS and self.retrain.enabled:
             message = (
-                "'thumb' compares no answers, so the gate could never judge a retraining; "
-                "choose exact_match or json_equal, or set retrain.enabled: false"
+                f"{self.quality.metric!r} compares no answers, so the gate could never judge a retraining; "
+                f"choose one of {', '.join(METRIC_VERSIONS)}, or set retrain.enabled: false"
             )
             raise wrong(("quality", "metric"), message)
         if self.quality.estimate and (self.quality.metric == "thumb" or self.capture == "off"):

@@ -34,6 +34,7 @@ This page is made by `python -m tidemill.settings.reference`; a test keeps it tr
 
 
 _WORDS: dict[Any, str] = {
+    Any: "value",
     str: "text",
     int: "whole number",
     float: "number",

@@ -67,6 +67,8 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         (GOOD + "    drift: {enabled: perhaps}\n", 7, "drift.enabled: must be true or false (got 'perhaps')"),
         (GOOD + "    description: [a]\n", 7, "description: must be text (got a list)"),
         (GOOD + "    quality: {metric: thumb}\n", 7, "quality.metric: 'thumb' compares no answers, so the gate"),
+        (GOOD + "    quality: {metric: judge}\n", 7, "choose one of exact_match, json_equal, word_accuracy, or set"),
+        (GOOD + "    drift: {metrics: [error_rate]}\n", 7, "'error_rate' is no window metric of text"),
         (GOOD + "    drift: {metrics: [input_char]}\n", 7, "no window metric of text; did you mean 'input_chars'?"),
         (GOOD + "    drift: {metrics: [e2e_ms]}\n", 7, "drift.metrics: 'e2e_ms' is no window metric of text"),
         (GOOD + "    drift: [a]\n", 7, "drift: must be settings by name (got a list)"),
@@ -89,8 +91,10 @@ def test_a_wrong_setting_is_named_with_its_line(tmp_path: Path, text: str, line:
     assert f"tidemill.yaml:{line}:" in message
 
 
-def test_thumbs_may_be_the_quality_of_a_pipeline_that_is_not_retrained(tmp_path: Path) -> None:
-    load(tmp_path, GOOD + "    quality: {metric: thumb}\n    retrain: {enabled: false}\n")
+def test_scores_that_are_given_may_be_the_quality_of_a_pipeline_that_is_not_retrained(tmp_path: Path) -> None:
+    for metric in ("thumb", "judge"):
+        load(tmp_path, GOOD + f"    quality: {{metric: {metric}}}\n    retrain: {{enabled: false}}\n")
+    load(tmp_path, GOOD + "    quality: {metric: word_accuracy}\n")
 
 
 def test_a_wrong_variable_is_named(tmp_path: Path) -> None:

@@ -17,4 +17,10 @@ def test_digits_are_what_python_calls_digits(text: str) -> None:
 
 def test_features_of_a_question() -> None:
     found = features("Where is card 17?")
-    assert found == {"chars": 17.0, "words": 4.0, "digit_share": 2 / 17, "mean_word_length": 13 / 4}
+    assert found == {
+        "chars": 17.0,
+        "words": 4.0,
+        "digit_share": 2 / 17,
+        "mean_word_length": 13 / 4,
+        "non_latin_share": 0,
+    }

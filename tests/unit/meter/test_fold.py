@@ -14,6 +14,7 @@ from streams.meter.fold import Rules, fold
 from streams.meter.pack import Packed, pack
 from streams.meter.sample import chosen
 from tidemill.events import Cell, Feedback, InferenceRequest, InferenceResponse, Message, Moments, Partial, Partials
+from tidemill.output_format import is_json
 from tidemill.sketch import quantile
 from tidemill.text import word_buckets
 from tidemill.topics import partition_of
@@ -127,6 +128,41 @@ def test_text_features_given_or_made_or_none() -> None:
     answered = only(folded(response(1, gen_ai_output_text="two words")))
     assert answered.moments["output_words"].total == 2
     assert "output_chars" not in only(folded(response(1))).moments
+
+
+def test_answers_cut_off_are_a_share_of_those_whose_end_is_known() -> None:
+    reasons = ["length", "stop", "", "tool_calls", "length"]
+    found = only(folded(*(response(n, gen_ai_response_finish_reason=reason) for n, reason in enumerate(reasons))))
+    assert found.moments["truncated_rate"] == Moments(n=4, total=2.0, total_sq=2.0), "all of them, not a sample"
+    assert "truncated_rate" not in only(folded(response(1))).moments, "absence is not zero"
+
+
+def test_what_answers_show_is_taken_from_their_text() -> None:
+    texts = ["I'm unable to do that.", "", "no no no no no no"]
+    found = only(folded(*(response(n, gen_ai_output_text=text) for n, text in enumerate(texts))))
+    assert found.sampled_answers == 3
+    assert {name: found.moments[f"output_{name}"].total for name in ("empty", "refusal")} == {"empty": 1, "refusal": 1}
+    assert found.moments["output_repetition"] == Moments(n=2, total=2 / 3, total_sq=(2 / 3) ** 2)
+    quiet = folded(response(1, gen_ai_output_text="", gen_ai_response_finish_reason="tool_calls"))
+    assert only(quiet).moments["output_empty"].total == 0, "a call of a tool needs no text"
+
+
+def test_the_form_of_answers_is_judged_where_their_producer_did_not() -> None:
+    rules = Rules("", 20, is_json)
+    told = {"chars": 2.0}
+    found = only(
+        folded(
+            response(1, gen_ai_output_text="{}", output_features=told),
+            response(2, gen_ai_output_text="{}", output_features=told | {"valid": 0.0}),
+            response(3, gen_ai_output_text="no", output_features=told),
+            response(4, output_features=told),
+            response(5, gen_ai_output_text="{", output_features=told, status="cancelled"),
+            rules=rules,
+        )
+    )
+    assert found.moments["output_valid"] == Moments(n=3, total=1.0, total_sq=1.0)
+    assert "output_empty" not in found.moments, "other features are taken as they come"
+    assert "output_valid" not in only(folded(response(1, gen_ai_output_text="{}"))).moments
 
 
 def test_the_sample_is_bounded_and_depends_on_ids_alone() -> None:

@@ -111,6 +111,12 @@ def test_a_score_under_the_quality_metric_needs_an_audit_key() -> None:
         read_feedback(score, ROUTING, {"talk": FULL}, now_ms=9)
     assert (refused.value.http_status, refused.value.code) == (403, "metric_needs_audit_key")
     assert read_feedback(score, ROUTING, {"talk": FULL}, now_ms=9, trusted=True).metric == "exact_match"
+    judged = {"talk": FULL.model_copy(update={"quality": QualitySettings(metric="judge")})}
+    given = {"id": "x", "score": 0.7, "metric": "judge", "source": "judge:large"}
+    with pytest.raises(CallError, match=r"which moves alarms; name another metric"):
+        read_feedback(given, ROUTING, judged, now_ms=9)
+    row = read_feedback(given, ROUTING, judged, now_ms=9, trusted=True)
+    assert (row.kind, row.metric, row.score, row.source) == ("judge", "judge", 0.7, "judge:large")
     thumbs = FULL.model_copy(update={"quality": QualitySettings(metric="thumb")})
     assert read_feedback({"id": "x", "thumb": True}, ROUTING, {"talk": thumbs}, now_ms=9).metric == "thumb"
     with pytest.raises(CallError):

@@ -16,13 +16,18 @@ from serving.gateway.errors import CallError
 from serving.gateway.fitting import fitting
 from serving.gateway.price import cost_micros
 from serving.gateway.redaction import redact
-from serving.gateway.rows import Call, kept_session, kept_tenant, request_row
-from serving.gateway.upstream import take_events, without_logprobs
+from serving.gateway.rows import Call, Ending, Server, kept_session, kept_tenant, request_row, response_row
+from serving.gateway.upstream import Answer, take_events, without_logprobs
+from tidemill.answers import answer_features
 from tidemill.errors import Stop
+from tidemill.events import InferenceResponse
+from tidemill.events.types import Status
 from tidemill.ids import uuid7
 from tidemill.io.secrets import audit_keys, gateway_keys, make_secrets
+from tidemill.output_format import is_json
 from tidemill.settings import PipelineSettings, Settings
 from tidemill.settings.model import EngineSettings, GatewaySettings
+from tidemill.settings.output import OutputFormatSettings
 from tidemill.topics import MAX_MESSAGE_BYTES, REQUESTS
 
 KEY = "tm-4Fq9sLZ0aXbC7dEe8RtYuIoP"
@@ -216,6 +221,60 @@ def test_chunks_become_the_answer_again() -> None:
     assert (whole.text, whole.finish_reason, whole.input_tokens, whole.cached_tokens) == ("ab", "stop", 3, None)
     assert message["tool_calls"][0]["function"] == {"name": "look", "arguments": '{"a":1}'}
     assert whole.mean_logprob is None
+
+
+def answered(settings: PipelineSettings, *chunks: dict[str, Any], status: Status = "ok") -> InferenceResponse:
+    call = Call(call_id=CALL_ID, time_ms=1, arrived_s=0, pipeline="talk", session="s", tenant="")
+    server = Server(model_version="talk-v1", variant="champion", model="base", engine="main", epoch=1, reason="only")
+    answer = Answer(0)
+    for chunk in chunks:
+        if answer.assembly.add({"choices": [{"index": 0, **chunk}]}):
+            answer.first_s = 1
+    return response_row(
+        call,
+        CALL_ID,
+        server,
+        Ending(status=status),
+        answer,
+        now_ms=2,
+        now_s=2,
+        settings=settings,
+        engine=EngineSettings(),
+    )
+
+
+def test_what_an_answer_shows_is_taken_whatever_is_kept_of_it() -> None:
+    form = {"output_format": OutputFormatSettings(type="json")}
+    said = '{"mail": "ann@example.org", "n": 41446681800}'
+    end = {"delta": {}, "finish_reason": "stop"}
+    rows = [
+        answered(each.model_copy(update=form), {"delta": {"content": said}}, end) for each in (FULL, PRIVATE, SILENT)
+    ]
+    assert [row.gen_ai_output_text for row in rows] == [said, '{"mail": "[email]", "n": [number]}', None]
+    assert all(row.output_features == answer_features(said, "ok", "stop", is_json) for row in rows)
+    assert rows[0].output_features["valid"] == 1, "what redaction left would be no JSON"
+    assert "valid" not in answered(FULL, {"delta": {"content": said}}, end).output_features
+
+
+def test_an_answer_without_text_is_empty_unless_it_calls_a_tool_or_failed() -> None:
+    end = {"delta": {}, "finish_reason": "stop"}
+    assert answered(SILENT, end).output_features["empty"] == 1
+    tool = {"delta": {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look", "arguments": "{}"}}]}}
+    assert answered(SILENT, tool, end).output_features == {"empty": 0.0}
+    assert answered(SILENT, status="error").output_features == {}
+
+
+def test_what_the_engine_marks_as_a_refusal_is_one() -> None:
+    row = answered(SILENT, {"delta": {"refusal": "Not this one."}}, {"delta": {}, "finish_reason": "stop"})
+    assert (row.output_features["refusal"], row.output_features["empty"]) == (1, 0)
+
+
+def test_context_that_was_fetched_is_measured_and_not_kept() -> None:
+    call = Call(call_id=CALL_ID, time_ms=1, arrived_s=0, pipeline="talk", session="s", tenant="")
+    messages = [{"role": "user", "content": "hello"}, {"role": "tool", "content": "row 1"}]
+    row = request_row(call, parse(body(messages=messages), SILENT), SILENT)
+    assert row.gen_ai_input_messages is None
+    assert (row.input_features["context_chars"], row.input_features["chars"]) == (5, 5)
 
 
 def test_server_sent_events_are_taken_whole_however_they_are_cut() -> None:
