@@ -117,7 +117,8 @@ def test_a_slice_of_few_calls_is_not_named_however_bad() -> None:
 
 
 def test_equal_rows_give_an_equal_answer() -> None:
-    before, after = (rows(np.random.default_rng(9), 300, lambda _, s=s: s) for s in (0.9, 0.5))
+    chance = np.random.default_rng(9)
+    before, after = rows(chance, 300, lambda _: 0.9), rows(chance, 300, lambda _: 0.5)
     assert search(before, after) == search(before, after)
 
 
