@@ -21,6 +21,11 @@ def evidence_url(console_url: str, alarm_id: str) -> str:
     return f"{console_url}/evidence/{alarm_id}"
 
 
+def alarm_url(console_url: str, alarm_id: str) -> str:
+    """Where the console says why an alarm fired."""
+    return f"{console_url}/alarms/{alarm_id}"
+
+
 def labels_of(event: ThresholdEvent) -> dict[str, str]:
     """What tells alerts apart; the same for an alarm's beginning and end."""
     data = event.data
@@ -45,6 +50,7 @@ def alert_of(event: ThresholdEvent, console_url: str) -> dict[str, Any]:
         "detector": data.detector,
         "alarm_id": data.alarm_id,
         "event_id": event.id,
+        "alarm_url": alarm_url(console_url, data.alarm_id),
         "evidence": evidence,
     }
     return {
@@ -53,7 +59,7 @@ def alert_of(event: ThresholdEvent, console_url: str) -> dict[str, Any]:
         "annotations": {name: value for name, value in annotations.items() if value},
         "startsAt": rfc3339(data.started_ms),
         "endsAt": rfc3339(event.time_ms) if data.state == "resolved" else _NEVER,
-        "generatorURL": evidence,
+        "generatorURL": alarm_url(console_url, data.alarm_id),
         "fingerprint": derived_id(data.rule, event.subject)[:16],
     }
 

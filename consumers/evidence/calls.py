@@ -1,11 +1,10 @@
-"""The calls on one side of an alarm's change, as columns: one bounded query."""
+"""The calls on one side of an alarm's change: one bounded query, each call once, the same for the same rows."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from consumers.evidence.call import Call, call_of
 from tidemill.io.clickhouse import Store
 
 MOST_ROWS = 2_000
@@ -13,72 +12,63 @@ _SKEW_MS = 60_000
 _WINDOW_MS = 6 * 3_600_000
 """Reference calls are at most this much older than the change."""
 
+_ASKED = """
+    SELECT call_id, time_ms, tenant, prompt_version, attributes, input_features, input_words, gen_ai_input_messages
+    FROM requests
+    WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({since:Int64})
+      AND time < fromUnixTimestamp64Milli({until:Int64})
+    ORDER BY time DESC, call_id DESC, _partition, _offset LIMIT 1 BY call_id LIMIT {most:UInt32}
+"""
 _CALLS = """
-SELECT r.call_id AS call, r.time_ms AS at, r.input_features AS input, r.gen_ai_input_messages AS messages,
-       s.status AS status, s.e2e_ms AS e2e_ms, s.ttft_ms AS ttft_ms, s.output_features AS output,
-       s.gen_ai_usage_output_tokens AS output_tokens, s.gen_ai_output_text AS answer, q.judged AS score
-FROM
-(
-    SELECT call_id, time_ms, input_features, gen_ai_input_messages FROM requests
-    WHERE pipeline = {pipeline:String} AND time_ms >= {since:Int64} AND time_ms < {until:Int64}
-      AND time >= fromUnixTimestamp64Milli({since:Int64})
-    ORDER BY time_ms DESC LIMIT {most:UInt32}
-) AS r
+SELECT r.call_id AS call_id, r.time_ms AS time_ms, r.tenant AS tenant, r.prompt_version AS prompt_version,
+       r.attributes AS attributes, r.input_features AS input, r.input_words AS words,
+       r.gen_ai_input_messages AS messages, s.model_version AS model_version, s.variant AS variant,
+       s.status AS status, s.queue_ms AS queue_ms, s.ttft_ms AS ttft_ms, s.tpot_ms AS tpot_ms, s.e2e_ms AS e2e_ms,
+       s.gen_ai_usage_input_tokens AS input_tokens, s.gen_ai_usage_cached_tokens AS cached_tokens,
+       s.gen_ai_usage_output_tokens AS output_tokens, s.cost_micros AS cost_micros, s.output_features AS output,
+       s.gen_ai_output_text AS answer, q.score AS score, q.quality AS quality, q.thumb AS thumb, q.expected AS expected
+FROM (ASKED) AS r
 LEFT JOIN
 (
-    SELECT call_id, status, e2e_ms, ttft_ms, output_features, gen_ai_usage_output_tokens, gen_ai_output_text
+    SELECT call_id, model_version, variant, status, queue_ms, ttft_ms, tpot_ms, e2e_ms, gen_ai_usage_input_tokens,
+           gen_ai_usage_cached_tokens, gen_ai_usage_output_tokens, cost_micros, output_features, gen_ai_output_text
     FROM responses
     WHERE pipeline = {pipeline:String} AND role = 'client' AND time >= fromUnixTimestamp64Milli({early:Int64})
-    LIMIT 1 BY call_id
+      AND call_id IN (SELECT call_id FROM (ASKED))
+    ORDER BY call_id, time_ms DESC, _partition, _offset LIMIT 1 BY call_id
 ) AS s ON s.call_id = r.call_id
 LEFT JOIN
 (
-    SELECT call_id, argMax(score, time_ms) AS judged FROM feedback
-    WHERE pipeline = {pipeline:String} AND score IS NOT NULL AND variant != 'shadow'
-      AND time >= fromUnixTimestamp64Milli({early:Int64})
+    SELECT call_id, argMaxIf(score, (time_ms, feedback_id), score IS NOT NULL) AS score,
+           argMaxIf(score, (time_ms, feedback_id), score IS NOT NULL AND judged_by = {quality:String}) AS quality,
+           argMaxIf(score, (time_ms, feedback_id), score IS NOT NULL AND judged_by = 'thumb') AS thumb,
+           argMaxIf(value, (time_ms, feedback_id), kind IN ('label', 'correction')) AS expected
+    FROM
+    (
+        SELECT call_id, feedback_id, time_ms, kind, score, value,
+               if(metric = '' AND kind = 'thumb', 'thumb', metric) AS judged_by
+        FROM feedback
+        WHERE pipeline = {pipeline:String} AND variant != 'shadow'
+          AND time >= fromUnixTimestamp64Milli({early:Int64}) AND call_id IN (SELECT call_id FROM (ASKED))
+    )
     GROUP BY call_id
 ) AS q ON q.call_id = r.call_id
-ORDER BY at
+ORDER BY time_ms, call_id
 SETTINGS join_use_nulls = 1
-"""
+""".replace("ASKED", _ASKED)
 
 
-def before(store: Store, pipeline: str, change_ms: int) -> list[dict[str, Any]]:
-    """The last calls before the change. Raises Retry when the store is away."""
-    return _calls(store, pipeline, max(change_ms - _WINDOW_MS, 0), change_ms)
+def before(store: Store, pipeline: str, quality: str, change_ms: int) -> list[Call]:
+    """The last calls before the change, oldest first. Raises Retry when the store is away."""
+    return _calls(store, pipeline, quality, max(change_ms - _WINDOW_MS, 0), change_ms)
 
 
-def after(store: Store, pipeline: str, change_ms: int, now_ms: int) -> list[dict[str, Any]]:
-    """The newest calls since the change. Raises Retry when the store is away."""
-    return _calls(store, pipeline, change_ms, now_ms + _SKEW_MS)
+def after(store: Store, pipeline: str, quality: str, change_ms: int, until_ms: int) -> list[Call]:
+    """The newest calls from the change up to a time, oldest first. Raises Retry when the store is away."""
+    return _calls(store, pipeline, quality, change_ms, until_ms)
 
 
-def _calls(store: Store, pipeline: str, since_ms: int, until_ms: int) -> list[dict[str, Any]]:
-    rows = store.rows(
-        _CALLS,
-        {
-            "pipeline": pipeline,
-            "since": since_ms,
-            "until": until_ms,
-            "early": max(since_ms - _SKEW_MS, 0),
-            "most": MOST_ROWS,
-        },
-    )
-    return [columns(row) for row in rows]
-
-
-def columns(row: dict[str, Any]) -> dict[str, Any]:
-    """One call's figures and texts, flat: pure. What is unknown is None, never 0."""
-    flat: dict[str, Any] = {**dict(row["input"] or ()), **dict(row["output"] or ())}
-    flat |= {name: row[name] for name in ("e2e_ms", "ttft_ms", "output_tokens", "score")}
-    flat["failed"] = None if row["status"] is None else float(row["status"] not in ("ok", "cancelled"))
-    flat["input_text"] = _users_text(row["messages"])
-    flat["output_text"] = row["answer"]
-    return flat
-
-
-def _users_text(messages: str | None) -> str | None:
-    if not messages:
-        return None
-    said = msgspec.json.decode(messages)
-    return "\n".join(message["content"] for message in said if message.get("role") == "user") or None
+def _calls(store: Store, pipeline: str, quality: str, since_ms: int, until_ms: int) -> list[Call]:
+    given: dict[str, Any] = {"pipeline": pipeline, "quality": quality, "most": MOST_ROWS}
+    given |= {"since": since_ms, "until": until_ms, "early": max(since_ms - _SKEW_MS, 0)}
+    return [call_of(row) for row in store.rows(_CALLS, given)]

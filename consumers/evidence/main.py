@@ -1,29 +1,32 @@
 """The evidence process: one report at a time, in the background of everything else.
 
 1. take the next firing alarm; 2. wait until calls after the change have landed; 3. ask the store for both sides;
-4. build the report in a niced process; 5. commit the alarm's offset. A report that is there already is not made again.
+4. build evidence and report in a niced process; 5. commit the alarm's offset. A report that is there already is not
+made again.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 from confluent_kafka import Consumer, KafkaException, Message
 from prometheus_client import Counter
 
 from consumers.evidence import calls
 from consumers.evidence.report import TOO_FEW
+from consumers.evidence.why import Job
 from tidemill.errors import Quarantine, Retry
 from tidemill.events import ThresholdEvent
+from tidemill.evidence import FOLDER
 from tidemill.io.clickhouse import Store, StoreError
 from tidemill.io.kafka import consumer, partition_count
+from tidemill.io.modes import write_private
 from tidemill.io.service import Service
 from tidemill.settings import Settings
 from tidemill.topics import THRESHOLDS
@@ -35,6 +38,10 @@ WAIT_MS = 25_000
 ATTEMPTS = 3
 AGAIN_S = 20.0
 BUILD_TIMEOUT_S = 600.0
+SKEW_MS = 60_000
+"""Clocks of producers may be ahead by so much."""
+LATEST_MS = 120_000
+"""Calls later than this after the alarm are none of its doing: by then the system may have answered to it."""
 OLD_MS = 24 * 3_600_000
 """Alarms older than this at start-up get no report any more."""
 
@@ -54,7 +61,7 @@ def run(settings: Settings) -> None:
 
 def report_path(settings: Settings, alarm_id: str, ending: str) -> Path:
     """Where an alarm's report lies: ``html`` for people, ``json`` for programs."""
-    return settings.data_dir / "evidence" / f"{Path(alarm_id).name}.{ending}"
+    return settings.data_dir / FOLDER / f"{Path(alarm_id).name}.{ending}"
 
 
 class Evidence:
@@ -116,11 +123,15 @@ class Evidence:
 
     def _attempt(self, reader: Consumer, event: ThresholdEvent, out: Path) -> str:
         data = event.data
+        pipeline = self._settings.pipelines.get(data.pipeline)
+        quality = pipeline.quality.metric if pipeline is not None else ""
         change_ms = data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
         while not self._service.stopping:
+            now_ms = self._service.clock.now_ms()
             try:
-                reference = calls.before(self._store, data.pipeline, change_ms)
-                current = calls.after(self._store, data.pipeline, change_ms, self._service.clock.now_ms())
+                reference = calls.before(self._store, data.pipeline, quality, change_ms)
+                until_ms = min(now_ms + SKEW_MS, event.time_ms + LATEST_MS)
+                current = calls.after(self._store, data.pipeline, quality, change_ms, until_ms)
                 break
             except (Retry, StoreError) as error:
                 self._service.waiting(f"evidence waits for the store: {error}")
@@ -128,14 +139,24 @@ class Evidence:
         else:
             return "interrupted"
         self._service.ready()
-        title = f"{data.pipeline}: {data.rule} - {data.summary or data.metric}"
-        job = {"title": title, "out": str(out.absolute()), "reference": reference, "current": current}
+        job = Job(
+            title=f"{data.pipeline}: {data.rule} - {data.summary or data.metric}",
+            out=str(out.absolute()),
+            alarm_id=data.alarm_id,
+            pipeline=data.pipeline,
+            metric=data.metric,
+            change_ms=change_ms,
+            made_ms=now_ms,
+            capture=pipeline.capture if pipeline is not None else "full",
+            reference=reference,
+            current=current,
+        )
         return self._build(reader, job, out)
 
-    def _build(self, reader: Consumer, job: Mapping[str, object], out: Path) -> str:
+    def _build(self, reader: Consumer, job: Job, out: Path) -> str:
         out.parent.mkdir(parents=True, exist_ok=True)
         file = out.with_name(f"{out.name}.job")
-        file.write_text(json.dumps(job), encoding="utf-8")
+        write_private(file, msgspec.json.encode(job).decode())
         environment = os.environ | {"OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
         process = subprocess.Popen(
             [sys.executable, "-m", "consumers.evidence.report", "--job", str(file)],

@@ -1,19 +1,25 @@
-"""Builds one report, in a process of its own (evidently takes long to import and much memory; niced):
+"""Builds the evidence of one alarm and its report, in a process of its own (evidently takes long to import and much
+memory; niced):
 
     python -m consumers.evidence.report --job FILE
 
-The job is JSON: title, out (path without ending), reference and current (lists of flat calls). Ends with code 3 when
-one side has too few calls to compare.
+The job is JSON (``why.Job``). The evidence comes first, as it takes a moment where the report takes a minute. Ends with
+code 3 when one side has too few calls for a report; the evidence is there then, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
+
+import msgspec
+
+from consumers.evidence.call import columns
+from consumers.evidence.why import Job, evidence
+from tidemill.io.modes import write_private
 
 FEW_ROWS = 10
 TOO_FEW = 3
@@ -36,20 +42,21 @@ def usable(reference: list[dict[str, Any]], current: list[dict[str, Any]]) -> tu
     return [name for name in kept if name not in TEXTS], [name for name in kept if name in TEXTS]
 
 
-def build(job: dict[str, Any]) -> int:
-    """Write ``out``.html and ``out``.json, whole or not at all; give back the exit code."""
-    reference, current = job["reference"], job["current"]
+def build(job: Job) -> int:
+    """Write ``out``.evidence.json, ``out``.html and ``out``.json, each whole or not at all; give back the exit code."""
+    out = Path(job.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_private(out.with_name(f"{out.name}.evidence.json"), msgspec.json.encode(evidence(job)).decode())
+    reference, current = ([columns(call, {job.metric}) for call in side] for side in (job.reference, job.current))
     if min(len(reference), len(current)) < FEW_ROWS:
         print(f"too few calls: {len(reference)} before, {len(current)} after the change", file=sys.stderr)
         return TOO_FEW
     made = _compared(reference, current)
-    out = Path(job["out"])
-    out.parent.mkdir(parents=True, exist_ok=True)
     for save, ending in ((made.save_json, ".json"), (made.save_html, ".html")):
         unfinished = out.with_name(f"{out.name}{ending}.unfinished")
         save(str(unfinished))
         if ending == ".html":
-            _titled(unfinished, job["title"])
+            _titled(unfinished, job.title)
         os.replace(unfinished, out.with_name(out.name + ending))
     return 0
 
@@ -108,8 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", type=Path, required=True)
     _stand_back()
-    job = json.loads(parser.parse_args().job.read_text(encoding="utf-8"))
-    raise SystemExit(build(job))
+    raise SystemExit(build(msgspec.json.decode(parser.parse_args().job.read_bytes(), type=Job)))
 
 
 if __name__ == "__main__":

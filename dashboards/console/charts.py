@@ -62,7 +62,7 @@ def markers(pipeline: Pipeline, from_ms: int) -> list[Marker]:
 
 def options(pipeline: Pipeline, from_ms: int, to_ms: int, window_s: int) -> dict[str, Any]:
     """The whole figure; times are epoch milliseconds."""
-    versions = sorted({v for by_version in pipeline.series.values() for v in by_version if v}, key=_number)
+    versions = sorted({v for by_version in pipeline.series.values() for v in by_version if v}, key=version_order)
     colours = {version: VERSION_COLOURS[index % len(VERSION_COLOURS)] for index, version in enumerate(versions)}
     series: list[dict[str, Any]] = []
     for version in versions:
@@ -179,6 +179,7 @@ def _marks(panel: int, marked: list[Marker], *, labelled: bool) -> dict[str, Any
     }
 
 
-def _number(version: str) -> tuple[str, int]:
+def version_order(version: str) -> tuple[str, int]:
+    """Versions in the order they were made."""
     name, _, number = version.rpartition("-v")
     return name, int(number) if number.isdigit() else 0

@@ -82,10 +82,10 @@ class Feed:
         now_ms = self._clock.now_ms()
         from_ms = now_ms - self.minutes * 60_000
         since = {"from_ms": from_ms}
-        series = _series(self._store.rows(_WINDOWS, since))
-        alarms = _by_pipeline((_event(row) for row in self._store.rows(_EVENTS, since)), lambda e: e.data.pipeline)
-        jobs = _by_pipeline(_states(self._store.rows(_JOBS, since), _job), lambda s: s.pipeline)
-        steps = _by_pipeline(_states(self._store.rows(_ROLLOUTS, since), _rollout), lambda s: s.pipeline)
+        series = series_of(self._store.rows(_WINDOWS, since))
+        alarms = _by_pipeline(events_of(self._store.rows(_EVENTS, since)), lambda e: e.data.pipeline)
+        jobs = _by_pipeline(jobs_of(self._store.rows(_JOBS, since)), lambda s: s.pipeline)
+        steps = _by_pipeline(rollouts_of(self._store.rows(_ROLLOUTS, since)), lambda s: s.pipeline)
         routes = {route.pipeline: route for route in _states(self._store.rows(_ROUTES), _route)}
         progress = {row["pipeline"]: JobProgress(**row) for row in self._store.rows(_PROGRESS, since)}
         names = [*self._settings.pipelines, *sorted(set(series) - set(self._settings.pipelines))]
@@ -113,7 +113,7 @@ _route = Decoder[Route](Route)
 _data = Decoder[ThresholdData](ThresholdData)
 
 
-def _series(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, tuple[Point, ...]]]]:
+def series_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, tuple[Point, ...]]]]:
     """pipeline → metric → version → points; a version's variants are put together, weighted by their counts."""
     cells: dict[tuple[str, str, str, int], list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -145,6 +145,21 @@ def _together(start_ms: int, metric: str, parts: list[Mapping[str, Any]]) -> Poi
         value = sum(part["value"] * part["n"] for part in known) / weight if weight else known[0]["value"]
     biggest = max(parts, key=lambda part: part["n"])
     return Point(start_ms, value, n, biggest["p50"], biggest["p95"])
+
+
+def events_of(rows: Iterable[Mapping[str, Any]]) -> list[ThresholdEvent]:
+    """Threshold events from rows of table ``events``."""
+    return [_event(row) for row in rows]
+
+
+def jobs_of(rows: Iterable[Mapping[str, Any]]) -> list[JobState]:
+    """States of jobs from rows with a ``state``."""
+    return _states(rows, _job)
+
+
+def rollouts_of(rows: Iterable[Mapping[str, Any]]) -> list[RolloutState]:
+    """States of rollouts from rows with a ``state``."""
+    return _states(rows, _rollout)
 
 
 def _event(row: Mapping[str, Any]) -> ThresholdEvent:

@@ -1,9 +1,9 @@
-"""The console role: serves the live page and the evidence reports."""
+"""The console role: serves the live page, a page for each alarm, and the evidence reports."""
 
 from __future__ import annotations
 
 import asyncio
-import re
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,14 +11,17 @@ from typing import Any
 
 from dashboards.console.feed import Feed
 from dashboards.console.hosts import OwnHostOnly, own_names
+from dashboards.console.story import is_alarm_id, told
 from tidemill.clock import Clock, SystemClock
-from tidemill.errors import Stop
+from tidemill.errors import Stop, TidemillError
+from tidemill.evidence import FOLDER
+from tidemill.io.clickhouse import Store
 from tidemill.io.service import Service
 from tidemill.settings import Settings
 
+log = logging.getLogger(__name__)
 BEAT_S = 5.0
 """Between two signs of life of the serving loop."""
-_ALARM_ID = re.compile(r"^[0-9a-f]{8,64}$")
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws: wss:; frame-ancestors 'none'"
@@ -27,6 +30,11 @@ _REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data:; font-src data:"
 )
+_ALARM_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+"""An alarm's page shows what users wrote: it runs no script and loads nothing."""
 
 
 def run(settings: Settings) -> None:
@@ -62,20 +70,21 @@ async def _serve(settings: Settings, feed: Feed, service: Service) -> None:
 def application(settings: Settings, feed: Feed, clock: Clock | None = None) -> Any:
     """The console as an ASGI application."""
     from fastapi import FastAPI, HTTPException, Request
-    from fastapi.responses import FileResponse, Response
+    from fastapi.responses import FileResponse, HTMLResponse, Response
     from nicegui import ui
 
+    from dashboards.console import why
     from dashboards.console.page import Page
 
     app = FastAPI(openapi_url=None)
     app.add_middleware(OwnHostOnly, names=own_names(settings))
-    reports = settings.data_dir / "evidence"
+    reports = settings.data_dir / FOLDER
+    store, clock = Store(settings), clock or SystemClock()
 
     @app.middleware("http")
     async def policy(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         response = await call_next(request)
-        report = request.url.path.startswith("/evidence/")
-        response.headers["Content-Security-Policy"] = _REPORT_POLICY if report else _POLICY
+        response.headers["Content-Security-Policy"] = policy_of(request.url.path)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
@@ -87,15 +96,34 @@ def application(settings: Settings, feed: Feed, clock: Clock | None = None) -> A
             raise HTTPException(404, "no such report (yet): it is built about a minute after the alarm")
         return FileResponse(file, media_type="text/html")
 
+    @app.get("/alarms/{alarm_id}")
+    def alarm(alarm_id: str) -> HTMLResponse:
+        try:
+            story = told(settings, store, clock, alarm_id)
+        except TidemillError as error:
+            log.warning("the store does not answer: %s", error)
+            raise HTTPException(503, "the store does not answer; try again in a moment") from error
+        if story is None:
+            raise HTTPException(404, "nothing is kept of such an alarm (yet): its row lands a few seconds after it")
+        return HTMLResponse(why.page(story, settings.deployment))
+
     @ui.page("/")
     def page() -> None:
-        Page(feed, clock or SystemClock(), settings.deployment, settings.console.refresh_s)
+        Page(feed, clock, settings.deployment, settings.console.refresh_s)
 
     ui.run_with(app, title="tidemill", show_welcome_message=False)
     return app
 
 
+def policy_of(path: str) -> str:
+    """The content security policy of a path: what is made of users' words may do least."""
+    for beginning, policy in (("/evidence/", _REPORT_POLICY), ("/alarms/", _ALARM_POLICY)):
+        if path.startswith(beginning):
+            return policy
+    return _POLICY
+
+
 def report_file(folder: Path, alarm_id: str) -> Path | None:
     """The report of an alarm; None where the id is none or there is no report."""
     file = folder / f"{alarm_id}.html"
-    return file if _ALARM_ID.match(alarm_id) and file.is_file() else None
+    return file if is_alarm_id(alarm_id) and file.is_file() else None

@@ -34,7 +34,7 @@ def _alarms(pipeline: Pipeline) -> list[Entry]:
         if not firing:
             icon, colour = "check_circle", "teal"
         text = data.summary or f"{data.metric} {'breached' if firing else 'recovered'}"
-        link = f"/evidence/{data.alarm_id}" if firing and data.kind in ("quality", "drift") else ""
+        link = f"/alarms/{data.alarm_id}" if firing else ""
         found.append(Entry(event.time_ms, icon, colour, text, link))
     return found
 

@@ -24,6 +24,7 @@ ALERT_ANNOTATIONS = (
     "detector",
     "alarm_id",
     "event_id",
+    "alarm_url",
     "evidence",
 )
 TEMPLATE_FIELDS = ("status", *ALERT_LABELS, *ALERT_ANNOTATIONS)
@@ -42,7 +43,7 @@ class WebhookSettings(Strict):
     format: Literal["alertmanager", "alertmanager_api", "cloudevents", "slack"] = "alertmanager"
     """Body of a delivery: Alertmanager's webhook (version 4), what Alertmanager itself takes (`/api/v2/alerts`),
     CloudEvents 1.0 (structured JSON), or Slack's incoming webhook."""
-    template: str = "*{status}*: {summary} (<{evidence}|evidence>)"
+    template: str = "*{status}*: {summary} (<{alarm_url}|why>)"
     """Text of an alert in format `slack`, with the alert's status, labels and annotations as `{fields}`."""
     secret_env: str = ""
     """Environment variable with a Standard Webhooks secret; set: deliveries are signed."""

@@ -66,7 +66,8 @@ def test_firing_body_is_alertmanagers() -> None:
     assert alert["startsAt"] == "2023-11-14T22:13:20.000Z" and alert["endsAt"].startswith("0001-01-01")
     assert alert["annotations"]["summary"] == "quality fell to 0.31"
     assert alert["annotations"]["change_time"] == "2023-11-14T22:13:16.000Z"
-    assert alert["generatorURL"] == f"{CONSOLE}/evidence/alarm-1" == alert["annotations"]["evidence"]
+    assert alert["generatorURL"] == f"{CONSOLE}/alarms/alarm-1" == alert["annotations"]["alarm_url"]
+    assert alert["annotations"]["evidence"] == f"{CONSOLE}/evidence/alarm-1"
     for key in ("groupKey", "truncatedAlerts", "groupLabels", "commonLabels", "commonAnnotations", "externalURL"):
         assert key in body
     assert all(isinstance(value, str) for name in ("labels", "annotations") for value in alert[name].values())

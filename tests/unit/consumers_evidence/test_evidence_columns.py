@@ -1,55 +1,60 @@
-"""What of a call goes into a report."""
+"""What of a call goes into evidence and report."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from consumers.evidence.calls import columns
+from consumers.evidence.call import call_of, columns
 from consumers.evidence.report import TOO_FEW, build, usable
-
-
-def row(**changes: object) -> dict[str, object]:
-    made: dict[str, object] = {
-        "call": "c",
-        "at": 1,
-        "input": [("input_chars", 12.0)],
-        "output": [("output_chars", 5.0)],
-        "messages": json.dumps([{"role": "system", "content": "s"}, {"role": "user", "content": "hello"}]),
-        "status": "ok",
-        "e2e_ms": 40.0,
-        "ttft_ms": None,
-        "output_tokens": 4,
-        "answer": "yes",
-        "score": 1.0,
-    }
-    return made | changes
+from tests.unit.consumers_evidence.made import call, job, store_row
+from tidemill import evidence
 
 
 def test_call_becomes_flat_columns() -> None:
-    flat = columns(row())
-    assert flat["input_chars"] == 12.0 and flat["output_chars"] == 5.0 and flat["score"] == 1.0
-    assert (flat["input_text"], flat["output_text"], flat["failed"]) == ("hello", "yes", 0.0)
+    flat = columns(call_of(store_row()))
+    assert (flat["input_chars"], flat["output_chars"], flat["score"]) == (12.0, 5.0, 1.0)
+    assert (flat["input_text"], flat["output_text"], flat["error_rate"]) == ("hello", "yes", 0.0)
+    assert "cost" in flat and "queue_ms" not in flat and "queue_ms" in columns(call_of(store_row()), {"queue_ms"})
 
 
 def test_unknown_stays_unknown() -> None:
-    flat = columns(row(status=None, messages=None, score=None, input=None, output=None, answer=None, e2e_ms=None))
-    assert {name: flat[name] for name in ("failed", "input_text", "score")} == {
-        "failed": None,
-        "input_text": None,
-        "score": None,
-    }
+    names = ("status", "messages", "score", "quality", "input", "output", "answer", "e2e_ms", "attributes", "words")
+    found = call_of(store_row(**dict.fromkeys(names), tenant=None, model_version=None))
+    flat = columns(found)
+    known = ("error_rate", "cost", "score", "quality", "e2e_ms", "input_text", "output_text")
+    assert {flat[name] for name in known} == {None}
+    assert found.figures["unpriced"] is None and found.slices["model_version"] == ""
+
+
+def test_a_call_says_what_the_windows_count() -> None:
+    def figures(status: str) -> tuple[float | None, float | None]:
+        found = call_of(store_row(status=status)).figures
+        return found["error_rate"], found["cancel_rate"]
+
+    assert [figures(status) for status in ("ok", "error", "timeout", "cancelled", "rejected")] == [
+        (0.0, 0.0),
+        (1.0, 0.0),
+        (1.0, 0.0),
+        (0.0, 1.0),
+        (0.0, 0.0),
+    ]
+    assert call_of(store_row(cost_micros=1_500)).figures["cost"] == 0.0015
 
 
 def test_columns_unknown_to_one_side_are_left_out() -> None:
-    known, scoreless = columns(row()), columns(row(score=None))
+    known, scoreless = columns(call_of(store_row())), columns(call_of(store_row(score=None)))
     numbers, texts = usable([known] * 20, [scoreless] * 20)
     assert "score" not in numbers and "ttft_ms" not in numbers and "e2e_ms" in numbers
     assert texts == ["input_text", "output_text"]
 
 
-def test_too_few_calls_make_no_report(tmp_path: Path) -> None:
+def test_too_few_calls_make_no_report_but_the_evidence_there_is(tmp_path: Path) -> None:
     out = tmp_path / "alarm"
-    job = {"title": "t", "out": str(out), "reference": [columns(row())] * 3, "current": [columns(row())] * 50}
-    assert build(job) == TOO_FEW
-    assert list(tmp_path.iterdir()) == []
+    few = [call(number) for number in range(-3, 0)]
+    assert build(job(few, [call(n) for n in range(50)], out=str(out))) == TOO_FEW
+    assert [file.name for file in tmp_path.iterdir()] == ["alarm.evidence.json"]
+    found = evidence.read(
+        evidence.evidence_file(tmp_path.parent, "alarm").parent.parent / tmp_path.name / "alarm.evidence.json"
+    )
+    assert found is not None and found.found == "too_few_calls"
+    assert (found.before.calls, found.after.calls) == (3, 50)

@@ -20,7 +20,7 @@ from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, j
 from tidemill.events import JobProgress, StationTime
 from tidemill.events.lifecycle import Station
 from tidemill.settings import Settings
-from tidemill.settings.model import ConsoleSettings
+from tidemill.settings.model import ClickHouseSettings, ConsoleSettings
 
 
 def lit(shown: Pipeline) -> str:
@@ -123,12 +123,12 @@ def test_series_of_a_pipeline_without_data_are_empty_but_drawn() -> None:
     assert options(Pipeline("new", ""), FROM, NOW, 5)["series"]
 
 
-def test_the_timeline_is_newest_first_and_links_the_evidence() -> None:
+def test_the_timeline_is_newest_first_and_links_each_alarm_to_its_page() -> None:
     shown = pipeline(alarms=(alarm(),), jobs=(job("registered"),), steps=(rollout("canary"), rollout("canary")))
     entries = timeline(shown)
     assert [entry.time_ms for entry in entries] == sorted((entry.time_ms for entry in entries), reverse=True)
     assert len([entry for entry in entries if "schedule-v2 canary" in entry.text]) == 1
-    assert [entry.link for entry in entries if entry.link] == [f"/evidence/{ALARM_ID}"]
+    assert [entry.link for entry in entries if entry.link] == [f"/alarms/{ALARM_ID}"]
 
 
 @pytest.mark.parametrize("name", ["../secrets/gateway", "a" * 7, "A" * 32, "%2e%2e", ""])
@@ -165,12 +165,26 @@ def test_it_answers_to_no_other_name(host: str) -> None:
     assert not is_own(host, NAMES)
 
 
-def test_neither_page_nor_web_socket_is_open_under_another_name(tmp_path: Path) -> None:
-    evidence = tmp_path / "evidence"
-    evidence.mkdir()
-    (evidence / f"{ALARM_ID}.html").write_text("report")
-    app = application(Settings(data_dir=tmp_path), None)  # type: ignore[arg-type]
-    client, own, other = TestClient(app), {"host": "localhost:18090"}, {"host": "evil.example"}
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+    """The console beside a store that is away; a process can make one only."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "evidence").mkdir()
+    (folder / "evidence" / f"{ALARM_ID}.html").write_text("report")
+    away = Settings(data_dir=folder, clickhouse=ClickHouseSettings(url="http://127.0.0.1:9"))
+    return TestClient(application(away, None))  # type: ignore[arg-type]
+
+
+def test_no_such_alarm_and_no_store_are_told_apart(client: TestClient) -> None:
+    own = {"host": "localhost"}
+    assert client.get("/alarms/..%2Fsecrets", headers=own).status_code == 404
+    gone = client.get(f"/alarms/{ALARM_ID}", headers=own)
+    assert gone.status_code == 503 and "store" in gone.text
+    assert "script" not in gone.headers["content-security-policy"]
+
+
+def test_neither_page_nor_web_socket_is_open_under_another_name(client: TestClient) -> None:
+    own, other = {"host": "localhost:18090"}, {"host": "evil.example"}
     assert client.get(f"/evidence/{ALARM_ID}", headers=own).text == "report"
     refused = client.get(f"/evidence/{ALARM_ID}", headers=other)
     assert refused.status_code == 400 and "console.public_url" in refused.text

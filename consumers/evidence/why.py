@@ -1,0 +1,107 @@
+"""From the calls of both sides to the evidence of an alarm. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from consumers.evidence.call import Call
+from consumers.evidence.examples import examples
+from consumers.evidence.slices import Answer, Row, search
+from tidemill.evidence import Evidence, Side
+from tidemill.metrics import WINDOW_METRICS
+
+UNSEEN = "unseen_share"
+_WORD_METRICS = ("input_unseen_share", "input_word_distance")
+_COUNTED = ("requests", "answers")
+MOST_SLICES = 60
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """What one build is given; it travels to the builder as JSON."""
+
+    title: str
+    out: str
+    """Path of the report without its ending."""
+    alarm_id: str
+    pipeline: str
+    metric: str
+    change_ms: int
+    made_ms: int
+    capture: str
+    reference: list[Call]
+    current: list[Call]
+
+
+def figure_of(metric: str) -> str:
+    """What of a call stands for a metric; empty where nothing does: the metric counts calls, or is none of ours."""
+    if metric in _WORD_METRICS:
+        return UNSEEN
+    return metric if metric in WINDOW_METRICS and metric not in _COUNTED else ""
+
+
+def evidence(job: Job) -> Evidence:
+    """Both sides, the search for a telling slice, and examples. Equal jobs, equal evidence."""
+    figure = figure_of(job.metric)
+    sides = _with_unseen(job.reference, job.current) if figure == UNSEEN else (job.reference, job.current)
+    known = [_known(side, figure) for side in sides]
+    before, after = (_side(side, values) for side, values in zip(sides, known, strict=True))
+    answer = Answer("not_of_calls", (), 0)
+    if figure:
+        answer = search(_rows(sides[0], known[0]), _rows(sides[1], known[1]))
+    change = (after.mean or 0.0) - (before.mean or 0.0)
+    first = answer.slices[0] if answer.telling else None
+    named = (first.dimension, first.value) if first is not None else None
+    return Evidence(
+        alarm_id=job.alarm_id,
+        pipeline=job.pipeline,
+        metric=job.metric,
+        figure=figure,
+        made_ms=job.made_ms,
+        change_ms=job.change_ms,
+        capture=job.capture,
+        before=before,
+        after=after,
+        found=answer.found,
+        slices=answer.slices[:MOST_SLICES],
+        telling=min(answer.telling, MOST_SLICES),
+        examples=examples(sides[1], known[1], change, named, job.capture),
+    )
+
+
+def _with_unseen(before: Sequence[Call], after: Sequence[Call]) -> tuple[list[Call], list[Call]]:
+    """The calls with the share of their words that the older half of the calls before the change never used; that half
+    is the vocabulary and no longer a side.
+    """
+    half = len(before) // 2
+    vocabulary = {word for call in before[:half] for word in call.words}
+
+    def share(call: Call) -> float | None:
+        total = sum(call.words.values())
+        return sum(n for word, n in call.words.items() if word not in vocabulary) / total if total else None
+
+    def told(calls: Sequence[Call]) -> list[Call]:
+        return [replace(call, figures=call.figures | {UNSEEN: share(call)}) for call in calls]
+
+    return told(before[half:]), told(after)
+
+
+def _known(calls: Sequence[Call], figure: str) -> dict[str, float]:
+    values = ((call.call_id, call.figures.get(figure)) for call in calls)
+    return {call_id: float(value) for call_id, value in values if value is not None}
+
+
+def _rows(calls: Sequence[Call], values: Mapping[str, float]) -> list[Row]:
+    return [Row(values[call.call_id], call.slices) for call in calls if call.call_id in values]
+
+
+def _side(calls: Sequence[Call], values: Mapping[str, float]) -> Side:
+    return Side(
+        from_ms=calls[0].time_ms if calls else None,
+        until_ms=calls[-1].time_ms if calls else None,
+        calls=len(calls),
+        known=len(values),
+        mean=sum(values.values()) / len(values) if values else None,
+    )

@@ -1,0 +1,105 @@
+"""Evidence of an alarm: its figure, its sides, its examples, and no more text than the pipeline keeps."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from consumers.evidence.call import Call
+from consumers.evidence.examples import MOST, MOST_CHARS
+from consumers.evidence.why import evidence, figure_of
+from tests.unit.consumers_evidence.made import CHANGE_MS, call, job
+from tidemill.metrics import WINDOW_METRICS
+
+
+def asked(text: str) -> str:
+    return json.dumps([{"role": "user", "content": text}])
+
+
+def before() -> list[Call]:
+    return [call(n, quality=1.0, tenant="acme" if n % 4 == 0 else "bolt") for n in range(-200, 0)]
+
+
+def after() -> list[Call]:
+    """Every fourth call, tenant acme's, is wrong."""
+    return [
+        call(
+            n,
+            quality=float(n % 4 != 0),
+            tenant="acme" if n % 4 == 0 else "bolt",
+            messages=asked(f"question {n}"),
+            answer=f"answer {n}",
+            expected="right",
+        )
+        for n in range(200)
+    ]
+
+
+def test_the_worst_calls_of_the_telling_slice_come_first() -> None:
+    found = evidence(job(before(), after()))
+    assert (found.figure, found.found, found.slices[0].value) == ("quality", "slice", "acme")
+    assert found.change == pytest.approx(-0.25)
+    assert (found.before.calls, found.before.known, found.before.mean) == (200, 200, 1.0)
+    assert (found.after.from_ms, found.after.until_ms) == (CHANGE_MS, CHANGE_MS + 19_900)
+    assert len(found.examples) == MOST
+    assert {each.figure for each in found.examples} == {0.0}
+    first = found.examples[0]
+    assert (first.question, first.answer, first.expected) == ("question 196", "answer 196", "right")
+    assert first.slices["tenant"] == "acme"
+
+
+@pytest.mark.parametrize("capture", ["full", "redacted", "off"])
+def test_examples_hold_what_the_pipeline_keeps_and_no_more(capture: str) -> None:
+    shown = evidence(job(before(), after(), capture=capture)).examples
+    texts = {text for each in shown for text in (each.question, each.answer, each.expected)}
+    if capture == "off":
+        assert texts == {None} and all(each.slices == {} for each in shown)
+        assert all(each.call_id and each.figure == 0.0 for each in shown)
+    else:
+        assert None not in texts
+
+
+def test_what_the_store_does_not_have_is_not_shown() -> None:
+    bare = [call(n, quality=0.0, messages=None, answer=None) for n in range(100)]
+    assert {each.question for each in evidence(job(before(), bare)).examples} == {None}
+
+
+def test_examples_are_short_and_no_question_is_shown_twice() -> None:
+    long = [call(n, quality=0.0, messages=asked(f"{n % 3} " + "long " * 5_000), answer="y" * 9_000) for n in range(100)]
+    shown = evidence(job(before(), long)).examples
+    assert len(shown) == 3
+    assert all(len(text) <= MOST_CHARS for each in shown for text in (each.question or "", each.answer or ""))
+
+
+def test_a_rise_shows_the_highest_first() -> None:
+    slow = [call(n, e2e_ms=100.0 + n, messages=asked(f"q{n}")) for n in range(100)]
+    found = evidence(job(before(), slow, metric="e2e_ms"))
+    assert [each.figure for each in found.examples] == [199.0, 198.0, 197.0, 196.0, 195.0]
+
+
+def test_new_words_are_counted_against_the_older_half_of_the_calls_before() -> None:
+    old = [call(n, words=[(1, 3), (2, 1)]) for n in range(-100, 0)]
+    new = [call(n, words=[(1, 1), (9, 3)]) for n in range(100)]
+    for metric in ("input_unseen_share", "input_word_distance"):
+        found = evidence(job(old, new, metric=metric))
+        assert (found.figure, found.before.calls) == ("unseen_share", 50)
+        assert (found.before.mean, found.after.mean) == (0.0, 0.75)
+
+
+def test_every_metric_has_its_figure_or_is_known_to_have_none() -> None:
+    known = set(call(0).figures) | {f"{side}_{name}" for side in ("input", "output") for name in ("chars", "words")}
+    known |= {"input_digit_share", "input_mean_word_length", "unseen_share"}
+    assert {metric for metric in WINDOW_METRICS if not figure_of(metric)} == {"requests", "answers"}
+    assert {figure_of(metric) for metric in WINDOW_METRICS} - {""} <= known
+    assert figure_of("something else") == ""
+
+
+def test_a_metric_that_counts_calls_still_has_examples_of_none() -> None:
+    found = evidence(job(before(), after(), metric="requests"))
+    assert (found.found, found.slices, found.examples, found.before.calls) == ("not_of_calls", (), (), 200)
+
+
+def test_nothing_after_the_change_is_no_error() -> None:
+    found = evidence(job(before(), []))
+    assert (found.found, found.after.mean, found.change) == ("too_few_calls", None, None)

@@ -1,0 +1,161 @@
+"""An alarm's page explains itself, escapes every word, and is served under a policy that runs no script."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from dashboards.console import why
+from dashboards.console.main import policy_of
+from dashboards.console.story import Story, is_alarm_id
+from dashboards.console.trend import Mark, trend
+from dashboards.console.view import Point
+from tests.unit.dashboards.console_pictures import ALARM_ID, CHANGE, NOW, alarm, job
+from tests.unit.dashboards.console_stories import HOSTILE, some_evidence, some_slice, story
+
+
+class Elements(HTMLParser):
+    """The names of a page's elements and their attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.attributes: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def words(page: str) -> str:
+    """What a reader sees of a page, in one line."""
+    body = page[page.index("<main>") :]
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_the_page_says_what_changed_since_when_where_and_what_was_done() -> None:
+    said = words(why.page(story(), "demo"))
+    for part in (
+        "quality (exact_match) fell from 0.95 to 0.75",
+        "at the alarm 0.10",
+        "before 0.97",
+        "15 s after the change",
+        "Most of it is tenant “acme”: 20% of the calls before the change, 24% since.",
+        "Its calls went from 0.95 to 0.10, all others from 0.95 to 0.96.",
+        "right answer tue 15:30 room 4",
+        "retraining registered",
+        "schedule-v2 champion at 100 %",
+        "schedule: quality is back at 0.94",
+    ):
+        assert part in said, part
+    assert f'href="/evidence/{ALARM_ID}"' in why.page(story(), "demo")
+
+
+def hostile_story() -> Story:
+    """Every text that comes from outside is an attack."""
+    data = msgspec.structs.replace(
+        alarm().data, summary=HOSTILE, reason=HOSTILE, rule=HOSTILE, model_version=HOSTILE, variant=HOSTILE
+    )
+    examples = tuple(
+        msgspec.structs.replace(
+            each, call_id=HOSTILE, question=HOSTILE, answer=HOSTILE, expected=HOSTILE, slices={HOSTILE: HOSTILE}
+        )
+        for each in some_evidence().examples
+    )
+    evidence = some_evidence(
+        slices=(some_slice(dimension=f"attributes.{HOSTILE}", value=HOSTILE),), examples=examples, figure=HOSTILE
+    )
+    return story(
+        alarm=msgspec.structs.replace(alarm(), data=data),
+        evidence=evidence,
+        points={HOSTILE: (Point(CHANGE, 1.0, 1), Point(NOW, 0.5, 1)), "v2": (Point(CHANGE, 1.0, 1),)},
+        jobs=(job("failed", reason=HOSTILE),),
+        neighbour=HOSTILE,
+    )
+
+
+def test_no_text_becomes_markup() -> None:
+    harmless, hostile = (Elements(why.page(each, HOSTILE)) for each in (story(), hostile_story()))
+    assert "script" not in hostile.names and "img" not in hostile.names
+    assert hostile.names <= harmless.names
+    assert not {name for name in hostile.attributes if name.startswith("on")}
+    assert "<script>" not in why.page(hostile_story(), HOSTILE)
+    assert why.page(hostile_story(), "demo").count("&lt;script&gt;") > 10
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"found": "none", "telling": 0}, "No slice stands out"),
+        ({"found": "unchanged", "telling": 0}, "hardly moved"),
+        ({"found": "too_few_calls", "telling": 0, "slices": ()}, "too few calls"),
+        ({"found": "not_of_calls", "telling": 0, "slices": (), "figure": ""}, "no figure of single calls"),
+        ({"slices": (some_slice(coincides=True, explains=None),)}, "coincides with tenant “acme”"),
+        ({"slices": (some_slice(value=""),)}, "calls without tenant"),
+        ({"slices": (some_slice(mean_before=None, share_before=0.0),)}, "Its calls went to 0.10"),
+    ],
+)
+def test_the_sentence_on_slices_says_what_is_known(fields: dict[str, object], said: str) -> None:
+    assert said in why.slice_words(some_evidence(**fields))
+    assert said in words(why.page(story(evidence=some_evidence(**fields)), "demo"))
+
+
+def test_without_texts_the_page_says_so() -> None:
+    bare = tuple(
+        msgspec.structs.replace(each, question=None, answer=None, expected=None, slices={})
+        for each in some_evidence().examples
+    )
+    said = words(why.page(story(evidence=some_evidence(capture="off", examples=bare)), "demo"))
+    assert "keeps no texts (capture: off)" in said and "asked" not in said and "0199-0" in said
+    assert "blacked out" in words(why.page(story(evidence=some_evidence(capture="redacted")), "demo"))
+
+
+def test_a_fresh_alarm_without_evidence_is_looked_at_again_and_an_old_one_is_not() -> None:
+    fresh = why.page(story(evidence=None, resolved=None, now_ms=alarm().time_ms + 20_000), "demo")
+    old = why.page(story(evidence=None), "demo")
+    assert 'http-equiv="refresh"' in fresh and 'http-equiv="refresh"' not in old
+    assert "There is no evidence" in words(old)
+
+
+def test_an_alarm_of_the_audit_has_no_calls_and_no_report() -> None:
+    said = words(why.page(story(alarm=alarm(kind="system"), evidence=None, has_report=False, jobs=()), "demo"))
+    assert "Where it lies" not in said and "they need a person" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (None, "ms", "–"),
+        (0.031, "share", "3.1%"),
+        (1234.5, "ms", "1,234 ms"),
+        (0.00042, "currency", "0.00042"),
+        (0.5, "score", "0.50"),
+        (17.25, "", "17.2"),
+    ],
+)
+def test_figures_are_shown_with_their_unit(value: float | None, unit: str, shown: str) -> None:
+    assert why.amount(value, unit) == shown
+
+
+def test_a_figure_without_points_has_no_picture() -> None:
+    marks = [Mark(CHANGE, "change", "#000")]
+    assert trend({}, "", marks, None, "t", str, str) == ""
+    assert trend({"v": (Point(CHANGE, None, 0),)}, "", marks, 1.0, "t", str, str) == ""
+    drawn = trend({"v": (Point(CHANGE, 0.0, 1), Point(CHANGE, 0.0, 1))}, "", marks, None, "t", str, str)
+    assert "polyline" in drawn and "nan" not in drawn
+
+
+@pytest.mark.parametrize("name", ["../secrets", "a" * 7, "A" * 32, "a" * 65, "a" * 32 + "\n", ""])
+def test_only_ids_of_alarms_are_looked_up(name: str) -> None:
+    assert not is_alarm_id(name)
+
+
+def test_what_users_wrote_runs_no_script() -> None:
+    assert "script" not in policy_of(f"/alarms/{ALARM_ID}") and "default-src 'none'" in policy_of(f"/alarms/{ALARM_ID}")
+    assert policy_of(f"/evidence/{ALARM_ID}").startswith("sandbox")
+    assert policy_of("/") != policy_of("/alarms/x")
