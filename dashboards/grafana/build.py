@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
-from dashboards.grafana.panels import BOARDS, PIPELINES, Board, Panel
+from dashboards.grafana.board import Board, Panel
+from dashboards.grafana.panels import BOARDS, PIPELINES
 
 CLICKHOUSE = ("grafana-clickhouse-datasource", "tidemill-clickhouse")
 PROMETHEUS = ("prometheus", "tidemill-prometheus")

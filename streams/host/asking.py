@@ -22,7 +22,7 @@ from tidemill.io.modes import write_private
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
-TIMEOUT_S = 20.0
+TIMEOUT_S = 15.0
 
 
 def engine_key(settings: Settings, engine: str, environ: Mapping[str, str] = os.environ) -> str:

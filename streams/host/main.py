@@ -168,6 +168,7 @@ class Host:
                 differences = self._differences(engine, routes)
             except Retry as error:
                 log.info("what %s serves is not compared: %s", engine.name, error)
+                DIFFERENCES.remove(engine.name)
                 undecided.append(metric)
                 continue
             DIFFERENCES.labels(engine.name).set(len(differences))

@@ -6,6 +6,7 @@ Every call blocks for some seconds at most; Retry says that something does not a
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def loaded(answer: Mapping[str, Any], base: str) -> tuple[list[Adapter], set[str
 
 
 def _adapter(card: Mapping[str, Any]) -> Adapter:
-    folder = str(card.get("root") or "")
+    folder = os.path.abspath(str(card["root"])) if card.get("root") else ""
     digest, gone = _digest(Path(folder)) if folder else (None, False)
     return Adapter(str(card["id"]), folder, str(card.get("parent") or ""), digest, gone)
 
@@ -132,4 +133,10 @@ def expected(
         routed |= {arm.model for arm in route.arms if arm.engine == engine}
         if route.shadow is not None and route.shadow.engine == engine:
             routed.add(route.shadow.model)
-    return Expected({**first, **registered}, routed, settings.engines[engine].base_model)
+    lies = {version: str(settings.data_dir.absolute() / "adapters" / version) for version in registered}
+    lies |= {
+        each.champion: str(settings.resolve(each.champion_adapter))
+        for each in pipelines.values()
+        if each.champion in first
+    }
+    return Expected({**first, **registered}, routed, settings.engines[engine].base_model, lies)

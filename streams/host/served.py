@@ -40,6 +40,8 @@ class Expected(NamedTuple):
     """Names that the routes send calls to."""
     base: str
     """Name of the base model in the settings."""
+    folders: Mapping[str, str]
+    """Where each version's adapter lies, absolute."""
 
 
 class Difference(NamedTuple):
@@ -77,6 +79,9 @@ def _wrong(adapter: Adapter, expected: Expected) -> str | None:
         return "no pipeline of this engine has a version of this name"
     if adapter.gone:
         return f"its file is gone from {adapter.folder}"
+    lies = expected.folders.get(adapter.name)
+    if adapter.digest is None and adapter.folder and lies and adapter.folder != lies:
+        return f"it was loaded from {adapter.folder}, which cannot be seen from here; it lies in {lies}"
     registered = expected.digests[adapter.name]
     if registered and adapter.digest is not None and adapter.digest != registered:
         return (

@@ -7,7 +7,8 @@ import re
 import pyarrow as pa
 import pytest
 
-from dashboards.grafana.panels import BOARDS, PIPELINES, Panel
+from dashboards.grafana.board import Panel
+from dashboards.grafana.panels import BOARDS, PIPELINES
 from tests.integration.store_fixture import StoreProcess
 from tidemill.io.clickhouse import Store
 from tidemill.local.demo.overrides import with_overrides

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -91,7 +92,7 @@ class World:
         lines = [line for line in page.splitlines() if line.startswith("tidemill_host_differences{")]
         return float(lines[0].split()[-1]) if lines else None
 
-    def _all(self, topic: Topic) -> list[object]:
+    def _all(self, topic: Topic) -> list[Any]:
         reader = io_kafka.follower(self.settings, "test-host", topic)
         try:
             decode = topic.decoder()
@@ -104,20 +105,20 @@ class World:
 def world(settings: Settings, kafka: str, mlflow: str, unique: Callable[[str], str]) -> Iterator[World]:
     provider = FakeEngine({"large"})
     made = World(settings, unique("watched"), provider, free_port())
-    made.register(mlflow)
     made.route()
     yield made
     provider.close()
 
 
-def test_a_host_says_what_is_wrong_once_and_when_it_is_right_again(world: World) -> None:
+def test_a_host_says_what_is_wrong_once_and_when_it_is_right_again(world: World, mlflow: str) -> None:
     with ExitStack() as running:
         engine = running.enter_context(AdapterEngine(world.port))
         engine.adapters[world.version] = str(world.folder)
         role = running.enter_context(world.role().start().ready())
         role.until(lambda: "machine" in world.parts(), what="figures")
         role.until(lambda: world.states("host_disk") == ["firing"], what="a disk in use")
-        role.until(lambda: world.differences() == 0, what="a comparison without a difference")
+        role.until(lambda: world.differences() == 0, what="a comparison before anything is registered")
+        world.register(mlflow)
         assert world.states("served") == []
 
         world.weights.write_bytes(b"somebody's own")
@@ -143,7 +144,7 @@ def test_an_engine_that_is_away_is_an_alarm_until_it_is_back(world: World) -> No
     with world.role().start().ready() as role:
         with AdapterEngine(world.port) as engine:
             engine.adapters[world.version] = str(world.folder)
-            role.until(lambda: world.differences() == 0, what="the engine is heard of")
+            role.until(lambda: world.differences() == 0, what="the engine is heard of, and nothing differs")
         role.until(lambda: world.states("engine_unreachable") == ["firing"], what="it is away")
         with AdapterEngine(world.port):
             role.until(lambda: world.states("engine_unreachable") == ["firing", "resolved"], what="it is back")

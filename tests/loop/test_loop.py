@@ -18,9 +18,14 @@ LIMIT_S = 2_400
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the demo makes its own data folder."""
+    return tmp_path_factory.mktemp("loop")
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> dict[str, Any]:
     """What ``tidemill demo --json`` says of one turn during which the gateway and the sink are killed."""
-    folder = tmp_path_factory.mktemp("loop")
     environment = os.environ | {
         "TIDEMILL_DATA_DIR": str(folder),
         "TIDEMILL_LOCAL__PORT_BASE": str(free_port_base()),
@@ -68,6 +73,12 @@ def test_quality_fell_and_came_back(result: dict[str, Any]) -> None:
 
 def test_the_healthy_pipeline_was_not_retrained(result: dict[str, Any]) -> None:
     assert result["figures"]["healthy_retrains"] == 0
+
+
+def test_nothing_was_served_but_what_is_registered(result: dict[str, Any], folder: Path) -> None:
+    said = (folder / "demo" / "logs" / "host.log").read_text()
+    assert "serves something else" not in said, "a rollout is no trouble"
+    assert "no figures of engine" not in said, "the engine's page has the names that are looked for"
 
 
 def test_the_receiver_heard_of_it(result: dict[str, Any]) -> None:

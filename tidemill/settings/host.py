@@ -13,7 +13,7 @@ class HostSettings(Strict):
     name: str = Field(default="", max_length=128)
     """Name of the machine in figures and alarms; empty: its host name. In a container, which gets a new host name each
     time, give one."""
-    every_s: float = Field(default=5, gt=0)
+    every_s: float = Field(default=5, gt=0, le=30)
     """Seconds between two looks."""
     engines: tuple[str, ...] | None = None
     """Engines that this machine's role watches and probes, each named by one machine only; none: all."""

@@ -31,7 +31,7 @@ GATE = Adapter(f"gate-0123abcd-{NEW[:8]}", "/jobs/1/adapter", "base", NEW)
 
 def known(*routed: str, **digests: str | None) -> Expected:
     versions = {name.replace("_", "-"): digest for name, digest in digests.items()}
-    return Expected(versions, routed, "base")
+    return Expected(versions, routed, "base", {name: f"/adapters/{name}" for name in versions})
 
 
 def wrong(adapters: list[Adapter], here: Expected) -> dict[str, str]:
@@ -60,11 +60,12 @@ def test_a_healthy_rollout_shows_no_difference(moment: str, adapters: list[Adapt
 
 
 def test_each_difference_is_told_in_words() -> None:
-    here = known("a-v1", "a-v3", a_v1=OLD, a_v2=NEW, a_v3=NEW, a_v4=NEW)
+    here = known("a-v1", "a-v3", a_v1=OLD, a_v2=NEW, a_v3=NEW, a_v4=NEW, a_v5=NEW)
     adapters = [
         V1._replace(digest=STRANGE),
         V2._replace(base="another"),
         Adapter("a-v4", "/adapters/a-v4", "base", None, gone=True),
+        Adapter("a-v5", "/tmp/a-v5", "base"),
         Adapter("mine", "/tmp/mine", "base", STRANGE),
         GATE._replace(digest=STRANGE),
     ]
@@ -74,6 +75,7 @@ def test_each_difference_is_told_in_words() -> None:
         "a-v2": "it sits on base 'another', not on 'base'",
         "a-v3": "calls are routed to it, and it is not loaded",
         "a-v4": "its file is gone from /adapters/a-v4",
+        "a-v5": "it was loaded from /tmp/a-v5, which cannot be seen from here; it lies in /adapters/a-v5",
         "mine": "no pipeline of this engine has a version of this name",
         GATE.name: f"its file (sha256 {STRANGE[:12]}) is not the one it is named after",
     }
@@ -121,13 +123,14 @@ def test_what_is_expected_of_an_engine_comes_from_settings_routes_and_registry()
         "c": PipelineSettings(engine="far", champion="c-v1", champion_adapter="y"),
     }
     engines = {"local": EngineSettings(), "far": EngineSettings(url="http://far/v1", base_model="large")}
-    settings = Settings(engines=engines, pipelines=pipelines)
+    settings = Settings(data_dir=Path("/data"), engines=engines, pipelines=pipelines)
     shadow = Shadow(model_version="a-v3", model="a-v3", engine="local")
     arms = (arm("a-v1", 90), arm("a-v2", 10))
     routes = {"a": Route(pipeline="a", epoch=1, time_ms=NOW_MS, arms=arms, shadow=shadow)}
     found = expected(settings, "local", routes, {"a-v2": NEW})
-    assert found == Expected({"a-v1": None, "a-v2": NEW}, {"a-v1", "a-v2", "a-v3"}, "base")
-    assert expected(settings, "far", routes, {}) == Expected({"c-v1": None}, set(), "large")
+    folders = {"a-v1": "/x", "a-v2": "/data/adapters/a-v2"}
+    assert found == Expected({"a-v1": None, "a-v2": NEW}, {"a-v1", "a-v2", "a-v3"}, "base", folders)
+    assert expected(settings, "far", routes, {}) == Expected({"c-v1": None}, set(), "large", {"c-v1": "/y"})
 
 
 def test_what_an_engine_serves_is_read_over_http_and_digests_are_those_of_the_files(tmp_path: Path) -> None:
