@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tidemill.refusals import is_refusal
-from tidemill.text import FEATURES, features_of, in_words
+from tidemill.text import in_words
 
-ANSWER_FEATURES = (*FEATURES, "empty", "refusal", "repetition", "valid")
+ANSWER_FEATURES = ("chars", "words", "empty", "refusal", "repetition", "valid")
 TRUNCATED = "length"
 """The finish reason of an answer that was cut off at its bound of tokens."""
 _RUN = 4
@@ -39,9 +39,12 @@ def answer_features(text: str | None, status: str, finish_reason: str, check: Ch
     if not text and finish_reason in CALLS_TOOLS:
         return {"empty": 0.0}
     found = in_words(text)
-    said = features_of(text, found)
-    said["empty"] = 0.0 if found or text.strip() else 1.0
-    said["refusal"] = float(is_refusal(text))
+    said = {
+        "chars": float(len(text)),
+        "words": float(len(found)),
+        "empty": 0.0 if found or text.strip() else 1.0,
+        "refusal": float(is_refusal(text)),
+    }
     if len(found) > _RUN:
         said["repetition"] = repetition(found)
     return said | validity(text, status, finish_reason, check)

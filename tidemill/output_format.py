@@ -11,6 +11,7 @@ import msgspec
 from tidemill.answers import Check
 
 Place = tuple[str | int, ...]
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 class FormatError(Exception):
@@ -41,17 +42,14 @@ def conforms_to(schema: Mapping[str, Any]) -> Check:
         kind.check_schema(plain)
     except jsonschema.SchemaError as error:
         raise FormatError(tuple(error.path), f"no valid JSON Schema: {error.message}") from error
-    for path, reference in _references(plain, ()):
-        if not _is_inside(plain, reference):
-            raise FormatError(
-                path, f"{reference!r} is nowhere in this schema; write '#/$defs/…' and what it means there"
-            )
+    for path, name, value in _texts(plain, ()):
+        _look_at(plain, path, name, value)
     validator = kind(plain, registry=Registry())
 
     def check(text: str) -> bool:
         try:
             return bool(validator.is_valid(msgspec.json.decode(text)))
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError, ArithmeticError):
             return False
 
     return check
@@ -66,16 +64,25 @@ def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _references(value: Any, path: Place) -> Iterator[tuple[Place, str]]:
+def _look_at(schema: dict[str, Any], path: Place, name: str, value: str) -> None:
+    """Refuse what would only fail when an answer comes to it. Raises FormatError."""
+    if name in _REFERENCES and not _is_inside(schema, value):
+        raise FormatError(path, f"{value!r} is nowhere in this schema; say what it means under $defs")
+    if name == "$id" and len(path) > 1:
+        raise FormatError(path, "references below it would mean something else; leave it out")
+
+
+def _texts(value: Any, path: Place) -> Iterator[tuple[Place, str, str]]:
+    """Every text in the schema that has a keyword: path, keyword and text."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            if name in ("$ref", "$dynamicRef", "$recursiveRef") and isinstance(inner, str):
-                yield (*path, name), inner
+            if isinstance(inner, str):
+                yield (*path, name), name, inner
             else:
-                yield from _references(inner, (*path, name))
+                yield from _texts(inner, (*path, name))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _references(inner, (*path, index))
+            yield from _texts(inner, (*path, index))
 
 
 def _is_inside(schema: dict[str, Any], reference: str) -> bool:

@@ -61,6 +61,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "ko": ("도와드릴 수 없", "도와 드릴 수 없", "답변할 수 없", "답변드릴 수 없", "제공할 수 없", "언어 모델로서"),
 }
 _ALL = tuple(sorted({phrase for phrases in PHRASES.values() for phrase in phrases}))
+_ASCII = tuple(filter(str.isascii, _ALL))
 _SPELLINGS = (("’", "'"), ("cannot", "can't"), ("can not", "can't"), ("i am ", "i'm "))
 
 
@@ -69,7 +70,7 @@ def is_refusal(text: str) -> bool:
     opening = " ".join(text[: 2 * OPENING].lower().split())[:OPENING]
     for spelling, usual in _SPELLINGS:
         opening = opening.replace(spelling, usual)
-    for phrase in _ALL:  # noqa: SIM110  (a generator in any() takes half as long again)
+    for phrase in _ASCII if opening.isascii() else _ALL:  # noqa: SIM110  (a generator in any() takes half as long again)
         if phrase in opening:
             return True
     return False

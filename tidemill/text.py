@@ -35,11 +35,7 @@ def words(text: str) -> list[str]:
 
 def features(text: str) -> dict[str, float]:
     """Scalar features by name: see FEATURES. Lengths are in characters and words; shares are in [0, 1]."""
-    return features_of(text, in_words(text))
-
-
-def features_of(text: str, found: list[str]) -> dict[str, float]:
-    """The same for a text whose words, as they are written, are known."""
+    found = in_words(text)
     digits, letters_and_digits = _digits(text), sum(map(len, found))
     return {
         "chars": float(len(text)),

@@ -31,7 +31,9 @@ COLUMNS_OF: dict[type, tuple[str, ...]] = {
 COLUMNS: dict[str, Callable[[Any], Any]] = {
     **{name: attrgetter(name) for names in COLUMNS_OF.values() for name in names},
     "has_input": lambda event: bool(event.input_features or event.gen_ai_input_messages),
-    "has_output": lambda event: bool(event.output_features) or has_text(event.gen_ai_output_text, event.status),
+    "has_output": lambda event: bool(
+        event.output_features or event.gen_ai_output_text or has_text(event.gen_ai_output_text, event.status)
+    ),
 }
 """How each column is had of an event."""
 

@@ -72,9 +72,9 @@ class Cells:
             cell, kind = divmod(place, len(kinds))
             self._inner(cell, "outcomes")[kinds[kind]] = int(n)
 
-    def average(self, metric: str, values: Sequence[float]) -> None:
+    def average(self, metric: str, values: Iterable[float]) -> None:
         """Fill the moments of a metric that every event may have; NaN is no measurement."""
-        observed = np.array(values, np.float64)
+        observed = np.fromiter(values, np.float64, len(self.at))
         there = ~np.isnan(observed)
         self._moments(metric, self.at[there], observed[there])
 

@@ -21,12 +21,11 @@ from streams.meter.scores import cell_keys, kept_points, relevant
 from tidemill.answers import ANSWER_FEATURES, TRUNCATED, Check, answer_features, validity
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint
 from tidemill.events.types import MAX_MICROS
-from tidemill.metrics import DURATIONS, TEXT_METRICS
+from tidemill.metrics import DURATIONS
 from tidemill.settings import Settings
 from tidemill.text import QUESTION_FEATURES, WORD_BUCKETS, question_features, word_buckets
 
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
-OUTPUT_FEATURES = tuple(name for name in ANSWER_FEATURES if f"output_{name}" in TEXT_METRICS)
 MAX_TEXTS = 2_000
 """So many calls' texts are looked at in a batch: the work is bounded, however many pipelines there are."""
 _MAX_WORD_COUNT = 1_000_000
@@ -120,7 +119,7 @@ def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     for name in TOKENS:
         cells.count(name, column(f"gen_ai_usage_{name}"))
     cut_off = defaultdict(float, {"": math.nan, TRUNCATED: 1.0})
-    cells.average("truncated_rate", list(map(cut_off.__getitem__, column("gen_ai_response_finish_reason"))))
+    cells.average("truncated_rate", map(cut_off.__getitem__, column("gen_ai_response_finish_reason")))
     costs = column("cost_micros")
     cells.count("cost_micros", costs, MAX_MICROS)
     cells.count("priced", [cost is not None for cost in costs])
@@ -131,7 +130,7 @@ def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
         (cell, _of_answer(event, rules.get(event.pipeline, UNKNOWN).check))
         for cell, event in _sample(cells, batch, with_text, rules)
     ]
-    _features(cells, "sampled_answers", "output", OUTPUT_FEATURES, found)
+    _features(cells, "sampled_answers", "output", ANSWER_FEATURES, found)
     return cells, {}
 
 

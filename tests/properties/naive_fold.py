@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import structs
 
 from streams.meter.batch import Batch
-from streams.meter.fold import OUTPUT_FEATURES, TOKENS, Rules
+from streams.meter.fold import TOKENS, Rules
+from tidemill.answers import ANSWER_FEATURES
 from tidemill.events import Cell, Feedback, InferenceRequest, InferenceResponse, Moments
 from tidemill.metrics import DURATIONS
 from tidemill.sketch import bucket
@@ -85,7 +86,7 @@ def _response(cell: Cell, event: InferenceResponse, sampled: bool) -> None:
     if not sampled or not event.output_features:
         return
     _add(cell, "sampled_answers", 1)
-    for name in OUTPUT_FEATURES:
+    for name in ANSWER_FEATURES:
         if name in event.output_features:
             _observe(cell, f"output_{name}", event.output_features[name])
 

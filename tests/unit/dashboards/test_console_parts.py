@@ -96,6 +96,11 @@ def test_a_rollout_of_another_job_is_not_this_turn() -> None:
     assert lit(pipeline(jobs=(job("collecting", job_id="j2"),), rollouts=(rollout("champion"),))) == "data"
 
 
+def test_a_pipeline_without_content_says_what_is_watched() -> None:
+    assert Pipeline("p", "", content_free=True).watched == "capture is off: only content-free features are watched"
+    assert Pipeline("p", "").watched == ""
+
+
 def test_no_data_is_a_dash_and_not_zero() -> None:
     empty = Pipeline("new", "")
     assert empty.recent("quality") is None

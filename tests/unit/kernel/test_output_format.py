@@ -43,6 +43,7 @@ def test_no_json(text: str) -> None:
         ('{"at": "tue", "room": 4}', False),
         ('{"at": "tue", "with": {"knows": 1}}', False),
         ("tue", False),
+        ('{"at": "tue", "with": ' + "9" * 400 + "}", False),
         ('{"at": "tue", "with": ' + '{"knows": ' * 5_000 + "{}" + "}" * 5_001, False),
     ],
 )
@@ -57,6 +58,9 @@ def test_schema(text: str, fits: bool) -> None:
         ({"properties": {"a": {"minimum": "x"}}}, ("properties", "a", "minimum"), "no valid JSON Schema"),
         ({"$ref": "https://example.org/schema"}, ("$ref",), "nowhere in this schema"),
         ({"allOf": [{"$ref": "#/$defs/a"}]}, ("allOf", 0, "$ref"), "nowhere in this schema"),
+        ({"items": {"$id": "https://example.org/a", "type": "object"}}, ("items", "$id"), "leave it out"),
+        ({"items": {"pattern": "("}}, ("items", "pattern"), "is not a 'regex'"),
+        ({"patternProperties": {"[": {}}}, ("patternProperties",), "is not a 'regex'"),
         ({"const": {1, 2}}, (), "no JSON"),
     ],
 )

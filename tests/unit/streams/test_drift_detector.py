@@ -140,3 +140,17 @@ def test_it_can_be_switched_off() -> None:
     window = tally(calls(random.Random(7), 500))
     assert drift.judge("p", window, "p-v1", START_MS, START_MS + 5_000, DriftSettings(enabled=False)) == []
     assert drift == Drift()
+
+
+@pytest.mark.parametrize("metric", ["output_empty", "output_refusal", "output_valid", "truncated_rate"])
+def test_a_share_of_answers_that_rises_is_noticed_by_its_name(metric: str) -> None:
+    chance, drift, found = random.Random(3), Drift(), []
+    settings = DriftSettings(metrics=(metric,))
+    for window in range(60):
+        share = 0.04 if window < 40 else 0.3
+        hits = sum(chance.random() < share for _ in range(25))
+        whole = Tally(requests=25, sampled=25, moments={metric: Sums(25, float(hits), float(hits))})
+        at_ms = START_MS + window * 5000
+        found += [(window, *each) for each in drift.judge("p", whole, "p-v1", at_ms, at_ms + 5000, settings)]
+    window, name, transition = found[0]
+    assert len(found) == 1 and name == metric and transition.state == "firing" and 40 <= window < 50
