@@ -43,7 +43,7 @@ ORDER BY time_ms, seq LIMIT 1 BY rollout_id, seq LIMIT 2000
 """
 
 
-class Doubt(Struct, frozen=True):
+class Detected(Struct, frozen=True):
     """What a detector with a promise tells beside the alarm; an event of another detector has none of it."""
 
     statistic: float | None = None
@@ -65,7 +65,7 @@ class Story:
     alarm: ThresholdEvent
     """Its beginning; its end where the beginning is not kept any more."""
     now_ms: int
-    doubt: Doubt = Doubt()
+    detected: Detected = field(default_factory=Detected)
     resolved: ThresholdEvent | None = None
     points: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     """The metric's windows around the alarm, by version."""
@@ -107,7 +107,7 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story
     return Story(
         alarm=firing,
         now_ms=now_ms,
-        doubt=_doubt(next(row["data"] for row in rows if row["id"] == firing.id).encode()),
+        detected=_detected(next(row["data"] for row in rows if row["id"] == firing.id).encode()),
         resolved=resolved,
         points=series_of(store.rows(_WINDOWS, given)).get(data.pipeline, {}).get(data.metric, {}),
         statistic=rules.get(data.rule, ""),
@@ -119,7 +119,7 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story
     )
 
 
-_doubt = Decoder[Doubt](Doubt)
+_detected = Decoder[Detected](Detected)
 
 
 def _answers_to(

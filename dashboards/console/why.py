@@ -62,7 +62,7 @@ def page(story: Story, deployment: str) -> str:
         data=data,
         resolved=story.resolved is not None,
         notice=data.severity == "info" or data.kind == "drift",
-        doubt=story.doubt,
+        detected=story.detected,
         headline=data.summary or f"{data.pipeline}: {data.metric}",
         day=_local(story.alarm.time_ms).strftime("%-d %B %Y, %Z"),
         facts=facts(story),
@@ -95,13 +95,15 @@ def facts(story: Story) -> list[Fact]:
         found.append(Fact("threshold", amount(data.threshold, unit), _JUDGES.get(data.detector, data.detector)))
     elif data.detector:
         found.append(Fact("found by", _JUDGES.get(data.detector, data.detector)))
-    if (doubt := story.doubt).statistic is not None:
-        limit = amount(doubt.statistic_limit)
-        found.append(Fact("wealth", amount(doubt.statistic), f"alarms at {limit}: one false alarm in so many updates"))
+    if (detected := story.detected).statistic is not None:
+        limit = amount(detected.statistic_limit)
+        found.append(
+            Fact("wealth", amount(detected.statistic), f"alarms at {limit}: one false alarm in so many updates")
+        )
     if data.change_time_ms is not None:
         note = "estimated, by the time of the calls"
-        if doubt.change_from_ms is not None and doubt.change_until_ms is not None:
-            note = f"or between {_clock(doubt.change_from_ms)} and {_clock(doubt.change_until_ms)}"
+        if detected.change_from_ms is not None and detected.change_until_ms is not None:
+            note = f"or between {_clock(detected.change_from_ms)} and {_clock(detected.change_until_ms)}"
         found.append(Fact("changed at", _clock(data.change_time_ms), note))
     found.append(Fact("alarm at", _clock(story.alarm.time_ms), _later(data.change_time_ms, story.alarm.time_ms)))
     if story.resolved is not None:
