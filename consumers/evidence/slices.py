@@ -19,6 +19,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from consumers.evidence.call import ATTRIBUTE
 from consumers.evidence.decompose import Numbers, Sums, kitagawa, left_out
 from tidemill.evidence import Found, Slice
 
@@ -81,7 +82,7 @@ def search(before: Sequence[Row], after: Sequence[Row], seed: int = 0) -> Answer
 def _parts(labels: Sequence[Mapping[str, str]]) -> tuple[list[_Part], Numbers]:
     """The parts of each dimension that has two at least, and who belongs to them: calls × parts."""
     often = Counter(name for each in labels for name in each)
-    names = sorted(often, key=lambda name: (name.startswith("attributes."), -often[name], name))[:MOST_DIMENSIONS]
+    names = sorted(often, key=lambda name: (name.startswith(ATTRIBUTE), -often[name], name))[:MOST_DIMENSIONS]
     parts, members = [], []
     for name in names:
         given = [each.get(name, "")[:MOST_CHARS] for each in labels]
