@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 _PLAIN = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms", "input_tokens", "cached_tokens", "output_tokens")
 _JUDGED = ("score", "quality", "thumb")
 REPORTED = ("score", "quality", "thumb", "error_rate", "e2e_ms", "ttft_ms", "output_tokens", "cost")
 """Figures that a report compares, beside those of the texts."""
+ATTRIBUTE = "attributes."
 _FAILED = ("error", "timeout")
 
 
@@ -43,7 +45,7 @@ def call_of(row: Mapping[str, Any]) -> Call:
         texts = dict(row[side] or ())
         figures |= {name if name.startswith(f"{side}_") else f"{side}_{name}": value for name, value in texts.items()}
     slices = {name: row[name] or "" for name in ("tenant", "prompt_version", "model_version", "variant")}
-    slices |= {f"attributes.{name}": value for name, value in dict(row["attributes"] or ()).items()}
+    slices |= {f"{ATTRIBUTE}{name}": value for name, value in dict(row["attributes"] or ()).items()}
     return Call(
         call_id=row["call_id"],
         time_ms=row["time_ms"],
@@ -65,6 +67,14 @@ def columns(call: Call, also: Iterable[str] = ()) -> dict[str, Any]:
         if name in chosen or (name.startswith(("input_", "output_")) and not name.endswith("_tokens"))
     }
     return {**figures, "input_text": call.question, "output_text": call.answer}
+
+
+def kept(call: Call, capture: str) -> Call:
+    """What may be shown of a call: with ``capture`` off no texts and no attributes, whatever was kept before."""
+    if capture != "off":
+        return call
+    named = {name: value for name, value in call.slices.items() if not name.startswith(ATTRIBUTE)}
+    return replace(call, slices=named, question=None, answer=None, expected=None)
 
 
 def _users_text(messages: str | None) -> str | None:

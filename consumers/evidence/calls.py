@@ -26,7 +26,7 @@ SELECT r.call_id AS call_id, r.time_ms AS time_ms, r.tenant AS tenant, r.prompt_
        s.status AS status, s.queue_ms AS queue_ms, s.ttft_ms AS ttft_ms, s.tpot_ms AS tpot_ms, s.e2e_ms AS e2e_ms,
        s.gen_ai_usage_input_tokens AS input_tokens, s.gen_ai_usage_cached_tokens AS cached_tokens,
        s.gen_ai_usage_output_tokens AS output_tokens, s.cost_micros AS cost_micros, s.output_features AS output,
-       s.gen_ai_output_text AS answer, q.score AS score, q.quality AS quality, q.thumb AS thumb, q.expected AS expected
+       s.gen_ai_output_text AS answer, q.last AS score, q.quality AS quality, q.thumb AS thumb, q.expected AS expected
 FROM (ASKED) AS r
 LEFT JOIN
 (
@@ -39,7 +39,7 @@ LEFT JOIN
 ) AS s ON s.call_id = r.call_id
 LEFT JOIN
 (
-    SELECT call_id, argMaxIf(score, (time_ms, feedback_id), score IS NOT NULL) AS score,
+    SELECT call_id, argMaxIf(score, (time_ms, feedback_id), score IS NOT NULL) AS last,
            argMaxIf(score, (time_ms, feedback_id), score IS NOT NULL AND judged_by = {quality:String}) AS quality,
            argMaxIf(score, (time_ms, feedback_id), score IS NOT NULL AND judged_by = 'thumb') AS thumb,
            argMaxIf(value, (time_ms, feedback_id), kind IN ('label', 'correction')) AS expected

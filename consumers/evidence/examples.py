@@ -1,4 +1,4 @@
-"""A handful of calls after a change, the most telling first. Pure; shows no text that the pipeline does not keep."""
+"""A handful of calls after a change, the most telling first, cut to a bounded length. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _CUT = "…"
 
 
 def examples(
-    calls: Sequence[Call], values: Mapping[str, float], change: float, slice_of: tuple[str, str] | None, capture: str
+    calls: Sequence[Call], values: Mapping[str, float], change: float, slice_of: tuple[str, str] | None
 ) -> tuple[Example, ...]:
     """Calls whose figure (``values``, by call id) lies farthest in the direction of the change, those of the telling
-    slice (dimension, value) first; equal questions once. With ``capture`` off: ids and figures alone.
+    slice (dimension, value) first; equal questions once.
     """
     known = [call for call in calls if call.call_id in values]
     direction = -1 if change >= 0 else 1
@@ -34,14 +34,11 @@ def examples(
         if call.question is not None and call.question in said:
             continue
         said.add(call.question or "")
-        found.append(_shown(call, values[call.call_id], capture))
+        found.append(_shown(call, values[call.call_id]))
     return tuple(found)
 
 
-def _shown(call: Call, figure: float, capture: str) -> Example:
-    bare = Example(call_id=call.call_id, time_ms=call.time_ms, figure=figure)
-    if capture == "off":
-        return bare
+def _shown(call: Call, figure: float) -> Example:
     return Example(
         call_id=call.call_id,
         time_ms=call.time_ms,

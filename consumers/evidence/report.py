@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from consumers.evidence.call import columns
+from consumers.evidence.call import columns, kept
 from consumers.evidence.why import Job, evidence
 from tidemill.io.modes import write_private
 
@@ -47,7 +47,8 @@ def build(job: Job) -> int:
     out = Path(job.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_private(out.with_name(f"{out.name}.evidence.json"), msgspec.json.encode(evidence(job)).decode())
-    reference, current = ([columns(call, {job.metric}) for call in side] for side in (job.reference, job.current))
+    sides = ([kept(call, job.capture) for call in side] for side in (job.reference, job.current))
+    reference, current = ([columns(call, {job.metric}) for call in side] for side in sides)
     if min(len(reference), len(current)) < FEW_ROWS:
         print(f"too few calls: {len(reference)} before, {len(current)} after the change", file=sys.stderr)
         return TOO_FEW
@@ -68,18 +69,18 @@ def _compared(reference: list[dict[str, Any]], current: list[dict[str, Any]]) ->
     from evidently.presets import DataDriftPreset, DataSummaryPreset
 
     numbers, texts = usable(reference, current)
-    for kept in dict.fromkeys((tuple(texts), tuple(texts[:1]), ())):
-        definition = DataDefinition(numerical_columns=numbers, text_columns=list(kept))
+    for chosen in dict.fromkeys((tuple(texts), tuple(texts[:1]), ())):
+        definition = DataDefinition(numerical_columns=numbers, text_columns=list(chosen))
         sides = [
-            Dataset.from_pandas(_frame(pandas, rows, numbers, list(kept)), data_definition=definition)
+            Dataset.from_pandas(_frame(pandas, rows, numbers, list(chosen)), data_definition=definition)
             for rows in (current, reference)
         ]
         try:
             return Report([DataDriftPreset(), DataSummaryPreset()]).run(current_data=sides[0], reference_data=sides[1])
         except ValueError as error:
-            if not kept:
+            if not chosen:
                 raise
-            print(f"without {', '.join(kept)}: {error}", file=sys.stderr)
+            print(f"without {', '.join(chosen)}: {error}", file=sys.stderr)
     raise AssertionError("the last attempt returns or raises")
 
 

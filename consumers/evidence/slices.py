@@ -1,10 +1,10 @@
 """Which slice of the calls explains a change: a search over all values of all dimensions. Pure and deterministic.
 
-A slice is telling when leaving it out takes away at least ENOUGH of the change, and chance would let no slice look like
-that in more than 1 of 100 alarms. The second is a permutation test: with each side's mean taken off, calls are dealt
-anew to the two sides, and the most telling of *all* slices counts, so that many slices are no better a lottery than
-one (Westfall and Young, "Resampling-Based Multiple Testing", 1993). The statistic is studentized, so that sides of
-different spread are compared fairly (Chung and Romano, "Exact and asymptotically robust permutation tests", 2013).
+A slice is telling when leaving it out takes away at least ENOUGH of the change, and chance would let no slice do that
+as clearly in more than 1 of 100 alarms. The second is a permutation test: on each side the values are dealt anew to the
+calls, and the clearest of *all* slices counts, so that many slices are no better a lottery than one (Westfall and
+Young, "Resampling-Based Multiple Testing", 1993). The statistic is studentized, so that slices whose level differed
+from the start are judged fairly, too (Chung and Romano, "Exact and asymptotically robust permutation tests", 2013).
 
 The test takes calls as independent. Where a few sessions make most calls it finds too much.
 """
@@ -19,6 +19,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from consumers.evidence.call import ATTRIBUTE
 from consumers.evidence.decompose import Numbers, Sums, kitagawa, left_out
 from tidemill.evidence import Found, Slice
 
@@ -81,7 +82,7 @@ def search(before: Sequence[Row], after: Sequence[Row], seed: int = 0) -> Answer
 def _parts(labels: Sequence[Mapping[str, str]]) -> tuple[list[_Part], Numbers]:
     """The parts of each dimension that has two at least, and who belongs to them: calls × parts."""
     often = Counter(name for each in labels for name in each)
-    names = sorted(often, key=lambda name: (name.startswith("attributes."), -often[name], name))[:MOST_DIMENSIONS]
+    names = sorted(often, key=lambda name: (name.startswith(ATTRIBUTE), -often[name], name))[:MOST_DIMENSIONS]
     parts, members = [], []
     for name in names:
         given = [each.get(name, "")[:MOST_CHARS] for each in labels]
@@ -141,12 +142,11 @@ def _tested(made: list[Slice], members: Numbers, values: Numbers, late: Mask, ch
     if not open_:
         return made
     members = members[:, open_]
-    sign = np.sign(change)
     sides = [(_sums(members[side], values[side]), _whole(values[side])) for side in (~late, late)]
     gone, error = left_out(sides[0][0], sides[1][0], sides[0][1], sides[1][1])
-    centred = values - np.where(late, values[late].mean(), values[~late].mean())
-    best = _by_chance(members, centred, count1, sign, seed)
-    p_values = (1 + (best[None, :] >= (sign * gone / error)[:, None]).sum(axis=1)) / (1 + DEALS)
+    best = _by_chance([(members[side], values[side]) for side in (~late, late)], change, seed)
+    statistic = np.sign(change) * gone / error
+    p_values = (1 + (best[None, :] >= statistic[:, None]).sum(axis=1)) / (1 + DEALS)
     tested = dict(zip(open_, zip(gone / change, p_values, strict=True), strict=True))
     return [
         each
@@ -156,19 +156,18 @@ def _tested(made: list[Slice], members: Numbers, values: Numbers, late: Mask, ch
     ]
 
 
-def _by_chance(members: Numbers, centred: Numbers, late: int, sign: float, seed: int) -> Numbers:
-    """The most telling statistic of all slices in each of DEALS dealings of the calls to two sides."""
+def _by_chance(sides: Sequence[tuple[Numbers, Numbers]], change: float, seed: int) -> Numbers:
+    """The best statistic of all slices that explain ENOUGH, in each of DEALS dealings of the values to the calls of
+    their side; minus infinity where none does. The dealings leave the change as it is.
+    """
     chance = np.random.default_rng(seed)
-    dealt = np.zeros((len(centred), DEALS))
-    for deal in range(DEALS):
-        dealt[chance.choice(len(centred), late, replace=False), deal] = 1
-    powers = (np.ones_like(centred), centred, centred**2)
-    after = Sums(*(members.T @ (dealt * power[:, None]) for power in powers))
-    all_after = Sums(*((dealt * power[:, None]).sum(axis=0)[None, :] for power in powers))
-    before = Sums(*((members.T @ power)[:, None] - of for power, of in zip(powers, after, strict=True)))
-    all_before = Sums(*(power.sum() - of for power, of in zip(powers, all_after, strict=True)))
-    gone, error = left_out(before, after, all_before, all_after)
-    best: Numbers = np.max(sign * gone / error, axis=0)
+    sums = []
+    for members, values in sides:
+        dealt = chance.permuted(np.repeat(values[:, None], DEALS, axis=1), axis=0)
+        counts = members.sum(axis=0)[:, None]
+        sums.append((Sums(counts, members.T @ dealt, members.T @ dealt**2), _whole(values)))
+    gone, error = left_out(sums[0][0], sums[1][0], sums[0][1], sums[1][1])
+    best: Numbers = np.where(gone / change >= ENOUGH, np.abs(gone) / error, -np.inf).max(axis=0)
     return best
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from consumers.evidence.call import Call
+from consumers.evidence.call import Call, kept
 from consumers.evidence.examples import examples
 from consumers.evidence.slices import Answer, Row, search
 from tidemill.evidence import Evidence, Side
@@ -45,7 +45,9 @@ def figure_of(metric: str) -> str:
 def evidence(job: Job) -> Evidence:
     """Both sides, the search for a telling slice, and examples. Equal jobs, equal evidence."""
     figure = figure_of(job.metric)
-    sides = _with_unseen(job.reference, job.current) if figure == UNSEEN else (job.reference, job.current)
+    sides = ([kept(call, job.capture) for call in job.reference], [kept(call, job.capture) for call in job.current])
+    if figure == UNSEEN:
+        sides = _with_unseen(*sides)
     known = [_known(side, figure) for side in sides]
     before, after = (_side(side, values) for side, values in zip(sides, known, strict=True))
     answer = Answer("not_of_calls", (), 0)
@@ -54,6 +56,9 @@ def evidence(job: Job) -> Evidence:
     change = (after.mean or 0.0) - (before.mean or 0.0)
     first = answer.slices[0] if answer.telling else None
     named = (first.dimension, first.value) if first is not None else None
+    shown = examples(sides[1], known[1], change, named)
+    if job.capture == "off":
+        shown = tuple(replace(each, slices={}) for each in shown)
     return Evidence(
         alarm_id=job.alarm_id,
         pipeline=job.pipeline,
@@ -67,7 +72,7 @@ def evidence(job: Job) -> Evidence:
         found=answer.found,
         slices=answer.slices[:MOST_SLICES],
         telling=min(answer.telling, MOST_SLICES),
-        examples=examples(sides[1], known[1], change, named, job.capture),
+        examples=shown,
     )
 
 

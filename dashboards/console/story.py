@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from dashboards.console.feed import events_of, jobs_of, rollouts_of, series_of
 from dashboards.console.view import Point
 from tidemill.clock import Clock
+from tidemill.codec import Decoder
 from tidemill.events import JobState, RolloutState, ThresholdEvent
 from tidemill.evidence import FOLDER, Evidence, evidence_file, read
 from tidemill.io.clickhouse import Store
@@ -40,6 +43,21 @@ ORDER BY time_ms, seq LIMIT 1 BY rollout_id, seq LIMIT 2000
 """
 
 
+class Detected(Struct, frozen=True):
+    """What a detector with a promise tells beside the alarm; an event of another detector has none of it."""
+
+    statistic: float | None = None
+    """Its wealth at the alarm."""
+    statistic_limit: float | None = None
+    """Where it alarms: at most one false alarm in so many clock updates."""
+    change_from_ms: int | None = None
+    change_until_ms: int | None = None
+    slice: str = ""
+    """Which part of the traffic it watches; empty: all of it."""
+    warning: str = ""
+    """What it assumes and the values do not keep to."""
+
+
 @dataclass(frozen=True)
 class Story:
     """One alarm as its page tells it."""
@@ -47,6 +65,7 @@ class Story:
     alarm: ThresholdEvent
     """Its beginning; its end where the beginning is not kept any more."""
     now_ms: int
+    detected: Detected = field(default_factory=Detected)
     resolved: ThresholdEvent | None = None
     points: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     """The metric's windows around the alarm, by version."""
@@ -69,7 +88,8 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story
     """The story of an alarm; None where nothing is kept of it. Blocks. Raises Retry or StoreError."""
     if not is_alarm_id(alarm_id):
         return None
-    ends = [event for event in events_of(store.rows(_ENDS, {"alarm": alarm_id})) if event.data.alarm_id == alarm_id]
+    rows = store.rows(_ENDS, {"alarm": alarm_id})
+    ends = [event for event in events_of(rows) if event.data.alarm_id == alarm_id]
     if not ends:
         return None
     firing = next((event for event in ends if event.data.state == "firing"), ends[0])
@@ -87,6 +107,7 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story
     return Story(
         alarm=firing,
         now_ms=now_ms,
+        detected=_detected(next(row["data"] for row in rows if row["id"] == firing.id).encode()),
         resolved=resolved,
         points=series_of(store.rows(_WINDOWS, given)).get(data.pipeline, {}).get(data.metric, {}),
         statistic=rules.get(data.rule, ""),
@@ -96,6 +117,9 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story
         evidence=read(evidence_file(settings.data_dir, alarm_id)),
         has_report=(settings.data_dir / FOLDER / f"{alarm_id}.html").is_file(),
     )
+
+
+_detected = Decoder[Detected](Detected)
 
 
 def _answers_to(

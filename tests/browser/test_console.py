@@ -13,10 +13,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.integration.role_process import Role
 from tests.integration.store_fixture import start_store
-from tests.unit.dashboards.console_pictures import alarm, job, rollout, route
+from tests.unit.dashboards.console_pictures import ALARM_ID, alarm, job, rollout, route
+from tests.unit.dashboards.console_stories import HOSTILE, some_evidence
 from tests.waiting import until
 from tidemill.clock import SystemClock
 from tidemill.codec import encode
+from tidemill.evidence import evidence_file
 from tidemill.io.clickhouse import Store
 from tidemill.local.ports import free_port_base
 from tidemill.settings import Settings, load_settings
@@ -241,6 +243,52 @@ def test_a_pipeline_can_be_chosen(console: Settings, browser: Browser) -> None:
         page.close()
 
 
+def _alarm_page(browser: Browser, settings: Settings, width: int) -> tuple[Page, list[str], list[str]]:
+    """The alarm's page with evidence whose questions are an attack; what it complained of, and what it asked for."""
+    file = evidence_file(settings.data_dir, ALARM_ID)
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(encode(some_evidence()))
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    errors: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("dialog", lambda dialog: errors.append(f"dialog: {dialog.message}"))
+    page.on("request", lambda request: asked.append(request.url.removeprefix("data:,")))
+    page.goto(f"http://127.0.0.1:{settings.console_port}/alarms/{ALARM_ID}", timeout=60_000)
+    return page, errors, asked
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_alarm_explains_itself_and_runs_nothing_that_users_wrote(
+    console: Settings, browser: Browser, width: int
+) -> None:
+    page, errors, asked = _alarm_page(browser, console, width)
+    try:
+        assert page.get_by_role("heading", level=1).inner_text() == "schedule: quality fell <b>fast</b>"
+        assert page.get_by_text("Most of it is tenant “acme”").is_visible()
+        assert page.get_by_text(HOSTILE.split(" ")[0]).first.is_visible()
+        assert page.get_by_text("schedule-v2 canary at 25 %").is_visible()
+        assert page.locator("svg.trend:visible polyline").count() == 1
+        assert page.locator("script, img").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert errors == []
+        assert [url for url in asked if url] == [f"http://127.0.0.1:{console.console_port}/alarms/{ALARM_ID}"]
+    finally:
+        page.close()
+
+
+def test_the_timeline_leads_to_the_alarms_page(console: Settings, browser: Browser) -> None:
+    page, _, _ = _open(browser, console, 1280, 900)
+    try:
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name="why?").first.click()
+        assert opened.value.url.endswith(f"/alarms/{ALARM_ID}")
+        opened.value.get_by_role("heading", name="What was done about it").wait_for(timeout=30_000)
+    finally:
+        page.close()
+
+
 def test_evidence_is_served_and_nothing_else(console: Settings) -> None:
     def status(path: str) -> int:
         try:
@@ -255,3 +303,6 @@ def test_evidence_is_served_and_nothing_else(console: Settings) -> None:
     assert status(f"/evidence/{'a' * 32}") == 200
     assert status(f"/evidence/{'b' * 32}") == 404
     assert status("/evidence/..%2Fsecrets%2Fgateway.keys") == 404
+    assert status(f"/alarms/{ALARM_ID}") == 200
+    assert status(f"/alarms/{'b' * 32}") == 404
+    assert status("/alarms/..%2Fsecrets%2Fgateway.keys") == 404

@@ -1,4 +1,4 @@
-"""An alarm gets its report, made from real rows by the real library, once."""
+"""An alarm gets its evidence and its report, made from real rows by the real library, once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
+from consumers.evidence import calls
 from tests.integration.role_process import Role, environment_of
 from tests.integration.store_fixture import StoreProcess
 from tests.waiting import until
 from tidemill.clock import SystemClock
 from tidemill.codec import encode
 from tidemill.events import ThresholdData, ThresholdEvent
+from tidemill.evidence import evidence_file, read
 from tidemill.ids import uuid7
 from tidemill.io.clickhouse import Store
 from tidemill.io.kafka import producer
@@ -33,11 +35,13 @@ def deployment(settings: Settings, store: StoreProcess, unique: Callable[[str], 
 
 
 def _rows(settings: Settings, change_ms: int) -> None:
-    """60 calls in one wording before the change, 60 in another after it."""
+    """90 calls in one wording before the change, 90 in another after it, where every third, tenant acme's, is wrong.
+    One call was sent twice, and one has a shadow's answer and score that are nobody's business here.
+    """
     requests, responses, scores = [], [], []
-    for number in range(120):
-        late = number >= 60
-        at = change_ms + (number - 60) * 100
+    for number in range(180):
+        late, acme = number >= 90, number % 3 == 0
+        at = change_ms + (number - 90) * 100
         call = uuid7(at, number.to_bytes(10, "big"))
         text = f"meet at {'half past three' if late else '15:30'} in room {number % 9}"
         requests.append(
@@ -45,8 +49,9 @@ def _rows(settings: Settings, change_ms: int) -> None:
                 "call_id": call,
                 "time_ms": at,
                 "pipeline": "schedule",
+                "tenant": "acme" if acme else "bolt",
                 "gen_ai_input_messages": json.dumps([{"role": "user", "content": text}]),
-                "input_features": [("input_chars", float(len(text)))],
+                "input_features": [("chars", float(len(text)))],
             }
         )
         responses.append(
@@ -57,6 +62,8 @@ def _rows(settings: Settings, change_ms: int) -> None:
                 "time_ms": at + 50,
                 "call_time_ms": at,
                 "pipeline": "schedule",
+                "model_version": "schedule-v1",
+                "variant": "champion",
                 "status": "ok",
                 "e2e_ms": 40.0 + number % 7,
                 "gen_ai_output_text": "15:30",
@@ -73,9 +80,15 @@ def _rows(settings: Settings, change_ms: int) -> None:
                 "source": "scorer",
                 "variant": "champion",
                 "metric": "exact_match",
-                "score": 0.0 if late else 1.0,
+                "score": 0.0 if late and acme else 1.0,
             }
         )
+    requests.append(dict(requests[100]))
+    shadow = {"answer_id": uuid7(change_ms, b"0123456789"), "role": "shadow", "variant": "shadow"}
+    responses.append(responses[0] | shadow | {"e2e_ms": 9_999.0})
+    scores.append(scores[0] | {"feedback_id": "of-the-shadow", "variant": "shadow", "score": 0.5, "time_ms": change_ms})
+    label = {"feedback_id": "label", "kind": "label", "score": None, "value": "15:45", "metric": "", "source": "audit"}
+    scores.append(scores[177] | label)
     features = pa.map_(pa.string(), pa.float64())
     column = pa.array([row.pop("input_features") for row in requests], type=features)
     table = pa.Table.from_pylist(requests).append_column("input_features", column)
@@ -131,4 +144,18 @@ def test_firing_alarm_gets_its_report_once(deployment: Settings, kafka: str, fre
         metric["config"].get("column"): metric["value"] for metric in metrics if "ValueDrift" in metric["metric_name"]
     }
     assert {"score", "input_chars", "input_text"} <= set(drift)
-    assert sorted(path.name for path in folder.iterdir()) == ["alarm-1.html", "alarm-1.json"], "nothing left behind"
+    files = ["alarm-1.evidence.json", "alarm-1.html", "alarm-1.json"]
+    assert sorted(path.name for path in folder.iterdir()) == files, "nothing left behind"
+    found = read(evidence_file(deployment.data_dir, "alarm-1"))
+    assert found is not None
+    assert (found.figure, found.found, found.capture) == ("quality", "slice", "full")
+    assert (found.slices[0].dimension, found.slices[0].value) == ("tenant", "acme")
+    assert (found.before.calls, found.after.calls, found.before.mean) == (90, 90, 1.0), "each call once"
+    assert found.after.mean == pytest.approx(2 / 3)
+    first = found.examples[0]
+    assert (first.figure, first.answer, first.expected) == (0.0, "15:30", "15:45")
+    assert first.question is not None and first.question.startswith("meet at half past three")
+    assert first.slices == {"tenant": "acme", "model_version": "schedule-v1", "variant": "champion"}
+    asked = (Store(deployment), "schedule", "exact_match", now - 40_000)
+    assert calls.before(*asked) == calls.before(*asked), "the same rows, the same calls"
+    assert calls.before(*asked)[0].figures["e2e_ms"] == 40.0, "a client's answer, no shadow's"

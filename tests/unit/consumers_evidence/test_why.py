@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from consumers.evidence.call import Call
 from consumers.evidence.examples import MOST, MOST_CHARS
@@ -15,6 +16,9 @@ from tidemill.metrics import WINDOW_METRICS
 
 def asked(text: str) -> str:
     return json.dumps([{"role": "user", "content": text}])
+
+
+PLACE = {"attributes.place": "here"}
 
 
 def before() -> list[Call]:
@@ -51,7 +55,9 @@ def test_the_worst_calls_of_the_telling_slice_come_first() -> None:
 
 @pytest.mark.parametrize("capture", ["full", "redacted", "off"])
 def test_examples_hold_what_the_pipeline_keeps_and_no_more(capture: str) -> None:
-    shown = evidence(job(before(), after(), capture=capture)).examples
+    found = evidence(job(before(), [replace(each, slices=each.slices | PLACE) for each in after()], capture=capture))
+    shown = found.examples
+    assert ("attributes.place" in {each.dimension for each in found.slices}) == (capture != "off")
     texts = {text for each in shown for text in (each.question, each.answer, each.expected)}
     if capture == "off":
         assert texts == {None} and all(each.slices == {} for each in shown)

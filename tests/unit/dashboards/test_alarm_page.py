@@ -11,7 +11,7 @@ import pytest
 
 from dashboards.console import why
 from dashboards.console.main import policy_of
-from dashboards.console.story import Story, is_alarm_id
+from dashboards.console.story import Detected, Story, is_alarm_id
 from dashboards.console.trend import Mark, trend
 from dashboards.console.view import Point
 from tests.unit.dashboards.console_pictures import ALARM_ID, CHANGE, NOW, alarm, job
@@ -103,6 +103,24 @@ def test_no_text_becomes_markup() -> None:
 def test_the_sentence_on_slices_says_what_is_known(fields: dict[str, object], said: str) -> None:
     assert said in why.slice_words(some_evidence(**fields))
     assert said in words(why.page(story(evidence=some_evidence(**fields)), "demo"))
+
+
+def test_a_detector_with_a_promise_shows_its_wealth_its_interval_and_its_warning() -> None:
+    told = Detected(
+        statistic=12_400.0,
+        statistic_limit=10_000.0,
+        change_from_ms=CHANGE - 10_000,
+        change_until_ms=CHANGE + 5_000,
+        slice="tenant=acme",
+        warning=f"values follow each other {HOSTILE}",
+    )
+    page = why.page(story(detected=told), "demo")
+    said = words(page)
+    assert "wealth 12,400 alarms at 10,000" in said and "slice tenant=acme" in said
+    assert "or between" in said and "estimated" not in said
+    assert "What its promise assumes does not hold: values follow each other" in said
+    assert "<script>" not in page
+    assert "wealth" not in words(why.page(story(), "demo"))
 
 
 def test_without_texts_the_page_says_so() -> None:
