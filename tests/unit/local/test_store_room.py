@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tidemill.local.store import room
-from tidemill.local.store.faults import database_fault
+from tidemill.local.store.faults import StoreFault, database_fault
 from tidemill.local.store.room import Room
 
 Usage = namedtuple("Usage", "total used free")
@@ -58,6 +58,32 @@ def test_a_small_disk_has_room_sooner(tmp_path: Path, monkeypatch: pytest.Monkey
     again = Again()
     Room(tmp_path, again).was_full()
     assert again.called.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("free", "refused", "ends"),
+    [
+        ([33 << 20, 33 << 20], False, False),
+        ([31 << 20, 33 << 20], True, False),
+        ([33 << 20, 31 << 20], True, True),
+    ],
+    ids=["room", "none before", "none after"],
+)
+def test_rows_are_acknowledged_only_where_there_was_room_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: list[int], refused: bool, ends: bool
+) -> None:
+    left = iter(free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 40, 0, next(left)))
+    written = False
+    try:
+        with Room(tmp_path, Again()).writing():
+            written = True
+    except StoreFault as fault:
+        assert refused and fault.full and fault.code == 243
+        assert bool(fault.fatal) is ends, "rows that are half on disk end the process"
+    else:
+        assert not refused
+    assert written is (not refused or ends)
 
 
 def test_full_disks_and_unreadable_parts_are_known() -> None:

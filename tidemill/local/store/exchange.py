@@ -12,6 +12,7 @@ from tidemill.local.store.database import Answer, Database, Session
 from tidemill.local.store.faults import QUERY_TOO_LARGE, READONLY, StoreFault, refusal
 from tidemill.local.store.native import CUSTOM_SERIALIZATION_REVISION, upgraded
 from tidemill.local.store.request import Ask
+from tidemill.local.store.room import Room
 from tidemill.local.store.statement import Statement, understand
 
 _HEAD = 1 << 20
@@ -48,7 +49,7 @@ class Reply:
 
 
 def answered(
-    database: Database, ask: Ask, body: Iterator[bytes], files: dict[str, IO[bytes]], *, readonly: bool
+    database: Database, room: Room, ask: Ask, body: Iterator[bytes], files: dict[str, IO[bytes]], *, readonly: bool
 ) -> Generator[Reply, None, None]:
     """Yields one Reply and keeps its session open until the generator is closed: use as a context.
 
@@ -63,7 +64,9 @@ def answered(
             session.run(f"CREATE TEMPORARY TABLE `{name.replace('`', '')}` ({table['structure']})")
             session.insert(f"INSERT INTO `{name.replace('`', '')}`", table["format"], _pieces(files[name]))
         if statement.kind == "insert":
-            yield _inserted(session, ask, statement, chain((head[statement.data_at :],), rest))
+            with room.writing():
+                done = _inserted(session, ask, statement, chain((head[statement.data_at :],), rest))
+            yield done
         else:
             yield _read(session, ask, statement, head, rest)
 

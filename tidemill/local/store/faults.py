@@ -24,10 +24,11 @@ ACCESS_DENIED: Final = 497
 AUTHENTICATION_FAILED: Final = 516
 UNSUPPORTED_MEDIA: Final = 779
 STD_EXCEPTION: Final = 1001
-_ABORTED: Final = 236
-_NOT_ENOUGH_SPACE: Final = 243
+ABORTED: Final = 236
+NOT_ENOUGH_SPACE: Final = 243
 _UNREADABLE: Final = (40, 226, 228, 246)
 """Of a part's file: checksum, absence, size, content."""
+TORN: Final = "nobody can say which rows are on disk"
 
 _NAMES: Final[dict[int, str]] = {
     UNEXPECTED_END: "UNEXPECTED_END_OF_FILE",
@@ -44,6 +45,7 @@ _NAMES: Final[dict[int, str]] = {
     AUTHENTICATION_FAILED: "AUTHENTICATION_FAILED",
     UNSUPPORTED_MEDIA: "UNSUPPORTED_MEDIA_TYPE",
     STD_EXCEPTION: "STD_EXCEPTION",
+    NOT_ENOUGH_SPACE: "NOT_ENOUGH_SPACE",
 }
 
 _STATUS: Final[dict[int, int]] = {
@@ -80,10 +82,12 @@ class StoreFault(Exception):
     def fatal(self) -> str:
         """Why only a new process can go on; empty when this one can.
 
-        A part that was merged while the disk was full may lack a file. At its start chDB sets such a part aside and
-        takes those again that it was made of, which are kept for eight minutes.
+        A part that was written while the disk was full may lack a file. At its start chDB sets such a part aside, and
+        takes those again that a merged one was made of, which are kept for eight minutes.
         """
-        if self.code == _ABORTED and "fatal error" in self.text:
+        if TORN in self.text:
+            return f"the disk filled up during an insert: {TORN}"
+        if self.code == ABORTED and "fatal error" in self.text:
             return "chDB failed for good"
         if self.code in _UNREADABLE and "reading from part" in self.text:
             return f"a part on disk cannot be read: {self.text[:300]}"
@@ -92,7 +96,7 @@ class StoreFault(Exception):
     @property
     def full(self) -> bool:
         """Whether the disk had no room."""
-        return self.code == _NOT_ENOUGH_SPACE or "No space left on device" in self.text
+        return self.code == NOT_ENOUGH_SPACE or "No space left on device" in self.text
 
 
 def refusal(code: int, message: str) -> StoreFault:

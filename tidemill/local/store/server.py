@@ -18,7 +18,7 @@ from tidemill.local.store import body as bodies
 from tidemill.local.store import codings, multipart
 from tidemill.local.store.database import Database
 from tidemill.local.store.exchange import Reply, answered
-from tidemill.local.store.faults import ACCESS_DENIED, BAD_ARGUMENTS, STD_EXCEPTION, StoreFault, refusal
+from tidemill.local.store.faults import ABORTED, ACCESS_DENIED, BAD_ARGUMENTS, STD_EXCEPTION, StoreFault, refusal
 from tidemill.local.store.request import Ask, admit, credentials, from_elsewhere, read_ask
 from tidemill.local.store.room import Room
 
@@ -172,7 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
             files = {part.name: io.BytesIO(part.content) for part in found if part.file}
             ask = read_ask(query, headers, [(part.name, part.content) for part in found if not part.file], files)
             pieces = iter(())
-        with closing(answered(self.server.database, ask, pieces, files, readonly=readonly)) as exchange:
+        if self.server.lost:
+            raise refusal(ABORTED, "The store starts again")
+        server = self.server
+        with closing(answered(server.database, server.room, ask, pieces, files, readonly=readonly)) as exchange:
             self._reply(ask, next(exchange), chosen(headers, ask))
 
     def _reply(self, ask: Ask, reply: Reply, coding: str) -> None:
