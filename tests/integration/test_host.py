@@ -59,7 +59,9 @@ class World:
     def register(self, mlflow: str) -> None:
         digest = hashlib.sha256(self.weights.read_bytes()).hexdigest()
         call(f"{mlflow}/api/2.0/mlflow/registered-models/create", {"name": self.pipeline})
-        body = {"name": self.pipeline, "source": "mlflow-artifacts:/0/none/artifacts/adapter"}
+        run: Any = call(f"{mlflow}/api/2.0/mlflow/runs/create", {"experiment_id": "0"})["run"]
+        source = run["info"]["artifact_uri"] + "/adapter"
+        body = {"name": self.pipeline, "source": source, "run_id": run["info"]["run_id"]}
         call(f"{mlflow}/api/2.0/mlflow/model-versions/create", body)
         tag = {"name": self.pipeline, "version": "1", "key": "tidemill.adapter_digest", "value": digest}
         call(f"{mlflow}/api/2.0/mlflow/model-versions/set-tag", tag)
