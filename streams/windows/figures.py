@@ -68,6 +68,29 @@ def figures(tally: Tally) -> dict[str, Figure]:
     return found
 
 
+def observed(metric: str, tally: Tally) -> tuple[int, float] | None:
+    """Observations of a metric and their sum, so that their quotient is its mean: over calls, or over answers for
+    tokens and cost. None without any, and for metrics of words, which need a reference.
+    """
+    if sums := tally.moments.get(metric):
+        return (sums.n, sums.total) if sums.n else None
+    match metric:
+        case "error_rate":
+            n, total = tally.answers, float(sum(tally.outcomes.get(status, 0) for status in FAILED))
+        case "cancel_rate":
+            n, total = tally.answers, float(tally.outcomes.get("cancelled", 0))
+        case "input_tokens" | "cached_tokens" | "output_tokens":
+            told = tally.output_tokens if metric == "output_tokens" else tally.input_tokens
+            n, total = tally.answers if told else 0, float(getattr(tally, metric))
+        case "cost":
+            n, total = tally.priced, tally.cost_micros / 1_000_000
+        case "unpriced":
+            n, total = tally.answers, float(tally.answers - tally.priced)
+        case _:
+            return None
+    return (n, total) if n else None
+
+
 def sample_share(metric: str, tally: Tally) -> float:
     """Share of the requests (metrics of the questions' text) or answers (of the answers') that was looked at."""
     if metric not in TEXT:
