@@ -17,6 +17,17 @@ class Alarm(Struct, frozen=True, omit_defaults=True):
     threshold: float
     reference: float | None = None
     change_time_ms: int | None = None
+    change_from_ms: int | None = None
+    change_until_ms: int | None = None
+    """The interval of that estimate."""
+    statistic: float | None = None
+    """A detector's wealth when it alarmed …"""
+    statistic_limit: float | None = None
+    """… which it does at this much."""
+    warning: str = ""
+    """What the detector assumes and the values were found not to keep to."""
+    slice: str = ""
+    """The part of the traffic; empty: all of it."""
 
 
 class Transition(NamedTuple):

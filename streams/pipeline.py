@@ -18,8 +18,12 @@ from streams import thresholds
 from streams.alarms import Transition
 from streams.budgets import Spend
 from streams.detectors import quality
+from streams.detectors.budget import Series as Watched
+from streams.detectors.budget import Spend as Spent
 from streams.detectors.drift import Drift
 from streams.detectors.quality import QualityDetector, QualityState
+from streams.detectors.watch import Where
+from streams.false_alarms import EMPTY, FalseAlarms
 from streams.levels import Levels
 from streams.objectives import ObjectiveState
 from streams.rules import RuleState
@@ -35,8 +39,9 @@ from tidemill.settings import PipelineSettings, Settings
 
 MAX_PENDING = 2_000
 """Scores that wait for the watermark; more than this go to the detector without waiting."""
-SCHEMA = 3
-"""Of PipelineState. 3 added objectives and spend; a state of schema 2 is read as one without them."""
+SCHEMA = 4
+"""Of PipelineState. 3 added objectives and spend, 4 the false-alarm budget and other detectors. A state of before is
+read as one without them: its references and open alarms are kept, its detectors have seen nothing."""
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -54,6 +59,8 @@ class PipelineState(Struct, array_like=True):
     """Scores that the watermark has not passed yet."""
     objectives: dict[str, ObjectiveState] = field(default_factory=dict)
     spend: Spend = field(default_factory=Spend)
+    false_alarms: msgspec.Raw = EMPTY
+    """A Ledger of the false-alarm budget."""
 
 
 class _Schema(Struct, array_like=True):
@@ -86,11 +93,12 @@ class PipelineFold:
         # A pipeline that is not in the settings still gets windows and detectors, with defaults and no rules.
         self._pipeline = settings.pipelines.get(name) or PipelineSettings(engine="", champion="")
         self._state = PipelineState() if state is None else _read(name, state)
-        self._clock_ms = 0
+        self._clock_ms = self._watermark_ms = 0
         # As decoded they would keep the whole encoded state in memory.
         self._state.quality, self._state.drift = self._state.quality.copy(), self._state.drift.copy()
-        known = _quality_decoder.decode(self._state.quality)
-        self._quality = QualityDetector(name, self._pipeline.quality, known)
+        self._false_alarms = FalseAlarms(name, settings, self._state.false_alarms.copy())
+        self._quality: QualityDetector | None = None
+        """Decoded with the first score: many pipelines have none."""
         self._quality_moved = False
         kept = self._state
         self._levels = Levels(name, self._pipeline, kept.rules, kept.objectives, kept.spend)
@@ -103,11 +111,17 @@ class PipelineFold:
     @property
     def quality(self) -> QualityState:
         """The quality detector's state, to look at."""
-        return self._quality.snapshot()
+        return self._watched_quality().snapshot()
+
+    @property
+    def spent(self) -> Spent:
+        """Where this pipeline's part of the false-alarm budget stands, as of what was last judged."""
+        return self._false_alarms.spend
 
     def snapshot(self, into: bytearray) -> None:
         """Append the whole state, encoded."""
-        if self._quality_moved:
+        self._state.false_alarms = self._false_alarms.raw
+        if self._quality_moved and self._quality is not None:
             self._state.quality = msgspec.Raw(_encoder.encode(self._quality.snapshot()))
             self._quality_moved = False
         _encoder.encode_into(self._state, into, len(into))
@@ -116,7 +130,7 @@ class PipelineFold:
         """Take in a partial, which comes after the word of this watermark. Most outputs follow with the progress after
         it; into ``out`` goes only what must leave early, since the state is full.
         """
-        state, self._clock_ms = self._state, clock_ms
+        state, self._clock_ms, self._watermark_ms = self._state, clock_ms, watermark_ms
         outcome = state.windows.apply(partial, clock_ms, self._settings)
         if outcome == "applied":
             metric = self._pipeline.quality.metric
@@ -133,7 +147,7 @@ class PipelineFold:
 
         Gives back whether the state changed.
         """
-        state, self._clock_ms = self._state, clock_ms
+        state, self._clock_ms, self._watermark_ms = self._state, clock_ms, watermark.ms
         before, changed = state.windows.next_ms, False
         for closed in state.windows.follow(watermark, self._settings):
             self._report(closed, out)
@@ -155,11 +169,26 @@ class PipelineFold:
         """Let the detector judge these scores, each once, in event-time order."""
         once = {s.feedback_id: s for s in ready}
         self._state.pending = [s for s in self._state.pending if s.feedback_id not in once]
-        self._quality_moved = True
+        detector, self._quality_moved = self._watched_quality(), True
+        budget, series = self._false_alarms.open(self._watermark_ms), Watched(self._name, quality.RULE)
+        budget.admit(series)
         for point in sorted(once.values(), key=lambda s: (s.time_ms, s.feedback_id)):
-            found = self._quality.update(point)
+            found = detector.update(point, budget.grant(series))
             if found is not None:
-                self._say(found, self._quality_cause(), out)
+                self._say(found, thresholds.of_quality(self._pipeline.quality.metric), out)
+                if found.state == "firing":
+                    budget.alarmed(series)
+            warned = detector.warn(point.time_ms)
+            if warned is not None:
+                self._say(warned, thresholds.of_dependence(quality.RULE), out)
+        self._false_alarms.close(budget)
+
+    def _watched_quality(self) -> QualityDetector:
+        if self._quality is None:
+            known = _quality_decoder.decode(self._state.quality)
+            run_length = self._false_alarms.run_length
+            self._quality = QualityDetector(self._name, self._pipeline.quality, run_length, known)
+        return self._quality
 
     def _report(self, closed: Closed, out: Outputs) -> None:
         first = closed.revision == 0
@@ -186,8 +215,19 @@ class PipelineFold:
             for transition, cause in self._levels.judge(known, closed.start_ms, self._end(closed)):
                 self._say(transition, cause, out)
         if closed.series:
-            self._watch_text(drift, whole, _champion(closed), closed, out)
-            self._state.drift = msgspec.Raw(_encoder.encode(drift))
+            self._watch(drift, whole, closed, out)
+
+    def _watch(self, drift: Drift, whole: Tally, closed: Closed, out: Outputs) -> None:
+        """Let the detectors judge the clients' calls of a complete window, once."""
+        budget = self._false_alarms.open(self._watermark_ms)
+        where = Where(self._name, "", closed.start_ms, self._end(closed), self._false_alarms.run_length)
+        for metric, said in drift.judge(whole, _champion(closed), self._pipeline.drift, budget, where):
+            for rule, transition in said:
+                warned = rule == thresholds.dependent(metric)
+                cause = thresholds.of_dependence(metric) if warned else thresholds.of_drift(metric, rule)
+                self._say(transition, cause, out)
+        self._state.drift = msgspec.Raw(_encoder.encode(drift))
+        self._false_alarms.close(budget)
 
     def _rows(self, series: Series, found: dict[str, Figure], closed: Closed, out: Outputs) -> None:
         make = bind(
@@ -203,15 +243,6 @@ class PipelineFold:
             time_ms=self._clock_ms,
         )
         out.windows.extend(window_row(figure, make, metric) for metric, figure in found.items())
-
-    def _watch_text(self, drift: Drift, whole: Tally, champion: str | None, closed: Closed, out: Outputs) -> None:
-        found = drift.judge(self._name, whole, champion, closed.start_ms, self._end(closed), self._pipeline.drift)
-        for metric, transition in found:
-            self._say(transition, Cause(f"drift_{metric}", "drift", "ticket", metric, metric, "cusum"), out)
-
-    def _quality_cause(self) -> Cause:
-        shown = f"quality ({self._pipeline.quality.metric})"
-        return Cause(quality.RULE, "quality", "page", "quality", shown, self._pipeline.quality.detector)
 
     def _say(self, transition: Transition, cause: Cause, out: Outputs) -> None:
         out.events.append(thresholds.event(self._deployment, self._name, cause, transition, self._clock_ms))

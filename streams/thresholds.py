@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from streams.alarms import Transition
+from streams.alarms import Alarm, Transition
 from tidemill.events import ThresholdData, ThresholdEvent, threshold_event
 from tidemill.ids import derived_id
 
@@ -30,6 +30,9 @@ KINDS: dict[str, Kind] = {
 }
 """What a rule on a metric is about; metrics of the text are about drift."""
 
+WORTH_SAYING_MS = 10_000
+"""An interval of change times that is shorter is left out of the sentence."""
+
 
 class Cause(NamedTuple):
     """What stands behind a transition: the rule and how to speak of its figure."""
@@ -43,6 +46,32 @@ class Cause(NamedTuple):
     detector: str
     above: bool | None = None
     """For a level that was set: whether it must not be passed upwards. None for changes that were detected."""
+
+
+DETECTOR = "conformal"
+PER_ANSWER = frozenset({"input_tokens", "cached_tokens", "output_tokens", "cost"})
+"""Sums in windows, and watched by detectors as means of an answer."""
+
+
+def of_quality(metric: str) -> Cause:
+    """A fall of quality, by the quality metric."""
+    return Cause("quality", "quality", "page", "quality", f"quality ({metric})", DETECTOR)
+
+
+def of_drift(metric: str, rule: str) -> Cause:
+    """A notice: text has drifted, or answers fail, cost or take more or less than they did."""
+    shown = f"{metric} per answer" if metric in PER_ANSWER else metric
+    return Cause(rule, KINDS.get(metric, "drift"), "ticket", metric, shown, DETECTOR)
+
+
+def dependent(metric: str) -> str:
+    """The rule that warnings about the values of a metric go by."""
+    return f"dependent_{metric}"
+
+
+def of_dependence(metric: str) -> Cause:
+    """The warning that an assumption of the metric's detector was found broken."""
+    return Cause(dependent(metric), "system", "info", metric, metric, "dependence")
 
 
 def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, time_ms: int) -> ThresholdEvent:
@@ -64,6 +93,12 @@ def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, 
         window_start_ms=transition.start_ms,
         window_end_ms=transition.end_ms,
         change_time_ms=alarm.change_time_ms,
+        change_from_ms=alarm.change_from_ms,
+        change_until_ms=alarm.change_until_ms,
+        statistic=alarm.statistic,
+        statistic_limit=alarm.statistic_limit,
+        slice=alarm.slice,
+        warning=alarm.warning,
         detector=cause.detector,
         alarm_id=alarm.alarm_id,
         started_ms=alarm.started_ms,
@@ -76,13 +111,15 @@ def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, 
 def _summary(pipeline: str, cause: Cause, transition: Transition) -> str:
     alarm = transition.alarm
     subject = f"{pipeline}: {cause.shown}"
-    since = "" if alarm.change_time_ms is None else f" since {_clock(alarm.change_time_ms)}"
+    since = "" if alarm.change_time_ms is None else f" since {_clock(alarm.change_time_ms)}{_give_or_take(alarm)}"
     now = _figure(transition.value)
     if transition.state == "resolved":
         if transition.value is None:
-            word = "notice" if cause.kind == "drift" else "alarm"
+            word = "notice" if cause.above is None and cause.severity != "page" else "alarm"
             return f"{subject}: {word} closed, {transition.reason}"
         return f"{subject} is back at {now} (alarm since {_clock(alarm.started_ms)})"
+    if cause.kind == "system":
+        return f"{subject}: {alarm.warning}"
     if cause.above is not None:
         side = "above" if cause.above else "below"
         before = "" if alarm.reference is None else f" (before: {_figure(alarm.reference)})"
@@ -94,11 +131,19 @@ def _summary(pipeline: str, cause: Cause, transition: Transition) -> str:
     return f"{subject} {verb} from {_figure(alarm.reference)} to {now}{since}"
 
 
+def _give_or_take(alarm: Alarm) -> str:
+    """The interval of the change time, where it is wide enough to matter."""
+    first, last = alarm.change_from_ms, alarm.change_until_ms
+    if first is None or last is None or last - first < WORTH_SAYING_MS:
+        return ""
+    return f" (between {_clock(first, '')} and {_clock(last, '')})"
+
+
 def _figure(value: float | None) -> str:
     if value is None:
         return "unknown"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def _clock(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S UTC")
+def _clock(ms: int, zone: str = " UTC") -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S") + zone

@@ -52,9 +52,10 @@ TEXT_METRICS: tuple[str, ...] = tuple(
     name for name in WINDOW_METRICS if name.startswith(("input_", "output_")) and not name.endswith("_tokens")
 )
 """Those of the text of questions and answers, which drift is watched on."""
-
-DRIFT_METRICS: tuple[str, ...] = (*TEXT_METRICS, "truncated_rate")
-"""Those that may be watched for drift."""
+MEAN_METRICS: tuple[str, ...] = tuple(
+    n for n in WINDOW_METRICS if n not in ("requests", "answers", "quality", *ESTIMATES)
+)
+"""Those with a mean over calls, answers or words, which a drift detector can watch; quality is watched by score."""
 
 UNITS: dict[str, str] = {
     "requests": "calls",
@@ -136,6 +137,9 @@ RoleMetric = Literal[
     "tidemill_streams_windows_total",  # window rows emitted
     "tidemill_streams_watermark_age_seconds",  # how far the watermark is behind the clock
     "tidemill_streams_threshold_events_total",  # threshold events by kind and state
+    "tidemill_streams_false_alarms_allowed",  # false alarms that the budget allowed so far, on average
+    "tidemill_streams_detected_alarms",  # alarms that detectors have raised on that budget, false or not
+    "tidemill_streams_watched_series",  # series that share the budget
     "tidemill_sink_rows_total",  # rows acknowledged by table
     "tidemill_sink_dead_letters_total",  # messages sent to dead-letter topics by topic
     "tidemill_sink_insert_retries_total",  # insert attempts that had to be repeated

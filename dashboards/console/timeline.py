@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dashboards.console.view import Pipeline
+from tidemill.events import ThresholdData
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,23 @@ def _alarms(pipeline: Pipeline) -> list[Entry]:
     for event in pipeline.alarms:
         data = event.data
         firing = data.state == "firing"
-        notice = data.severity == "info" or data.kind == "drift"
+        notice = data.severity == "info" or data.kind == "drift" or data.rule.startswith("drift_")
         icon, colour = ("info", "amber") if notice else ("notifications_active", "red")
         if not firing:
             icon, colour = "check_circle", "teal"
         text = data.summary or f"{data.metric} {'breached' if firing else 'recovered'}"
+        text += _evidence(data) if firing else ""
         link = f"/alarms/{data.alarm_id}" if firing else ""
         found.append(Entry(event.time_ms, icon, colour, text, link))
     return found
+
+
+def _evidence(data: ThresholdData) -> str:
+    """What the detector had against there being no change, and what is wrong with its assumptions."""
+    told = ""
+    if data.statistic is not None and data.statistic_limit is not None and data.kind != "system":
+        told = f"; wealth {data.statistic:,.0f}, it alarms at {data.statistic_limit:,.0f}"
+    return told + (f"; {data.warning}" if data.warning and data.warning not in data.summary else "")
 
 
 def _jobs(pipeline: Pipeline) -> list[Entry]:

@@ -47,9 +47,9 @@ class Pipeline:
 
     @property
     def open_alarms(self) -> tuple[ThresholdEvent, ...]:
-        """Alarms that fire now."""
+        """Alarms that fire now; what only informs is none."""
         resolved = {event.data.alarm_id for event in self.alarms if event.data.state == "resolved"}
-        firing = (event for event in self.alarms if event.data.state == "firing")
+        firing = (e for e in self.alarms if e.data.state == "firing" and e.data.severity != "info")
         return tuple(event for event in firing if event.data.alarm_id not in resolved)
 
     @property

@@ -58,7 +58,7 @@ def wheel(pipeline: Pipeline, now_ms: int) -> Wheel:
     job, rollout = pipeline.job, pipeline.rollout
     phase = rollout.phase if rollout is not None else job.phase if job is not None else ""
     ended = phase in _ENDED
-    alarms = [event for event in pipeline.open_alarms if event.data.severity != "info"]
+    alarms = pipeline.open_alarms
     last = _last_station(job, rollout)
     at = last if last is not None and not ended else "alarm" if alarms else "watch"
     seconds = _seconds(job, rollout, now_ms)

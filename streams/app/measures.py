@@ -21,6 +21,9 @@ FOLDED = Gauge(
 )
 EARLY = Gauge("tidemill_streams_early_windows", "Windows that left early: their pipeline's state was full")
 STATE = Gauge("tidemill_streams_state_bytes", "Largest state of a pipeline's windows, bytes at most")
+ALLOWED = Gauge("tidemill_streams_false_alarms_allowed", "False alarms that the budget allowed so far, on average")
+DETECTED = Gauge("tidemill_streams_detected_alarms", "Alarms of the detectors on that budget so far, false or not")
+WATCHED = Gauge("tidemill_streams_watched_series", "Series that share the false-alarm budget")
 AGE = Gauge("tidemill_streams_watermark_age_seconds", "How far the watermark is behind the clock")
 
 
@@ -43,6 +46,7 @@ class Measures:
         """Note one batch, and where all partitions stand after it."""
         self.messages += messages
         folded = early = largest = 0
+        allowed, alarms, series = 0.0, 0, 0
         for fold in folds.values():
             for outcome, count in fold.outcomes.items():
                 PARTIALS.labels(outcome).inc(count)
@@ -55,9 +59,16 @@ class Measures:
                 folded += windows.folded
                 early += windows.early
                 largest = max(largest, windows.weight)
+                spent = pipeline.spent
+                allowed += spent.allowed
+                alarms += spent.alarms
+                series += spent.series
         FOLDED.set(folded)
         EARLY.set(early)
         STATE.set(largest)
+        ALLOWED.set(allowed)
+        DETECTED.set(alarms)
+        WATCHED.set(series)
         self._oldest_ms = min((fold.watermark_ms for fold in folds.values() if fold.watermark_ms), default=0)
         self.aged()
 

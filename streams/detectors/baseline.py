@@ -1,48 +1,50 @@
-"""What the text of calls was like at first: the reference that drift is measured against.
+"""What a metric was like at first: the reference that changes are measured against.
 
-The reference is gathered in batches of calls. How much a metric varies from batch to batch (each against the others)
-says later what is unusual. Batches hold a fixed number of calls, whatever the traffic: a distance between word
-counts depends on how many words there are.
+The reference is gathered in batches of calls. How much a metric varies from batch to batch (for words, each batch
+against the others) says later what is unusual. Batches hold about the same number of observations, whatever the
+traffic; what they differ by is reckoned with, so that a mean of more observations does not look calmer.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct, field
 
 from streams.detectors.words import distance, unseen_share
-from streams.windows.tally import Sums, Tally, add_counts
+from streams.windows.tally import Tally, add_counts
 
 BATCHES = 8
-"""The reference is at least this many batches."""
+"""The reference is this many batches."""
 WORD_METRICS = ("input_unseen_share", "input_word_distance")
 
 
+class Measured(NamedTuple):
+    """A metric over one batch that began at ``start_ms``: ``n`` observations (calls, answers, words)."""
+
+    n: int
+    value: float
+    start_ms: int = 0
+
+
 class Batch(Struct, omit_defaults=True):
-    """The text features of some calls in a row."""
+    """The words of some calls in a row."""
 
     start_ms: int = 0
     calls: int = 0
     words: dict[int, int] = field(default_factory=dict)
-    moments: dict[str, Sums] = field(default_factory=dict)
 
-    def add(self, tally: Tally, start_ms: int, metrics: Sequence[str]) -> None:
+    def add(self, tally: Tally, start_ms: int) -> None:
         """Take in the sampled calls of one window."""
         self.start_ms = self.start_ms or start_ms
         self.calls += tally.sampled
         add_counts(self.words, tally.words)
-        for metric in metrics:
-            if sums := tally.moments.get(metric):
-                self.moments.setdefault(metric, Sums()).add(sums.n, sums.total, sums.total_sq)
 
     def value(self, metric: str, reference: dict[int, int]) -> float | None:
-        """The metric over this batch; word metrics against ``reference``."""
-        if metric in WORD_METRICS:
-            return word_metric(metric, self.words, reference)
-        sums = self.moments.get(metric)
-        return sums.mean if sums else None
+        """A word metric over this batch, against ``reference``."""
+        return word_metric(metric, self.words, reference)
 
 
 class Level(Struct, frozen=True, array_like=True):
@@ -50,10 +52,22 @@ class Level(Struct, frozen=True, array_like=True):
 
     mean: float
     deviation: float
+    usual: float = 0.0
+    """Observations in a batch of the reference."""
 
     def z(self, value: float) -> float:
         """How many deviations ``value`` is off."""
         return (value - self.mean) / self.deviation
+
+    def off(self, metric: str, found: Measured) -> float:
+        """The same for a batch, as if it had as many observations as usual: the mean of n varies like 1 / sqrt(n); a
+        distance from a reference of BATCHES times the usual grows like sqrt(1 / n + 1 / reference) as n falls.
+        """
+        if not self.usual:
+            return self.z(found.value)
+        if metric == "input_word_distance":
+            return self.z(found.value * math.sqrt((1 + BATCHES) * found.n / (found.n + BATCHES * self.usual)))
+        return self.z(found.value) * math.sqrt(found.n / self.usual)
 
 
 def word_metric(metric: str, words: dict[int, int], reference: dict[int, int]) -> float | None:
@@ -61,19 +75,24 @@ def word_metric(metric: str, words: dict[int, int], reference: dict[int, int]) -
     return unseen_share(words, reference) if metric == "input_unseen_share" else distance(words, reference)
 
 
-def levels(batches: Sequence[Batch], metrics: Sequence[str]) -> dict[str, Level]:
-    """The usual level of each metric that has a value in all batches; each batch against the words of the others."""
-    found: dict[str, Level] = {}
+def against_each_other(batches: Sequence[Batch], metrics: Sequence[str]) -> dict[str, list[Measured]]:
+    """Each word metric that has a value in all batches; each batch against the words of the others."""
+    found: dict[str, list[Measured]] = {}
     for metric in metrics:
         values = []
         for index, batch in enumerate(batches):
             others = joined_words([other for i, other in enumerate(batches) if i != index])
             value = batch.value(metric, others)
             if value is not None:
-                values.append(value)
+                values.append(Measured(sum(batch.words.values()), value, batch.start_ms))
         if len(values) == len(batches):
-            found[metric] = _level(values)
+            found[metric] = values
     return found
+
+
+def levels(batches: Sequence[Batch], metrics: Sequence[str]) -> dict[str, Level]:
+    """The usual level of each word metric that has a value in all batches."""
+    return {metric: level_of(found) for metric, found in against_each_other(batches, metrics).items()}
 
 
 def joined_words(batches: Sequence[Batch]) -> dict[int, int]:
@@ -84,9 +103,11 @@ def joined_words(batches: Sequence[Batch]) -> dict[int, int]:
     return total
 
 
-def _level(values: Sequence[float]) -> Level:
-    n = len(values)
-    mean = sum(values) / n
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
+def level_of(found: Sequence[Measured], least: float = 0.005) -> Level:
+    """The level that some batches show; ``least``: of deviations, below which nobody would call it a change."""
+    n = len(found)
+    mean = sum(one.value for one in found) / n
+    deviation = math.sqrt(sum((one.value - mean) ** 2 for one in found) / (n - 1))
     # A deviation from few batches may be far too small by chance: widen it, and give it a floor.
-    return Level(mean, max(deviation * (1 + 6 / n), 0.03 * abs(mean), 0.005))
+    wide = max(deviation * (1 + 6 / n), 0.03 * abs(mean), least)
+    return Level(mean, wide, sum(one.n for one in found) / n)

@@ -51,7 +51,7 @@ def step(share: float, odds: float) -> Step:
     return Step(then / share, (1 - then) / (1 - share))
 
 
-class SumsState(Struct, frozen=True):
+class SumsState(Struct, frozen=True, array_like=True):
     """The sums, one a bet."""
 
     sums: tuple[float, ...]

@@ -16,6 +16,10 @@ granted again: a new series takes its part of the ticks to come, from the others
 that a series has won stays its own. A series that is retired takes its wealth with it, which only lowers the
 left side.
 
+**Why forfeiting does no harm.** Mass piles up while a series has no value to judge. With ``longest`` its next grant is
+worth at most so many ticks and the rest is forfeited: never staked, and granted to nobody else. That lowers the left
+side too, and an idle week does not hand a week's stake to the first value after it, which would then decide alone.
+
 What is assumed: a series' factors have mean at most 1 given its *own* past, and its masses do not look ahead. Series
 may depend on each other in any way. (For the mean run length to the first alarm of all to be at least N, rather than
 for the number of alarms up to any fixed time, factors must be fair given the past of *all* series.) A series that was
@@ -40,7 +44,7 @@ class Series(NamedTuple):
     slice: str = ""
 
 
-class Account(Struct):
+class Account(Struct, array_like=True):
     """One series' part of the budget."""
 
     weight: float = 0.0
@@ -67,25 +71,31 @@ class Spend(NamedTuple):
     """Mass that detectors have taken; the rest waits for a value to judge."""
 
 
-class BudgetState(Struct, frozen=True):
+class BudgetState(Struct, frozen=True, array_like=True):
     """The budget as data: a few numbers for each admitted series."""
 
-    updates: int
-    retired_granted: float
-    retired_alarms: int
-    accounts: list[tuple[Series, Account]]
+    updates: int = 0
+    share: float = 0.0
+    """0: whatever share the budget is made with."""
+    retired_granted: float = 0.0
+    retired_alarms: int = 0
+    accounts: list[tuple[Series, Account]] = []
 
 
 class Budget:
-    """Splits one unit (or ``share``) of mass a tick over series; the shares of a deployment's parts add up to one."""
+    """Splits one unit (or ``share``) of mass a tick over series; the shares of a deployment's parts add up to one.
 
-    def __init__(self, run_length: float, share: float = 1.0) -> None:
+    ``longest``: ticks that one grant is worth at most; None: all since the one before.
+    """
+
+    def __init__(self, run_length: float, share: float = 1.0, longest: int | None = None) -> None:
         if not run_length >= 1:
             raise ValueError(f"run_length is {run_length}; at most one false alarm in how many updates, 1 or more?")
         if not 0 < share <= 1:
             raise ValueError(f"share is {share}; it is a part of the deployment's budget, above 0 and at most 1")
         self.run_length = run_length
         self.share = share
+        self.longest = longest
         self.updates = 0
         self._accounts: dict[Series, Account] = {}
         self._retired_granted = 0.0
@@ -115,6 +125,8 @@ class Budget:
         account = self._accounts[series]
         self._settle_one(account)
         mass, account.ungranted = account.ungranted, 0.0
+        if self.longest is not None:
+            mass = min(mass, account.weight * self.longest)
         account.granted += mass
         return mass
 
@@ -125,6 +137,11 @@ class Budget:
     def weight(self, series: Series) -> float:
         """A series' part of each unit: all weights add up to ``share``."""
         return self._accounts[series].weight
+
+    @property
+    def series(self) -> list[Series]:
+        """What is watched now."""
+        return list(self._accounts)
 
     @property
     def spend(self) -> Spend:
@@ -141,13 +158,16 @@ class Budget:
     def snapshot(self) -> BudgetState:
         """The exact state."""
         accounts = [(series, copy(account)) for series, account in self._accounts.items()]
-        return BudgetState(self.updates, self._retired_granted, self._retired_alarms, accounts)
+        return BudgetState(self.updates, self.share, self._retired_granted, self._retired_alarms, accounts)
 
     def restore(self, state: BudgetState) -> None:
-        """Go on from ``state``."""
+        """Go on from ``state``. With another share than its own, that holds for the ticks to come."""
         self.updates = state.updates
         self._retired_granted, self._retired_alarms = state.retired_granted, state.retired_alarms
         self._accounts = {series: copy(account) for series, account in state.accounts}
+        if state.share != self.share:
+            self._settle()
+            self._split()
 
     def _settle(self) -> None:
         for account in self._accounts.values():

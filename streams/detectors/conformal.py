@@ -18,6 +18,7 @@ Source: Vovk et al.: Retrain or not retrain (2102.10439); sums as in Shin, Ramda
 from __future__ import annotations
 
 from bisect import bisect
+from functools import cache
 from math import isfinite
 from typing import Literal
 
@@ -25,7 +26,7 @@ from msgspec import Struct
 
 from streams.detectors.betting import ODDS, ODDS_WEIGHTS, EDetector, Sums, SumsState, step
 from streams.detectors.dependence import Dependence, DependenceState
-from streams.detectors.ranks import Ranks, RanksState
+from streams.detectors.ranks import WARM, Ranks, RanksState
 
 TAILS = (0.02, 0.2, 0.5)
 TAIL_WEIGHTS = (0.2, 0.6, 0.2)
@@ -39,7 +40,7 @@ def slot_of_week(time_ms: int, slot_ms: int = 3_600_000) -> int:
     return time_ms % WEEK_MS // slot_ms
 
 
-class ConformalState(Struct, frozen=True):
+class ConformalState(Struct, frozen=True, array_like=True):
     """Bounded, see the parts."""
 
     sums: SumsState
@@ -50,11 +51,17 @@ class ConformalState(Struct, frozen=True):
 class Conformal(EDetector):
     """Alarm when values are no longer like those before: larger (``up``), smaller (``down``) or either.
 
-    ``seed`` breaks ties; series with the same seed share their chance, which does no harm to the budget.
+    ``seed`` breaks ties; series with the same seed share their chance, which does no harm to the budget. ``warm``: how
+    many values fix the buckets; the fewer, the sooner it sees.
     """
 
     def __init__(
-        self, run_length: float = 10_000.0, direction: Direction = "both", seed: int = 0, keep_past: bool = False
+        self,
+        run_length: float = 10_000.0,
+        direction: Direction = "both",
+        seed: int = 0,
+        keep_past: bool = False,
+        warm: int = WARM,
     ) -> None:
         super().__init__()
         if direction not in ("up", "down", "both"):
@@ -63,12 +70,13 @@ class Conformal(EDetector):
         self.direction = direction
         self.seed = seed
         self.keep_past = keep_past
+        self.warm = warm
         self.dependence = Dependence(run_length)
         self.rank: float | None = None
         """Of the last value; None while the first ones fix the buckets."""
         self._edges, self._factors, weights = _bets(direction)
         self._sums = Sums(weights, run_length)
-        self._ranks = Ranks(seed)
+        self._ranks = Ranks(seed, warm)
 
     @property
     def warned(self) -> bool:
@@ -104,6 +112,7 @@ class Conformal(EDetector):
         self.dependence.restore(state.dependence)
 
 
+@cache
 def _bets(direction: Direction) -> tuple[list[float], list[list[float]], list[float]]:
     """The edges that part ranks into zones, each zone's factors (one a bet), and the bets' weights."""
     sides = ("up", "down") if direction == "both" else (direction,)

@@ -27,7 +27,7 @@ SHOWN = 100
 """Updates that the shown autocorrelation looks back on."""
 
 
-class DependenceState(Struct, frozen=True):
+class DependenceState(Struct, frozen=True, array_like=True):
     """Bounded: the last max(LAGS) ranks."""
 
     sums: SumsState
@@ -42,6 +42,7 @@ class Dependence:
     """Watches the ranks of one series."""
 
     def __init__(self, run_length: float) -> None:
+        self.run_length = run_length
         self._sums = Sums([lag * fraction for lag in LAG_WEIGHTS for fraction in FRACTION_WEIGHTS], run_length)
         self._past: deque[float] = deque(maxlen=max(LAGS))
         self._mean = self._product = self._square = 0.0

@@ -1,7 +1,7 @@
-"""Drift of the input: has the text of calls moved away from the reference?
+"""Drift: has what comes in, or what is answered, moved away from the reference?
 
-Conservative by design: it informs, and starts no retraining by itself. Word metrics count only when they rise,
-lengths both ways. A notice resolves when its metric is back, or a new champion (trained on the new text) took over;
+Conservative by design: it informs, and starts no retraining by itself. Word metrics count only when they rise, all
+others both ways. A notice resolves when its metric is back, or a new champion (trained on the new text) took over;
 then a new reference is gathered.
 """
 
@@ -11,44 +11,43 @@ import math
 
 from msgspec import Struct, field
 
-from streams.alarms import Alarm, Transition
-from streams.detectors.baseline import BATCHES, WORD_METRICS, Batch, Level, joined_words, levels, word_metric
-from streams.detectors.cusum import Cusum
-from streams.windows.figures import Figure
+from streams.detectors.baseline import (
+    BATCHES,
+    WORD_METRICS,
+    Batch,
+    Measured,
+    against_each_other,
+    joined_words,
+    level_of,
+    word_metric,
+)
+from streams.detectors.budget import Budget, Series
+from streams.detectors.watch import Found, Watch, Where
+from streams.windows.figures import Figure, observed
 from streams.windows.tally import Tally
-from tidemill.ids import derived_id
 from tidemill.settings import DriftSettings
 
-BACK = 2.0
-"""Deviations within which a metric counts as back …"""
-BACK_BATCHES = 4
-"""… for this many batches in a row."""
-
-
-class Watch(Struct, omit_defaults=True):
-    """One metric under watch."""
-
-    level: Level
-    cusum: Cusum = field(default_factory=Cusum)
-    alarm: Alarm | None = None
-    back: int = 0
+GONE = "the metric is no longer watched"
 
 
 class Drift(Struct, omit_defaults=True):
     """The drift state of one pipeline."""
 
     champion: str = ""
-    gathered: list[Batch] = field(default_factory=list)
-    """Whole batches of the reference that is being gathered."""
-    batch: Batch = field(default_factory=Batch)
-    reference: dict[int, int] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
-    """Empty while the reference is gathered."""
+    gathered: list[Batch] = field(default_factory=list)
+    """Whole batches of the words' reference, while it is gathered."""
+    batch: Batch = field(default_factory=Batch)
+    """Words that make no whole batch yet."""
+    size: int = 0
+    """Calls that make a batch of words, at least; it grows so that a window never holds more."""
+    reference: dict[int, int] = field(default_factory=dict)
+    """Empty while it is gathered."""
 
     def word_figures(self, tally: Tally) -> dict[str, Figure]:
         """The word metrics of one window against the reference; none while it is gathered."""
         found: dict[str, Figure] = {}
-        if self.watches and tally.words:
+        if self.reference and tally.words:
             n = sum(tally.words.values())
             for metric in WORD_METRICS:
                 value = word_metric(metric, tally.words, self.reference)
@@ -57,89 +56,96 @@ class Drift(Struct, omit_defaults=True):
         return found
 
     def judge(
-        self, pipeline: str, tally: Tally, champion: str | None, start_ms: int, end_ms: int, settings: DriftSettings
-    ) -> list[tuple[str, Transition]]:
-        """Take in one closed, complete window of the clients' calls; give back (metric, transition) pairs.
+        self, tally: Tally, champion: str | None, settings: DriftSettings, budget: Budget, where: Where
+    ) -> list[tuple[str, Found]]:
+        """Take in one closed, complete window of the clients' calls; give back what begins or ends, by metric.
 
         ``champion`` is the version most client answers of the window came from, None where there were none.
+        ``where``: the window; its metric says nothing.
         """
-        if not settings.enabled:
-            return []
-        found: list[tuple[str, Transition]] = []
+        watched = settings.metrics if settings.enabled else ()
+        said = self._drop(set(self.watches) - set(watched), budget, where)
+        if not watched:
+            return [(metric, found) for metric, found in said if found]
         if champion is not None and champion != self.champion:
             if self.champion:
-                found += self._start_anew(champion, start_ms, end_ms)
+                said += self._start_anew(f"{champion} became champion; a new reference is gathered", where)
             self.champion = champion
-        if tally.sampled:
-            self.batch.add(tally, start_ms, settings.metrics)
-        if self.batch.calls >= math.ceil(settings.reference_calls / BATCHES):
-            batch, self.batch = self.batch, Batch()
-            if self.watches:
-                found += self._compare(pipeline, batch, start_ms, end_ms, settings)
-            else:
-                self._gather(batch, settings)
-        return found
+        least = math.ceil(settings.reference_calls / BATCHES)
+        for metric in watched:
+            if metric not in WORD_METRICS and (sums := observed(metric, tally)) is not None:
+                watch = self.watches.setdefault(metric, Watch())
+                full = watch.add(*sums, where.start_ms, least)
+                if full is not None:
+                    said.append((metric, _judged(watch, full, budget, where._replace(metric=metric))))
+        words = [metric for metric in watched if metric in WORD_METRICS]
+        if words and tally.sampled:
+            said += self._take_words(tally, words, least, budget, where)
+        return [(metric, found) for metric, found in said if found]
 
-    def _gather(self, batch: Batch, settings: DriftSettings) -> None:
-        self.gathered.append(batch)
-        if len(self.gathered) >= BATCHES:
-            self.reference = joined_words(self.gathered)
-            known = levels(self.gathered, settings.metrics)
-            self.watches = {metric: Watch(level) for metric, level in known.items()}
-            self.gathered = []
-
-    def _compare(
-        self, pipeline: str, batch: Batch, start_ms: int, end_ms: int, settings: DriftSettings
-    ) -> list[tuple[str, Transition]]:
-        found: list[tuple[str, Transition]] = []
-        threshold = 2 * math.log(1 / settings.delta)
-        anew = False
-        for metric in sorted(self.watches):
-            watch = self.watches[metric]
+    def _take_words(
+        self, tally: Tally, words: list[str], least: int, budget: Budget, where: Where
+    ) -> list[tuple[str, Found]]:
+        size = max(self.size, least)
+        grown, added = tally.sampled > size, self.reference and not self.watches.keys() >= set(words)
+        if (grown or added) and not any(self.watches[m].alarm for m in words if m in self.watches):
+            self._forget_words()
+            if grown:
+                self.size = size = max(tally.sampled, 2 * size) if self.size else tally.sampled
+        self.batch.add(tally, where.start_ms)
+        if self.batch.calls < size:
+            return []
+        batch, self.batch = self.batch, Batch()
+        if not self.reference:
+            self._gather(batch, words, where)
+            return []
+        said = []
+        n = sum(batch.words.values())
+        for metric in words:
             value = batch.value(metric, self.reference)
-            if value is None:
-                continue
-            z = watch.level.z(value)
-            if watch.alarm is not None:
-                watch.back = watch.back + 1 if abs(z) <= BACK else 0
-                if watch.back >= BACK_BATCHES:
-                    found.append((metric, Transition("resolved", watch.alarm, start_ms, end_ms, value)))
-                    watch.alarm, anew = None, True
-                continue
-            direction = watch.cusum.update(z, batch.start_ms, threshold)
-            if direction == "down" and metric in WORD_METRICS:
-                watch.cusum = Cusum()
-            elif direction is not None:
-                found.append((metric, self._fire(pipeline, metric, watch, direction, value, start_ms, end_ms)))
-        if anew and not any(watch.alarm for watch in self.watches.values()):
-            self._forget()
-        return found
+            watch = self.watches.get(metric)
+            if value is not None and watch is not None and watch.level is not None:
+                full = Measured(n, value, batch.start_ms)
+                said.append((metric, _judged(watch, full, budget, where._replace(metric=metric))))
+        return said
 
-    def _fire(
-        self, pipeline: str, metric: str, watch: Watch, direction: str, value: float, start_ms: int, end_ms: int
-    ) -> Transition:
-        up = direction == "up"
-        level = watch.level
-        watch.alarm = Alarm(
-            alarm_id=derived_id(f"drift_{metric}", f"{pipeline}//{metric}", start_ms),
-            started_ms=end_ms,
-            value=value,
-            threshold=level.mean + (BACK if up else -BACK) * level.deviation,
-            reference=level.mean,
-            change_time_ms=watch.cusum.up_since_ms if up else watch.cusum.down_since_ms,
-        )
-        watch.cusum, watch.back = Cusum(), 0
-        return Transition("firing", watch.alarm, start_ms, end_ms, value)
+    def _gather(self, batch: Batch, words: list[str], where: Where) -> None:
+        self.gathered.append(batch)
+        if len(self.gathered) < BATCHES:
+            return
+        self.reference = joined_words(self.gathered)
+        for metric, found in against_each_other(self.gathered, words).items():
+            watch = self.watches.setdefault(metric, Watch())
+            watch.settle(level_of(found), found, where._replace(metric=metric))
+        self.gathered = []
 
-    def _start_anew(self, champion: str, start_ms: int, end_ms: int) -> list[tuple[str, Transition]]:
-        reason = f"{champion} became champion; a new reference is gathered"
-        found = [
-            (metric, Transition("resolved", watch.alarm, start_ms, end_ms, None, reason))
-            for metric, watch in sorted(self.watches.items())
-            if watch.alarm is not None
-        ]
-        self._forget()
-        return found
+    def _drop(self, metrics: set[str], budget: Budget, where: Where) -> list[tuple[str, Found]]:
+        said = []
+        for metric in sorted(metrics):
+            said.append((metric, self.watches.pop(metric).close(where._replace(metric=metric), GONE)))
+            if (series := Series(where.pipeline, metric)) in budget.series:
+                budget.retire(series)
+        return said
 
-    def _forget(self) -> None:
-        self.gathered, self.batch, self.reference, self.watches = [], Batch(), {}, {}
+    def _start_anew(self, reason: str, where: Where) -> list[tuple[str, Found]]:
+        said = []
+        for metric, watch in sorted(self.watches.items()):
+            said.append((metric, watch.close(where._replace(metric=metric), reason)))
+            watch.begin()
+        self._forget_words()
+        return said
+
+    def _forget_words(self) -> None:
+        self.gathered, self.batch, self.reference = [], Batch(), {}
+        for metric in WORD_METRICS:
+            if (watch := self.watches.get(metric)) is not None:
+                watch.begin()
+
+
+def _judged(watch: Watch, full: Measured, budget: Budget, where: Where) -> Found:
+    series = Series(where.pipeline, where.metric)
+    budget.admit(series)
+    said = watch.take(full, where, budget.grant(series))
+    if any(rule == where.rule and found.state == "firing" for rule, found in said):
+        budget.alarmed(series)
+    return said

@@ -1,9 +1,12 @@
 """Falls of quality, one update per score.
 
-ADWIN says that the mean of the scores changed; the least-squares split of the recent scores, in call time, says
+The conformal detector says that the scores changed; the least-squares split of the recent scores, in call time, says
 where and by how much. A fall of at least ``min_drop`` is an alarm; a rise never is; smaller falls are remembered, so
 that a slow decay adds up. The alarm resolves when the last ``recover_scores`` scores are back within ``min_drop`` of
-the reference; the detector then starts anew.
+the reference; the detector then compares with what comes from there on.
+
+The false-alarm budget holds for these alarms: each needs a word of the detector since the one before it ended. What
+comes after that word (the size, the memory) only keeps alarms back.
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from itertools import pairwise
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from streams.alarms import Alarm, Transition
-from streams.detectors.adwin import Adwin, AdwinState
-from streams.detectors.change import split
+from streams.detectors import warnings
+from streams.detectors.change import Split, split
+from streams.detectors.conformal import Conformal, ConformalState
 from tidemill.events import ScorePoint
 from tidemill.ids import derived_id
 from tidemill.settings import QualitySettings
@@ -25,32 +30,52 @@ RULE = "quality"
 RECENT = 1000
 """Scores kept to find the change among; a change further back is reported at the oldest of them."""
 
+WARM = 8
+"""Scores that it is blind for after it has spoken: scores take few values, so buckets for them are soon found."""
 SURE = 2.0
 """Standard errors by which the new level must be low enough: a split looks for extremes, and finds them in noise."""
 LEAST = 30
 """Scores after a small fall before it is looked at again."""
 
 
-class QualityState(Struct, frozen=True, omit_defaults=True):
-    """The detector as plain data: at most RECENT points and a few kilobytes of ADWIN."""
+class When(NamedTuple):
+    """An estimated time of change, and its interval."""
 
-    adwin: AdwinState | None = None
+    at_ms: int
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
+class QualityState(Struct, frozen=True, omit_defaults=True):
+    """The detector as plain data: at most RECENT points and a kilobyte of ranks and bets."""
+
+    conformal: ConformalState | None = None
     times: tuple[int, ...] = ()
     """Call times of the recent scores in order of arrival, each as the difference to the one before."""
     scores: tuple[float, ...] = ()
     held: float | None = None
     """The level before falls that were too small for an alarm."""
     alarm: Alarm | None = None
+    warning: Alarm | None = None
+    """That scores depend on each other, while they do."""
+    wealth: float | None = None
+    """Of the detector, when it last spoke."""
 
 
 class QualityDetector:
     """Watches one pipeline's scores. Feed it each score once, in event-time order."""
 
-    def __init__(self, pipeline: str, settings: QualitySettings, state: QualityState | None = None) -> None:
+    def __init__(
+        self, pipeline: str, settings: QualitySettings, run_length: float, state: QualityState | None = None
+    ) -> None:
+        """``run_length``: at most one false alarm in so many units of mass."""
         state = state or QualityState()
         self._pipeline = pipeline
         self._settings = settings
-        self._adwin = Adwin(settings.delta, state.adwin)
+        self._run_length = run_length
+        self._conformal = Conformal(run_length, warm=WARM)
+        if state.conformal is not None:
+            self._conformal.restore(state.conformal)
         self._points: deque[tuple[int, float]] = deque(maxlen=RECENT)
         time_ms = 0
         for difference, score in zip(state.times, state.scores, strict=True):
@@ -58,6 +83,8 @@ class QualityDetector:
             self._points.append((time_ms, score))
         self._held = state.held
         self._alarm = state.alarm
+        self._warning = state.warning
+        self._wealth = state.wealth
 
     @property
     def alarm(self) -> Alarm | None:
@@ -69,21 +96,31 @@ class QualityDetector:
         times = [0, *(time_ms for time_ms, _ in self._points)]
         differences = tuple(now - before for before, now in pairwise(times))
         scores = tuple(score for _, score in self._points)
-        return QualityState(self._adwin.snapshot(), differences, scores, self._held, self._alarm)
+        return QualityState(
+            self._conformal.snapshot(), differences, scores, self._held, self._alarm, self._warning, self._wealth
+        )
 
-    def update(self, point: ScorePoint) -> Transition | None:
-        """Take one score; tell when the alarm begins or ends."""
+    def update(self, point: ScorePoint, mass: float) -> Transition | None:
+        """Take one score and what the budget grants for it; tell when the alarm begins or ends."""
         self._points.append((point.call_time_ms, point.score))
         if self._alarm is not None:
             return self._recovered(self._alarm, point)
-        if self._adwin.update(point.score):
+        self._conformal.update(point.score, mass)
+        if self._conformal.drift_detected:
             return self._changed(point)
         return self._sunk(point)
 
+    def warn(self, at_ms: int) -> Transition | None:
+        """Whether scores were found to depend on each other, or do so no more; ask after each score."""
+        found = warnings.judge(self._pipeline, "quality", self._conformal.dependence, self._warning, at_ms, at_ms)
+        if found is not None:
+            self._warning = found.alarm if found.state == "firing" else None
+        return found
+
     def _changed(self, point: ScorePoint) -> Transition | None:
+        self._wealth = self._conformal.wealth
         ordered = sorted(self._points, key=lambda p: p[0])
         found = split([score for _, score in ordered])
-        self._adwin = Adwin(self._settings.delta)
         if found is None:
             return None
         self._keep(ordered[found.start :])
@@ -92,7 +129,7 @@ class QualityDetector:
             return None
         reference = max(found.before, self._held or 0.0)
         if self._surely_below(reference, found.after, len(ordered) - found.start):
-            return self._fire(point, reference, found.after, ordered[found.start][0])
+            return self._fire(point, reference, found.after, _when(ordered, found))
         self._held = reference
         return None
 
@@ -104,7 +141,8 @@ class QualityDetector:
         mean = sum(score for _, score in self._points) / n
         if not self._surely_below(self._held, mean, n):
             return None
-        return self._fire(point, self._held, mean, min(time_ms for time_ms, _ in self._points))
+        first_ms = min(time_ms for time_ms, _ in self._points)
+        return self._fire(point, self._held, mean, When(first_ms))
 
     def _surely_below(self, reference: float, mean: float, n: int) -> bool:
         """Whether the level behind ``mean`` is at least ``min_drop`` under the reference, by SURE standard errors."""
@@ -112,14 +150,19 @@ class QualityDetector:
         error = math.sqrt(likely * (1 - likely) / n)  # no scores in [0, 1] vary more than that
         return mean + SURE * error <= reference - self._settings.min_drop
 
-    def _fire(self, point: ScorePoint, reference: float, value: float, change_ms: int) -> Transition:
+    def _fire(self, point: ScorePoint, reference: float, value: float, when: When) -> Transition:
         self._alarm = Alarm(
             alarm_id=derived_id(RULE, f"{self._pipeline}//quality", point.time_ms),
             started_ms=point.time_ms,
             value=value,
             threshold=reference - self._settings.min_drop,
             reference=reference,
-            change_time_ms=change_ms,
+            change_time_ms=when.at_ms,
+            change_from_ms=when.from_ms,
+            change_until_ms=when.until_ms,
+            statistic=self._wealth,
+            statistic_limit=self._run_length,
+            warning=self._warning.warning if self._warning else "",
         )
         self._points.clear()
         return Transition("firing", self._alarm, point.time_ms, point.time_ms, value)
@@ -133,7 +176,7 @@ class QualityDetector:
         self._alarm = None
         self._held = None
         self._points.clear()
-        self._adwin = Adwin(self._settings.delta)
+        self._conformal.forget()
         return Transition("resolved", alarm, point.time_ms, point.time_ms, mean)
 
     def _last_mean(self) -> float:
@@ -144,3 +187,8 @@ class QualityDetector:
     def _keep(self, points: list[tuple[int, float]]) -> None:
         self._points.clear()
         self._points.extend(points)
+
+
+def _when(ordered: list[tuple[int, float]], found: Split) -> When:
+    """The change lies between the last score of the old level and the first of the new one."""
+    return When(ordered[found.start][0], ordered[found.first - 1][0], ordered[found.last][0])

@@ -5,9 +5,9 @@ earlier ranks, as long as the values are exchangeable (independent and alike, fo
 and without any reference set aside. A fixed or sliding reference has no such property.
 
 Values are counted in buckets, so that memory does not grow: a bucket is a function of the value, fixed after the first
-WARM values, which are used for nothing else. Buckets are a sixteenth of the usual deviation wide in the middle and grow
-outwards like asinh. With categories (an hour of the week, say) each has its own counts: ranks are then uniform if
-values are alike within a category (Mondrian conformal).
+WARM values (or ``warm``), which are used for nothing else. Buckets are a sixteenth of the usual deviation wide in the
+middle and grow outwards like asinh. With categories (an hour of the week, say) each has its own counts: ranks are then
+uniform if values are alike within a category (Mondrian conformal).
 
 Source: Vovk, Petej, Nouretdinov, Ahlberg, Carlsson, Gammerman: Retrain or not retrain (2102.10439).
 """
@@ -40,8 +40,8 @@ def uniform(seed: int, n: int) -> float:
     return ((z ^ (z >> 31)) >> 11) / 2**53
 
 
-class RanksState(Struct, frozen=True, omit_defaults=True):
-    """Bounded: WARM values, and BUCKETS counts a category."""
+class RanksState(Struct, frozen=True, array_like=True):
+    """Bounded: the values that fix the buckets, and BUCKETS counts a category."""
 
     drawn: int = 0
     warm: tuple[float, ...] = ()
@@ -54,8 +54,9 @@ class RanksState(Struct, frozen=True, omit_defaults=True):
 class Ranks:
     """The past of one series, as counts."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, warm: int = WARM) -> None:
         self._seed = seed
+        self._needed = warm
         self._drawn = 0
         self.forget()
 
@@ -67,10 +68,10 @@ class Ranks:
         self._totals: dict[int, int] = {}
 
     def rank(self, x: float, category: int = 0) -> float | None:
-        """The share of the past below ``x``, ties by chance; ``x`` then joins the past. None for the first WARM."""
+        """The share of the past below ``x``, ties by chance; ``x`` then joins the past. None for the first."""
         if self._scale == 0.0:
             self._warm.append(x)
-            if len(self._warm) == WARM:
+            if len(self._warm) == self._needed:
                 self._settle()
             return None
         counts = self._counts.get(category)

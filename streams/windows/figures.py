@@ -11,14 +11,14 @@ from typing import NamedTuple
 from streams.windows.tally import Sums, Tally
 from tidemill import sketch
 from tidemill.events import Window
-from tidemill.metrics import DRIFT_METRICS, DURATIONS, TEXT_METRICS, UNITS
+from tidemill.metrics import DURATIONS, TEXT_METRICS, UNITS
 
 COUNTS = frozenset({"requests", "answers", "input_tokens", "cached_tokens", "output_tokens", "cost", "unpriced"})
 """Sums per window: their value is as sure with one observation as with many."""
 FAILED = ("error", "timeout")
 """Not ``rejected``: that is the caller's fault, not the service's."""
 TEXT = frozenset(TEXT_METRICS)
-_MEANS = frozenset((*DURATIONS, *DRIFT_METRICS, "quality", "thumb"))
+_MEANS = frozenset((*DURATIONS, *TEXT_METRICS, "truncated_rate", "quality", "thumb"))
 
 
 class Figure(NamedTuple):
@@ -66,6 +66,29 @@ def figures(tally: Tally) -> dict[str, Figure]:
         if metric in _MEANS and sums.n:
             found[metric] = _mean(sums, tally.histograms.get(metric), sample_share(metric, tally))
     return found
+
+
+def observed(metric: str, tally: Tally) -> tuple[int, float] | None:
+    """Observations of a metric and their sum, so that their quotient is its mean: over calls, or over answers for
+    tokens and cost. None without any, and for metrics of words, which need a reference.
+    """
+    if sums := tally.moments.get(metric):
+        return (sums.n, sums.total) if sums.n else None
+    match metric:
+        case "error_rate":
+            n, total = tally.answers, float(sum(tally.outcomes.get(status, 0) for status in FAILED))
+        case "cancel_rate":
+            n, total = tally.answers, float(tally.outcomes.get("cancelled", 0))
+        case "input_tokens" | "cached_tokens" | "output_tokens":
+            told = tally.output_tokens if metric == "output_tokens" else tally.input_tokens
+            n, total = tally.answers if told else 0, float(getattr(tally, metric))
+        case "cost":
+            n, total = tally.priced, tally.cost_micros / 1_000_000
+        case "unpriced":
+            n, total = tally.answers, float(tally.answers - tally.priced)
+        case _:
+            return None
+    return (n, total) if n else None
 
 
 def sample_share(metric: str, tally: Tally) -> float:

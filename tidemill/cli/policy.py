@@ -201,7 +201,7 @@ def _compare(
     bar: Progress,
 ) -> list[Compared]:
     from retrain.replay.compare import compare
-    from streams.detectors.replayed import ReplayedQuality
+    from streams.detectors.replayed import with_budget_of
 
     compared = []
     for history, turn in zip(histories, turns, strict=True):
@@ -218,7 +218,7 @@ def _compare(
                 pipeline,
                 policies,
                 turn,
-                ReplayedQuality,
+                with_budget_of(settings, history.pipeline),
                 truth=falls,
                 usd_per_hour=usd_per_hour,
                 progress=told,

@@ -158,6 +158,17 @@ class ThresholdData(Struct, frozen=True, kw_only=True):
     window_end_ms: Ms
     change_time_ms: Ms | None = None
     """Estimated time of change, in call time."""
+    change_from_ms: Ms | None = None
+    change_until_ms: Ms | None = None
+    """The interval of that estimate; an estimate itself, no statement of confidence."""
+    statistic: float | None = None
+    """What the detector had against there being no change when it alarmed: its wealth (an e-detector's)."""
+    statistic_limit: float | None = None
+    """Where it alarms: N of one false alarm in N clock updates."""
+    slice: str = ""
+    """Which part of the traffic; empty: all of it."""
+    warning: str = ""
+    """What the detector assumes and the values do not keep to; empty: nothing was found."""
     detector: str = ""
     alarm_id: Id
     """The id of the firing event; the same on the resolved event."""

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
 from tidemill.settings.host import HostSettings, ProbeSettings
@@ -161,6 +161,16 @@ class ConsoleSettings(Strict):
     """Seconds between two looks of an open page at the data."""
 
 
+LEAST_UPDATES = 100
+EXAMPLE = "1 per 604_800 clock updates"
+
+
+def _updates(said: str) -> int:
+    """N of ``1 per N``; 0 where that is not what is said."""
+    found = re.fullmatch(r"1 per (\d[\d_,]*)( clock updates?)?", said.strip())
+    return int(found[1].replace("_", "").replace(",", "")) if found else 0
+
+
 class Settings(Strict):
     """Everything one deployment needs to know."""
 
@@ -172,6 +182,11 @@ class Settings(Strict):
     """Least level of the roles' JSON logs."""
     health_host: str = "127.0.0.1"
     """Address of the roles' health and metrics pages; in a container 0.0.0.0, so that Prometheus reaches them."""
+    max_false_alarms: str = EXAMPLE
+    """Most false alarms of the change detectors, all pipelines and metrics together, on average: `1 per N`. A clock
+    update is one closed second of event time, however many series there are: N = 10_000 is 2 hours 47 minutes, 86_400 a
+    day, 604_800 a week, 2_592_000 thirty days. K series share it; a larger N, or more series, makes alarms a little
+    later. Pipelines that are not in the settings share one part. Rules and objectives are no part of it."""
     local: LocalSettings = LocalSettings()
     kafka: KafkaSettings = KafkaSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
@@ -186,6 +201,13 @@ class Settings(Strict):
     host: HostSettings = HostSettings()
     pipelines: dict[str, PipelineSettings] = Field(default_factory=dict)
 
+    @field_validator("max_false_alarms")
+    @classmethod
+    def _check_false_alarms(cls, said: str) -> str:
+        if _updates(said) < LEAST_UPDATES:
+            raise ValueError(f"write 1 per N, N from {LEAST_UPDATES} on, as in {EXAMPLE!r}")
+        return said
+
     @model_validator(mode="after")
     def _check(self) -> Settings:
         for name in self.host.engines or ():
@@ -199,6 +221,11 @@ class Settings(Strict):
                 message = f"{pipeline.champion!r} is not <pipeline>-v<N>; for example {name + '-v1'!r}"
                 raise wrong(("pipelines", name, "champion"), message)
         return self
+
+    @property
+    def run_length(self) -> int:
+        """Clock updates (closed seconds of event time) in which there is at most one false alarm."""
+        return _updates(self.max_false_alarms)
 
     @property
     def kafka_bootstrap(self) -> str:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from tidemill.metrics import DRIFT_METRICS
+from tidemill.metrics import MEAN_METRICS
 from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSettings, RuleSettings
 from tidemill.settings.output import OutputFormatSettings
 from tidemill.settings.strict import Strict, choice, wrong
+
+
+def _without(data: Any, *gone: str) -> Any:
+    """``data``, unless it has settings of the detectors of before."""
+    for name in gone:
+        if isinstance(data, dict) and name in data:
+            message = (
+                f"there is no such setting any more: the detectors keep to max_false_alarms, which is set once, at the "
+                f"top of the file; take {name} out"
+            )
+            raise wrong((name,), message)
+    return data
 
 
 class QualitySettings(Strict):
@@ -21,10 +33,6 @@ class QualitySettings(Strict):
     answers: set retrain.enabled: false."""
     trusted_sources: tuple[str, ...] = ("audit",)
     """Feedback sources whose labels the gate believes; the gateway takes these with an audit key only."""
-    detector: Literal["adwin"] = "adwin"
-    """Change detector on the scores, one update per score."""
-    delta: float = Field(default=0.002, gt=0, lt=1)
-    """ADWIN's confidence: smaller raises fewer false alarms and waits longer."""
     min_drop: float = Field(default=0.1, gt=0, le=1)
     """A detected fall smaller than this is not an alarm."""
     recover_scores: int = Field(default=60, ge=10)
@@ -33,27 +41,50 @@ class QualitySettings(Strict):
     """Whether quality is estimated between labels, from how sure answers are. The gateway then asks the engine for
     log-probabilities (the client does not see them); labels of trusted_sources must be of calls drawn by chance."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_gone(cls, data: Any) -> Any:
+        return _without(data, "detector", "delta")
+
 
 class DriftSettings(Strict):
-    """Watching the text of calls. A drift notice informs; it starts a retraining only where quality has fallen too."""
+    """Watching the text of calls, and figures of answers. A notice informs; one on text starts a retraining, but only
+    where quality has fallen too."""
 
     enabled: bool = True
-    """Whether the text of this pipeline is watched."""
-    metrics: tuple[str, ...] = ("input_chars", "input_unseen_share", "input_word_distance")
-    """Window metrics that are watched: those of text, and ``truncated_rate``."""
-    delta: float = Field(default=0.002, gt=0, lt=1)
-    """Confidence of the detector on each metric."""
+    """Whether figures of this pipeline are watched for changes."""
+    metrics: tuple[str, ...] = (
+        "input_chars",
+        "input_unseen_share",
+        "input_word_distance",
+        "output_chars",
+        "error_rate",
+        "output_tokens",
+        "cost",
+    )
+    """Window metrics that are watched; tokens and cost as means of an answer. Durations can be listed and are not by
+    default: load makes neighbours depend on each other, which voids the promise on false alarms; rules watch them."""
     reference_calls: int = Field(default=200, ge=20)
-    """Calls after start (or after a new champion) that make the reference."""
+    """Calls after start (or after a new champion) that make the reference, in eight batches of a window or more."""
     samples_per_second: int = Field(default=20, ge=1, le=1000)
     """Bound on the calls whose text is looked at, per second; chosen by hash of the call id."""
 
     @model_validator(mode="after")
     def _check(self) -> DriftSettings:
         for metric in self.metrics:
-            if metric not in DRIFT_METRICS:
-                raise wrong(("metrics",), f"{metric!r} is no window metric of text; {choice(metric, DRIFT_METRICS)}")
+            if metric == "quality":
+                raise wrong(("metrics",), "'quality' is watched score by score already; leave it out")
+            if metric not in MEAN_METRICS:
+                message = f"{metric!r} is no window metric with a mean; {choice(metric, MEAN_METRICS)}"
+                raise wrong(("metrics",), message)
+        if len(set(self.metrics)) != len(self.metrics):
+            raise wrong(("metrics",), f"each metric once, got {', '.join(self.metrics)}")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_gone(cls, data: Any) -> Any:
+        return _without(data, "delta")
 
 
 class RetrainSettings(Strict):

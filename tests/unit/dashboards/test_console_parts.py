@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from msgspec import structs
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -134,6 +135,21 @@ def test_the_timeline_is_newest_first_and_links_each_alarm_to_its_page() -> None
     assert [entry.time_ms for entry in entries] == sorted((entry.time_ms for entry in entries), reverse=True)
     assert len([entry for entry in entries if "schedule-v2 canary" in entry.text]) == 1
     assert [entry.link for entry in entries if entry.link] == [f"/alarms/{ALARM_ID}"]
+
+
+def test_the_timeline_shows_what_the_detector_had_and_what_is_wrong_with_it() -> None:
+    fired = alarm()
+    data = structs.replace(fired.data, statistic=731_204.5, statistic_limit=604_800.0, warning="values depend")
+    (entry,) = timeline(pipeline(alarms=(structs.replace(fired, data=data),)))
+    assert entry.text == "quality fell; wealth 731,204, it alarms at 604,800; values depend"
+
+
+def test_a_warning_after_an_alarm_does_not_take_its_place() -> None:
+    warned = structs.replace(
+        alarm(kind="system", summary="values depend"),
+        data=structs.replace(alarm(kind="system").data, severity="info", alarm_id="b" * 32),
+    )
+    assert wheel(pipeline(alarms=(alarm(), warned)), NOW).detail == "quality fell"
 
 
 @pytest.mark.parametrize("name", ["../secrets/gateway", "a" * 7, "A" * 32, "%2e%2e", ""])

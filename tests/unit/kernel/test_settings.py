@@ -33,6 +33,24 @@ def test_the_demo_settings_load() -> None:
     assert settings.data_dir == DEMO.parent / ".tidemill"
 
 
+@pytest.mark.parametrize(
+    ("said", "updates"),
+    [
+        ("1 per 604_800 clock updates", 604_800),
+        ("1 per 10,000", 10_000),
+        ("1 per 1 clock update", None),
+        ("2 per 9", None),
+    ],
+)
+def test_the_false_alarm_budget_is_said_in_words(said: str, updates: int | None) -> None:
+    if updates is None:
+        with pytest.raises(ValidationError, match="write 1 per N, N"):
+            Settings(max_false_alarms=said)
+    else:
+        assert Settings(max_false_alarms=said).run_length == updates
+    assert Settings().run_length == 7 * 24 * 3600
+
+
 def test_one_setting_moves_every_port(tmp_path: Path) -> None:
     settings = load_settings(DEMO, {"TIDEMILL_LOCAL__PORT_BASE": "28000"})
     assert settings.kafka_bootstrap == "127.0.0.1:28092"
@@ -68,9 +86,20 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         (GOOD + "    description: [a]\n", 7, "description: must be text (got a list)"),
         (GOOD + "    quality: {metric: thumb}\n", 7, "quality.metric: 'thumb' compares no answers, so the gate"),
         (GOOD + "    quality: {metric: judge}\n", 7, "choose one of exact_match, json_equal, word_accuracy, or set"),
-        (GOOD + "    drift: {metrics: [error_rate]}\n", 7, "'error_rate' is no window metric of text"),
-        (GOOD + "    drift: {metrics: [input_char]}\n", 7, "no window metric of text; did you mean 'input_chars'?"),
-        (GOOD + "    drift: {metrics: [e2e_ms]}\n", 7, "drift.metrics: 'e2e_ms' is no window metric of text"),
+        (GOOD + "    drift: {metrics: [input_char]}\n", 7, "no window metric with a mean; did you mean 'input_chars'?"),
+        (GOOD + "    drift: {metrics: [requests]}\n", 7, "drift.metrics: 'requests' is no window metric with a mean"),
+        (GOOD + "    drift: {metrics: [quality]}\n", 7, "'quality' is watched score by score already; leave it out"),
+        (GOOD + "    drift: {metrics: [cost, cost]}\n", 7, "each metric once, got cost, cost"),
+        (
+            GOOD + "    drift: {delta: 0.01}\n",
+            7,
+            "drift.delta: there is no such setting any more: the detectors keep to max_false",
+        ),
+        (GOOD + "    quality: {delta: 0.01}\n", 7, "the top of the file; take delta out"),
+        (GOOD + "    quality: {detector: adwin}\n", 7, "quality.detector: there is no such setting any more"),
+        (GOOD + "max_false_alarms: 1 in 5\n", 7, "as in '1 per 604_800 clock updates' (got '1 in 5')"),
+        (GOOD + "max_false_alarms: 1 per 99\n", 7, "N from 100 on"),
+        (GOOD + "max_false_alarms: 10000\n", 7, "max_false_alarms: must be text"),
         (GOOD + "    drift: [a]\n", 7, "drift: must be settings by name (got a list)"),
         (GOOD + "    rules: {a: 1}\n", 7, "rules: must be a list (got settings by name)"),
         (GOOD + "windows:\n", 7, "windows: must be settings by name (got nothing)"),

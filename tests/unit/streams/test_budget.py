@@ -61,6 +61,27 @@ def test_a_part_of_the_deployment_splits_its_share() -> None:
     assert budget.spend.allowed == pytest.approx(0.002)
 
 
+def test_a_grant_is_worth_so_many_ticks_at_most_and_the_rest_is_forfeited() -> None:
+    budget = Budget(10_000, longest=60)
+    budget.admit(QUALITY)
+    budget.admit(LATENCY)
+    budget.tick(604_800)
+    assert budget.grant(QUALITY) == 30
+    budget.tick(10)
+    assert (budget.grant(QUALITY), budget.grant(LATENCY)) == (5, 30)
+    assert budget.spend.granted == 65
+
+
+def test_another_share_holds_for_the_ticks_to_come() -> None:
+    budget = Budget(10_000, share=0.5)
+    budget.admit(QUALITY)
+    budget.tick(10)
+    other = Budget(10_000, share=0.1)
+    other.restore(budget.snapshot())
+    other.tick(10)
+    assert other.grant(QUALITY) == pytest.approx(10 * 0.5 + 10 * 0.1)
+
+
 def test_it_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match=r"run_length is 0.5"):
         Budget(0.5)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
+from streams.alarms import Transition
+from streams.detectors.budget import Budget
 from streams.detectors.cusum import Cusum
-from streams.detectors.drift import Drift
+from streams.detectors.drift import GONE, Drift
+from streams.detectors.watch import Where
 from streams.detectors.words import distance, unseen_share
 from streams.windows.tally import Sums, Tally
 from tests.unit.streams.drawing import START_MS
 from tidemill.settings import DriftSettings
 
 SETTINGS = DriftSettings()
+RUN_LENGTH = 604_800.0
+WINDOW_S = 5
 Calls = list[tuple[float, list[int]]]
 
 
@@ -64,93 +70,149 @@ def tally(of: Calls) -> Tally:
 
 
 class Watched:
-    """A drift state and its clock: one window of five seconds after the other."""
+    """A drift state, its budget and its clock: one window of five seconds after the other."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, run_length: float = RUN_LENGTH) -> None:
         self.chance = random.Random(seed)
         self.drift = Drift()
+        self.budget = Budget(run_length, share=0.3, longest=60)
         self.at_ms = START_MS
-        self.found: list[tuple[str, str, int]] = []
+        self.fired: dict[str, Transition] = {}
+
+    def take(self, window: Tally, champion: str = "p-v1", settings: DriftSettings = SETTINGS) -> list[str]:
+        """Feed one window; the metrics that began to fire, with a minus those that resolved."""
+        told = []
+        self.budget.tick(WINDOW_S)
+        where = Where("p", "", self.at_ms, self.at_ms + WINDOW_S * 1000, self.budget.run_length)
+        for metric, said in self.drift.judge(window, champion, settings, self.budget, where):
+            for rule, t in said:
+                told.append(rule.removeprefix("drift_") if t.state == "firing" else "-" + rule.removeprefix("drift_"))
+                self.fired[metric] = t
+        self.drift = msgspec.msgpack.decode(msgspec.msgpack.encode(self.drift), type=Drift)
+        self.at_ms += WINDOW_S * 1000
+        return told
 
     def windows(self, n: int, per_window: int = 25, champion: str = "p-v1", **kind: float | int) -> list[str]:
-        """Feed n windows; the metrics that began to fire, and with a minus those that resolved."""
+        """Feed n windows of drawn calls."""
         told = []
         for _ in range(n):
-            window = tally(calls(self.chance, per_window, **kind))  # type: ignore[arg-type]
-            for metric, t in self.drift.judge("p", window, champion, self.at_ms, self.at_ms + 5_000, SETTINGS):
-                told.append(metric if t.state == "firing" else f"-{metric}")
-                if t.state == "firing":
-                    assert t.alarm.change_time_ms is not None
-                    self.found.append((metric, t.state, t.alarm.change_time_ms))
-            self.at_ms += 5_000
+            told += self.take(tally(calls(self.chance, per_window, **kind)), champion)  # type: ignore[arg-type]
         return told
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_steady_text_gives_no_notice(seed: int) -> None:
-    assert Watched(seed).windows(200) == []
+    assert Watched(seed).windows(400) == []
 
 
 def test_more_or_less_traffic_of_the_same_text_gives_no_notice() -> None:
     watched = Watched(1)
-    watched.windows(30)
-    assert watched.windows(80, per_window=75) == []
-    assert watched.windows(80, per_window=6) == []
+    watched.windows(40)
+    assert watched.windows(200, per_window=75) == []
+    assert watched.windows(400, per_window=6) == []
+    assert watched.windows(100, per_window=75) == []
 
 
-def test_longer_text_is_noticed_with_its_time() -> None:
+def test_longer_text_is_noticed_with_its_time_and_evidence() -> None:
     watched = Watched(2)
-    assert watched.windows(40) == []
+    assert watched.windows(100) == []
     changed_ms = watched.at_ms
-    assert "input_chars" in watched.windows(20, chars=100.0)
-    times = {metric: at for metric, _, at in watched.found}
-    assert times["input_chars"] == pytest.approx(changed_ms, abs=10_000)
+    assert watched.windows(30, chars=100.0) == ["input_chars"]
+    alarm = watched.fired["input_chars"].alarm
+    assert alarm.change_time_ms == pytest.approx(changed_ms, abs=10_000)
+    assert alarm.change_from_ms is not None and alarm.change_until_ms is not None
+    assert alarm.change_from_ms <= changed_ms <= alarm.change_until_ms
+    assert alarm.statistic is not None and alarm.statistic >= RUN_LENGTH == alarm.statistic_limit
+    assert alarm.reference == pytest.approx(60, abs=2) and 70 < alarm.threshold < 90
+    assert watched.budget.spend.alarms == 1
 
 
 def test_shorter_text_is_noticed_too() -> None:
     watched = Watched(3)
-    watched.windows(40)
-    assert watched.windows(20, chars=25.0) == ["input_chars"]
+    watched.windows(100)
+    assert watched.windows(30, chars=25.0) == ["input_chars"]
 
 
-def test_new_words_are_noticed() -> None:
+def test_new_words_are_noticed_and_known_ones_coming_back_are_not() -> None:
     watched = Watched(4)
-    watched.windows(40)
-    assert {"input_unseen_share", "input_word_distance"} <= set(watched.windows(20, shift=400))
+    watched.windows(100)
+    assert set(watched.windows(40, shift=400)) == {"input_unseen_share", "input_word_distance"}
 
 
-def test_a_notice_resolves_when_the_text_is_back_and_a_new_reference_follows() -> None:
+def test_a_small_change_is_no_notice_and_becomes_the_past() -> None:
+    watched = Watched(8)
+    watched.windows(200)
+    assert watched.windows(400, chars=62.0) == []
+
+
+def test_a_notice_resolves_when_the_text_is_back_and_the_reference_stays() -> None:
     watched = Watched(5)
-    watched.windows(40)
-    assert watched.windows(10, chars=100.0) == ["input_chars"]
+    watched.windows(100)
+    assert watched.windows(30, chars=100.0) == ["input_chars"]
+    reference = watched.fired["input_chars"].alarm.reference
     assert watched.windows(20) == ["-input_chars"]
-    assert watched.drift.gathered or watched.drift.watches
+    assert watched.windows(100) == []
+    assert watched.windows(30, chars=100.0) == ["input_chars"], "and is found a second time"
+    assert watched.fired["input_chars"].alarm.reference == reference
 
 
 def test_a_new_champion_closes_the_notice_and_its_text_becomes_the_reference() -> None:
     watched = Watched(6)
-    watched.windows(40)
-    assert "input_chars" in watched.windows(20, chars=100.0)
-    assert watched.windows(1, chars=100.0, champion="p-v2")[0].startswith("-")
-    assert watched.windows(100, chars=100.0, champion="p-v2") == []
+    watched.windows(100)
+    assert "input_chars" in watched.windows(30, chars=100.0)
+    assert watched.windows(1, chars=100.0, champion="p-v2") == ["-input_chars"]
+    assert watched.windows(200, chars=100.0, champion="p-v2") == []
 
 
-def test_it_can_be_switched_off() -> None:
-    drift = Drift()
-    window = tally(calls(random.Random(7), 500))
-    assert drift.judge("p", window, "p-v1", START_MS, START_MS + 5_000, DriftSettings(enabled=False)) == []
-    assert drift == Drift()
+def test_figures_of_answers_are_watched_as_means_of_an_answer() -> None:
+    watched, chance = Watched(7), random.Random(7)
+
+    def answered(n: int, failing: float, tokens: int) -> Tally:
+        failed = sum(chance.random() < failing for _ in range(n))
+        made = sum(chance.randrange(tokens // 2, tokens * 3 // 2) for _ in range(n))
+        outcomes = {"ok": n - failed, "error": failed}
+        return Tally(answers=n, outcomes=outcomes, output_tokens=made, cost_micros=3 * made, priced=n)
+
+    for _ in range(200):
+        assert watched.take(answered(chance.randrange(10, 60), 0.02, 40)) == []
+    told = [metric for _ in range(60) for metric in watched.take(answered(chance.randrange(10, 60), 0.02, 60))]
+    assert sorted(told) == ["cost", "output_tokens"]
+    told = [metric for _ in range(60) for metric in watched.take(answered(chance.randrange(10, 60), 0.3, 60))]
+    assert told == ["error_rate"]
+    assert watched.fired["cost"].alarm.reference == pytest.approx(40 * 3e-6, rel=0.1)
 
 
 @pytest.mark.parametrize("metric", ["output_empty", "output_refusal", "output_valid", "truncated_rate"])
-def test_a_share_of_answers_that_rises_is_noticed_by_its_name(metric: str) -> None:
-    chance, drift, found = random.Random(3), Drift(), []
-    settings = DriftSettings(metrics=(metric,))
-    for window in range(60):
-        share = 0.04 if window < 40 else 0.3
-        hits = sum(chance.random() < share for _ in range(25))
-        whole = Tally(requests=25, sampled=25, moments={metric: Sums(25, float(hits), float(hits))})
-        at_ms = START_MS + window * 5000
-        found += [(window, *each) for each in drift.judge("p", whole, "p-v1", at_ms, at_ms + 5000, settings)]
-    window, name, transition = found[0]
-    assert len(found) == 1 and name == metric and transition.state == "firing" and 40 <= window < 50
+def test_a_share_of_answers_is_watched_by_its_name(metric: str) -> None:
+    watched, settings = Watched(12), DriftSettings(metrics=(metric,))
+
+    def window(share: float) -> Tally:
+        hits = float(sum(watched.chance.random() < share for _ in range(25)))
+        return Tally(requests=25, sampled=25, answers=25, sampled_answers=25, moments={metric: Sums(25, hits, hits)})
+
+    for _ in range(200):
+        assert watched.take(window(0.04), settings=settings) == []
+    assert metric in [told for _ in range(60) for told in watched.take(window(0.3), settings=settings)]
+
+
+def test_batches_that_hang_together_are_warned_of() -> None:
+    watched, chance, level, told = Watched(9), random.Random(9), 0.0, []
+    for _ in range(600):
+        level = 0.9 * level + chance.gauss(0, 4)
+        told += watched.take(tally(calls(chance, 25, chars=60 + level)))
+    assert "dependent_input_chars" in told
+    warned = watched.fired["input_chars"].alarm.warning
+    assert "autocorrelation" in warned
+
+
+def test_it_can_be_switched_off_and_what_is_no_longer_watched_is_closed() -> None:
+    watched = Watched(10)
+    watched.windows(100)
+    assert watched.windows(30, chars=100.0) == ["input_chars"]
+    window = tally(calls(watched.chance, 25, chars=100.0))
+    assert watched.take(window, settings=DriftSettings(metrics=("output_chars",))) == ["-input_chars"]
+    assert watched.fired["input_chars"].reason == GONE
+    off = Watched(11)
+    assert off.take(window, settings=DriftSettings(enabled=False)) == []
+    assert off.drift == Drift()
+    assert off.budget.spend.series == 0

@@ -224,17 +224,43 @@ def test_a_state_of_the_schema_before_is_read_and_goes_on_as_the_present_one() -
     reader.take(meter.partial([answers(1, [5.0], errors=1)]))
     (fired,) = reader.take(meter.progress(11)).events
     parts = written(reader)
-    assert (parts[0], len(parts)) == (SCHEMA, 8)
+    assert (parts[0], len(parts)) == (SCHEMA, 9)
     again = restored([2, *parts[1:6]])
     (ended,) = again.take(meter.partial([answers(12, [5.0])]), meter.progress(21)).events
     assert (ended.data.state, ended.data.alarm_id) == ("resolved", fired.id)
     after = written(again)
-    assert (after[0], len(after)) == (SCHEMA, 8)
+    assert (after[0], len(after)) == (SCHEMA, 9)
+
+
+def test_open_alarms_of_the_detectors_before_are_closed_by_the_present_ones() -> None:
+    """Schema 3: ADWIN's record beside the scores, CUSUM's sums beside the levels, batches with moments."""
+    meter, reader = Meter(), Reader(deployment(rules=RULES))
+    reader.take(meter.partial([answers(1, [5.0])]), meter.progress(11))
+    alarm = {"started_ms": START_MS, "value": 0.2, "threshold": 0.85, "reference": 0.95}
+    adwin = {"river": "0.21", "parameters": [0.002], "record": b"..."}
+    quality = {"adwin": adwin, "times": [START_MS], "scores": [0.0], "alarm": alarm | {"alarm_id": "q"}}
+    notice = {"alarm_id": "d", "started_ms": START_MS, "value": 99.0, "threshold": 60.0, "reference": 50.0}
+    drift = {
+        "champion": "schedule-v1",
+        "batch": {"calls": 3, "words": {1: 3}, "moments": {"input_chars": [3, 150.0, 7500.0]}},
+        "reference": {1: 200},
+        "watches": {"input_chars": {"level": [50.0, 5.0], "cusum": {"up": 1.0}, "alarm": notice}},
+    }
+    again = restored([3, written(reader)[1], quality, drift, {}, []])
+    told = []
+    for second in range(12, 200):
+        points = [score(second + i / 5, 1.0, feedback_id=f"{second}-{i}") for i in range(5)]
+        cells = [requests(second, 10, chars=[50.0] * 10, words={1: 10}), answers(second, [5.0])]
+        told += again.take(meter.partial(cells, points), meter.progress(second + 1)).events
+    assert {(e.data.rule, e.data.state, e.data.alarm_id) for e in told} == {
+        ("quality", "resolved", "q"),
+        ("drift_input_chars", "resolved", "d"),
+    }
 
 
 def test_a_state_that_a_later_version_wrote_is_refused() -> None:
     meter, reader = Meter(), Reader(deployment())
     reader.take(meter.partial([requests(1, 3)]))
     parts = written(reader)
-    with pytest.raises(Stop, match=r"state of pipeline 'schedule' has schema 4, .* up to 3: .* run that version again"):
+    with pytest.raises(Stop, match=r"state of pipeline 'schedule' has schema 5, .* up to 4: .* run that version again"):
         restored([SCHEMA + 1, "another", "shape", *parts[1:]])

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from streams.alarms import Transition
-from streams.detectors.adwin import Adwin
 from streams.detectors.quality import QualityDetector, QualityState
 from tests.unit.streams.drawing import START_MS, score
 from tidemill.codec import encode
@@ -17,6 +16,13 @@ from tidemill.settings import QualitySettings
 
 SETTINGS = QualitySettings()
 PER_SECOND = 5
+RUN_LENGTH = 604_800.0
+MASS = 0.05 / PER_SECOND
+"""What one of some twenty series is granted for a score."""
+
+
+def watching(settings: QualitySettings = SETTINGS, state: QualityState | None = None) -> QualityDetector:
+    return QualityDetector("p", settings, RUN_LENGTH, state)
 
 
 def feed(
@@ -26,7 +32,7 @@ def feed(
     found = []
     for index, value in enumerate(values, start):
         at_s = index / PER_SECOND
-        transition = detector.update(score(at_s, value, call_s=at_s - call_delay_s))
+        transition = detector.update(score(at_s, value, call_s=at_s - call_delay_s), MASS)
         if transition is not None:
             found.append((index, transition))
     return found
@@ -41,7 +47,7 @@ def bernoulli(seed: int, *levels: tuple[float, int]) -> list[float]:
 def test_a_fall_is_found_within_a_few_scores(before: float, after: float) -> None:
     delays = []
     for seed in range(20):
-        found = feed(QualityDetector("p", SETTINGS), bernoulli(seed, (before, 300), (after, 200)))
+        found = feed(watching(), bernoulli(seed, (before, 300), (after, 200)))
         assert len(found) >= 1, seed
         index, transition = found[0]
         assert index >= 300, f"seed {seed}: alarm before the change"
@@ -55,31 +61,31 @@ def test_a_fall_is_found_within_a_few_scores(before: float, after: float) -> Non
 
 
 def test_calm_alarms_at_most_once_in_forty_thousand_scores() -> None:
-    alarms = sum(len(feed(QualityDetector("p", SETTINGS), bernoulli(seed, (0.9, 2_000)))) for seed in range(20))
+    alarms = sum(len(feed(watching(), bernoulli(seed, (0.9, 2_000)))) for seed in range(20))
     assert alarms <= 1
 
 
 def test_a_rise_is_no_alarm() -> None:
     for seed in range(10):
-        assert feed(QualityDetector("p", SETTINGS), bernoulli(seed, (0.3, 300), (0.95, 600))) == []
+        assert feed(watching(), bernoulli(seed, (0.3, 300), (0.95, 600))) == []
 
 
 def test_a_small_fall_is_no_alarm() -> None:
     settings = QualitySettings(min_drop=0.2)
     for seed in range(3):
-        assert feed(QualityDetector("p", settings), bernoulli(seed, (0.95, 1_000), (0.85, 1_500))) == []
+        assert feed(watching(settings), bernoulli(seed, (0.95, 1_000), (0.85, 1_500))) == []
 
 
 def test_small_falls_add_up() -> None:
     settings = QualitySettings(min_drop=0.15)
     steps = ((1.0, 600), (0.9, 800), (0.8, 800), (0.7, 800))
-    found = feed(QualityDetector("p", settings), bernoulli(3, *steps))
+    found = feed(watching(settings), bernoulli(3, *steps))
     assert [transition.state for _, transition in found][:1] == ["firing"]
     assert found[0][1].alarm.reference == pytest.approx(1.0, abs=0.06)
 
 
 def test_it_resolves_when_quality_is_back_and_then_starts_anew() -> None:
-    detector = QualityDetector("p", SETTINGS)
+    detector = watching()
     values = bernoulli(1, (0.95, 300), (0.2, 200), (0.95, 400), (0.2, 200))
     found = feed(detector, values)
     assert [transition.state for _, transition in found] == ["firing", "resolved", "firing"]
@@ -91,49 +97,87 @@ def test_it_resolves_when_quality_is_back_and_then_starts_anew() -> None:
 
 
 def test_it_does_not_resolve_while_quality_stays_low() -> None:
-    found = feed(QualityDetector("p", SETTINGS), bernoulli(2, (0.95, 300), (0.3, 2_000)))
+    found = feed(watching(), bernoulli(2, (0.95, 300), (0.3, 2_000)))
     assert [transition.state for _, transition in found] == ["firing"]
 
 
 def test_the_change_is_told_in_call_time() -> None:
-    found = feed(QualityDetector("p", SETTINGS), [1.0] * 200 + [0.0] * 60, call_delay_s=30)
+    found = feed(watching(), [1.0] * 200 + [0.0] * 60, call_delay_s=30)
     (_, transition), *_ = found
     assert transition.alarm.change_time_ms == START_MS + 40_000 - 30_000
 
 
 def test_the_change_is_found_when_labels_come_out_of_order() -> None:
     chance = random.Random(4)
-    detector = QualityDetector("p", SETTINGS)
+    detector = watching()
     points = []
     for index in range(400):
         call_s = index / PER_SECOND
         value = float(index < 250)
         points.append(score(call_s + chance.uniform(0, 20), value, call_s=call_s, feedback_id=str(index)))
-    found = [t for p in sorted(points, key=lambda p: p.time_ms) if (t := detector.update(p))]
+    found = [t for p in sorted(points, key=lambda p: p.time_ms) if (t := detector.update(p, MASS))]
     assert found[0].alarm.change_time_ms == pytest.approx(START_MS + 50_000, abs=1_500)
 
 
 def test_a_restart_anywhere_changes_nothing() -> None:
     values = bernoulli(5, (0.95, 250), (0.3, 150), (0.95, 200))
-    whole = feed(QualityDetector("p", SETTINGS), values)
-    detector, found = QualityDetector("p", SETTINGS), []
+    whole = feed(watching(), values)
+    detector, found = watching(), []
     for start in range(0, len(values), 37):
         found += feed(detector, values[start : start + 37], start)
         raw = encode(detector.snapshot())
-        detector = QualityDetector("p", SETTINGS, msgspec.json.decode(raw, type=QualityState))
+        detector = watching(state=msgspec.json.decode(raw, type=QualityState))
     assert found == whole
     assert [t.state for _, t in whole] == ["firing", "resolved"]
 
 
 def test_the_state_is_bounded() -> None:
-    detector = QualityDetector("p", SETTINGS)
+    detector = watching()
     feed(detector, bernoulli(6, (0.9, 20_000)))
     assert len(encode(detector.snapshot())) < 20_000
 
 
-def test_a_state_made_with_other_parameters_starts_anew() -> None:
-    adwin = Adwin(0.002)
-    for value in bernoulli(7, (0.9, 100)):
-        adwin.update(value)
-    assert Adwin(0.002, adwin.snapshot()).width == 100
-    assert Adwin(0.01, adwin.snapshot()).width == 0
+def test_an_alarm_shows_its_evidence_and_the_interval_holds_the_change() -> None:
+    held = 0
+    for seed in range(40):
+        (_, fired), *_ = feed(watching(), bernoulli(seed, (0.9, 300), (0.3, 200)))
+        alarm = fired.alarm
+        assert alarm.statistic is not None and alarm.statistic >= RUN_LENGTH == alarm.statistic_limit
+        assert alarm.change_from_ms is not None and alarm.change_until_ms is not None
+        assert alarm.change_time_ms is not None
+        assert alarm.change_from_ms < alarm.change_time_ms <= alarm.change_until_ms
+        held += alarm.change_from_ms <= START_MS + 60_000 <= alarm.change_until_ms
+    assert held >= 34
+
+
+def waves(seed: int, n: int) -> list[float]:
+    """Scores that keep to their mean over a long time, and hang together like those of one user's calls in a row."""
+    chance = random.Random(seed)
+    found: list[float] = []
+    for _ in range(n):
+        again = bool(found) and chance.random() < 0.8
+        found.append(found[-1] if again else float(chance.random() < 0.7))
+    return found
+
+
+def test_scores_that_depend_on_each_other_are_warned_of_and_alarms_say_so() -> None:
+    detector, told = watching(), []
+    for index, value in enumerate(waves(1, 2_000)):
+        at_s = index / PER_SECOND
+        for found in (detector.update(score(at_s, value), MASS), detector.warn(START_MS + round(at_s * 1000))):
+            if found is not None:
+                told.append(found)
+    warned = next(t for t in told if t.alarm.warning and t.state == "firing")
+    assert "depend on those before them" in warned.alarm.warning
+    assert warned.value is not None and warned.value > 0.3
+    later = [t for t in told[told.index(warned) + 1 :] if t.state == "firing"]
+    assert all("depend on those before them" in t.alarm.warning for t in later)
+
+
+@pytest.mark.parametrize("levels", [((0.9, 3_000),), ((0.9, 300), (0.3, 300))])
+def test_independent_scores_are_not_warned_of(levels: tuple[tuple[float, int], ...]) -> None:
+    for seed in range(20):
+        detector = watching()
+        for index, value in enumerate(bernoulli(seed, *levels)):
+            detector.update(score(index / PER_SECOND, value), MASS)
+            assert detector.warn(index) is None, seed

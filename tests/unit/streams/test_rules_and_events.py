@@ -72,8 +72,19 @@ def test_the_alarm_knows_since_when_and_what_was_before() -> None:
     assert (found.alarm.change_time_ms, found.alarm.reference) == (START_MS + 5_000, 0.01)
 
 
-QUALITY = Cause("quality", "quality", "page", "quality", "quality (exact_match)", "adwin")
+QUALITY = thresholds.of_quality("exact_match")
 ALARM = Alarm("a1", START_MS, 0.12, 0.87, reference=0.97, change_time_ms=START_MS - 10_000)
+
+BETWEEN = Alarm(
+    "a1",
+    START_MS,
+    0.12,
+    0.87,
+    reference=0.97,
+    change_time_ms=START_MS - 10_000,
+    change_from_ms=START_MS - 20_000,
+    change_until_ms=START_MS - 5_000,
+)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +106,36 @@ ALARM = Alarm("a1", START_MS, 0.12, 0.87, reference=0.97, change_time_ms=START_M
             "schedule: e2e_ms p95 is 7,200, above 5,000 since 22:13:20 UTC (before: 900)",
         ),
         (
-            Cause("drift_input_chars", "drift", "ticket", "input_chars", "input_chars", "cusum"),
+            thresholds.of_drift("input_chars", "drift_input_chars"),
             Transition("resolved", ALARM, START_MS, START_MS, None, "schedule-v2 became champion"),
             "schedule: input_chars: notice closed, schedule-v2 became champion",
+        ),
+        (
+            thresholds.of_drift("cost", "drift_cost"),
+            Transition("firing", BETWEEN, START_MS, START_MS, 0.12),
+            "schedule: cost per answer fell from 0.97 to 0.12 since 22:13:10 UTC (between 22:13:00 and 22:13:15)",
+        ),
+        (
+            thresholds.of_dependence("quality"),
+            Transition("firing", Alarm("a3", START_MS, 0.4, 0.15, warning="values depend"), START_MS, START_MS, 0.4),
+            "schedule: quality: values depend",
+        ),
+        (
+            thresholds.of_dependence("quality"),
+            Transition("resolved", Alarm("a3", START_MS, 0.4, 0.15), START_MS, START_MS, None, "the metric is gone"),
+            "schedule: quality: notice closed, the metric is gone",
         ),
     ],
 )
 def test_summaries(cause: Cause, transition: Transition, summary: str) -> None:
     assert thresholds.event("demo", "schedule", cause, transition, START_MS).data.summary == summary
+
+
+def test_an_event_carries_the_evidence() -> None:
+    alarm = Alarm("a1", START_MS, 0.1, 0.8, statistic=2e5, statistic_limit=1e5, warning="w", slice="tenant a")
+    data = thresholds.event("d", "p", QUALITY, Transition("firing", alarm, START_MS, START_MS, 0.1), START_MS).data
+    assert (data.statistic, data.statistic_limit, data.warning, data.slice) == (2e5, 1e5, "w", "tenant a")
+    assert (data.detector, data.change_from_ms, data.change_until_ms) == ("conformal", None, None)
 
 
 def test_events_are_cloudevents_with_ids_from_their_cause() -> None:

@@ -1,0 +1,185 @@
+"""One metric under watch: batches in, notices out.
+
+The first batches make the reference. From then on each batch is a value for the conformal detector: by how many
+deviations of the reference it is off. What the detector finds is a notice when the new level lies at least SHIFT
+deviations from the reference; a smaller change becomes part of the past. A notice resolves when the last BACK_BATCHES
+lie nearer to the reference, on average, than half way to the level that was found.
+
+The false-alarm budget holds for notices: each needs a word of the detector.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct, field
+
+from streams.alarms import Alarm, Transition
+from streams.detectors import warnings
+from streams.detectors.baseline import BATCHES, WORD_METRICS, Level, Measured, level_of
+from streams.detectors.change import split
+from streams.detectors.conformal import Conformal, ConformalState, Direction
+from streams.detectors.recent import Recent
+from streams.thresholds import dependent
+from tidemill.ids import derived_id
+from tidemill.metrics import UNITS
+
+SHIFT = 1.0
+BACK_BATCHES = 4
+SHARES = ("share", "score", "distance")
+"""Units whose values lie in [0, 1]: a deviation below half a hundredth says nothing there."""
+Found = list[tuple[str, Transition]]
+"""Rules, and what begins or ends by them."""
+
+
+class Where(NamedTuple):
+    """The series and window that is judged, and the run length that the budget wants."""
+
+    pipeline: str
+    metric: str
+    start_ms: int
+    end_ms: int
+    run_length: float
+
+    @property
+    def rule(self) -> str:
+        """The rule that notices on this metric go by."""
+        return rule_of(self.metric)
+
+
+class Watch(Struct, omit_defaults=True):
+    """The state of one metric. Words are counted elsewhere (``drift``); all else is added up here."""
+
+    level: Level | None = None
+    """None while the reference is gathered."""
+    alarm: Alarm | None = None
+    warning: Alarm | None = None
+    size: int = 0
+    """Observations that make a batch, at least; it grows so that a window never holds more."""
+    n: int = 0
+    total: float = 0.0
+    start_ms: int = 0
+    """Of the batch that is being filled."""
+    gathered: list[Measured] = field(default_factory=list)
+    recent: Recent = field(default_factory=Recent)
+    """Deviations since the reference, or since the last notice began."""
+    detector: bytes = b""
+    """A ConformalState; encoded apart, since most windows fill no batch."""
+
+    def add(self, n: int, total: float, start_ms: int, least: int) -> Measured | None:
+        """Take in a window's observations and their sum; the batch, where it is full with them."""
+        size = max(self.size, least)
+        if n > size and self.alarm is None:
+            self.begin()
+            self.size = size = max(n, 2 * size) if self.size else n
+        self.start_ms = self.start_ms or start_ms
+        self.n += n
+        self.total += total
+        if self.n < size:
+            return None
+        full = Measured(self.n, self.total / self.n, self.start_ms)
+        self.n, self.total, self.start_ms = 0, 0.0, 0
+        return full
+
+    def begin(self) -> None:
+        """Gather a new reference; the detector forgets its past, its wealth stays."""
+        self.level, self.alarm, self.gathered, self.recent = None, None, [], Recent()
+        self.n, self.total, self.start_ms = 0, 0.0, 0
+
+    def take(self, found: Measured, where: Where, mass: float) -> Found:
+        """Judge a batch; ``mass``: what the budget grants for it."""
+        if self.level is None:
+            self.gathered.append(found)
+            if len(self.gathered) == BATCHES:
+                least = 0.005 if UNITS[where.metric] in SHARES else 1e-9
+                self.settle(level_of(self.gathered, least), self.gathered, where)
+            return []
+        z = self.level.off(where.metric, found)
+        self.recent.add(z, found.start_ms)
+        if self.alarm is not None:
+            return self._back(self.alarm, self.level, found.value, where)
+        detector = self._restored(where)
+        detector.update(z, mass)
+        said = self._watch_assumptions(detector, where)
+        if detector.drift_detected:
+            said += self._changed(self.level, detector, found.value, where)
+        self.detector = _encoder.encode(detector.snapshot())
+        return said
+
+    def settle(self, level: Level, gathered: list[Measured], where: Where) -> None:
+        """The reference is there; its batches fix the detector's buckets and are used for nothing else."""
+        detector = self._restored(where)
+        detector.forget()
+        if self.warning is None:
+            detector.dependence.clear()
+        self.level, self.gathered, self.recent = level, [], Recent()
+        for found in gathered:
+            detector.update(level.off(where.metric, found), 0.0)
+        self.detector = _encoder.encode(detector.snapshot())
+
+    def close(self, where: Where, reason: str) -> Found:
+        """Take back what is said of the metric, for a reason that is none of its values."""
+        said: Found = []
+        for rule, alarm in ((where.rule, self.alarm), (dependent(where.metric), self.warning)):
+            if alarm is not None:
+                said.append((rule, Transition("resolved", alarm, where.start_ms, where.end_ms, None, reason)))
+        self.alarm = self.warning = None
+        return said
+
+    def _restored(self, where: Where) -> Conformal:
+        direction: Direction = "up" if where.metric in WORD_METRICS else "both"
+        detector = Conformal(where.run_length, direction, warm=BATCHES)
+        if self.detector:
+            detector.restore(_decoder.decode(self.detector))
+        return detector
+
+    def _watch_assumptions(self, detector: Conformal, where: Where) -> Found:
+        said = warnings.judge(
+            where.pipeline, where.metric, detector.dependence, self.warning, where.start_ms, where.end_ms
+        )
+        if said is None:
+            return []
+        self.warning = said.alarm if said.state == "firing" else None
+        return [(dependent(where.metric), said)]
+
+    def _changed(self, level: Level, detector: Conformal, value: float, where: Where) -> Found:
+        found, times = split(self.recent.numbers()), self.recent.times_ms()
+        if found is None:
+            return []
+        if abs(found.after) < SHIFT or (found.after < 0 and where.metric in WORD_METRICS):
+            self.recent.keep(len(self.recent) - found.start)
+            return []
+        self.alarm = Alarm(
+            alarm_id=derived_id(where.rule, f"{where.pipeline}//{where.metric}", where.start_ms),
+            started_ms=where.end_ms,
+            value=value,
+            threshold=level.mean + found.after / 2 * level.deviation,
+            reference=level.mean,
+            change_time_ms=times[found.start],
+            change_from_ms=times[found.first - 1],
+            change_until_ms=times[found.last + 1] if found.last + 1 < len(times) else where.end_ms,
+            statistic=detector.wealth,
+            statistic_limit=where.run_length,
+            warning=self.warning.warning if self.warning else "",
+        )
+        self.recent = Recent()
+        return [(where.rule, Transition("firing", self.alarm, where.start_ms, where.end_ms, value))]
+
+    def _back(self, alarm: Alarm, level: Level, value: float, where: Where) -> Found:
+        last = self.recent.numbers()[-BACK_BATCHES:]
+        mean = sum(last) / len(last)
+        halfway = level.z(alarm.threshold)
+        if len(last) < BACK_BATCHES or (mean >= halfway if halfway > 0 else mean <= halfway):
+            return []
+        self.alarm, self.recent = None, Recent()
+        return [(where.rule, Transition("resolved", alarm, where.start_ms, where.end_ms, value))]
+
+
+def rule_of(metric: str) -> str:
+    """The rule that notices on a metric go by."""
+    return f"drift_{metric}"
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(ConformalState)
