@@ -26,17 +26,19 @@ from streams.rules import RuleState
 from streams.thresholds import Cause
 from streams.windows.bucket import Closed
 from streams.windows.figures import NO_REQUESTS, Figure, figures, sample_share, window_row
+from streams.windows.slices import named, slicing_of
 from streams.windows.sources import Watermark
 from streams.windows.state import Outcome, Windows, latest_ms
 from streams.windows.tally import CLIENT, OTHER, Series, Tally, merged
 from tidemill.errors import Stop
 from tidemill.events import Partial, ScorePoint, ThresholdEvent, Window
 from tidemill.settings import PipelineSettings, Settings
+from tidemill.settings.slices import dimension_of
 
 MAX_PENDING = 2_000
 """Scores that wait for the watermark; more than this go to the detector without waiting."""
-SCHEMA = 3
-"""Of PipelineState. 3 added objectives and spend; a state of schema 2 is read as one without them."""
+SCHEMA = 4
+"""Of PipelineState. 3 added objectives and spend, 4 slices; a state of an earlier one is read as one without them."""
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -86,6 +88,8 @@ class PipelineFold:
         # A pipeline that is not in the settings still gets windows and detectors, with defaults and no rules.
         self._pipeline = settings.pipelines.get(name) or PipelineSettings(engine="", champion="")
         self._state = PipelineState() if state is None else _read(name, state)
+        self._slicing = slicing_of(self._pipeline)
+        self._budgeted = {each.each or dimension_of(each.slice) for each in self._pipeline.budgets}
         self._clock_ms = 0
         # As decoded they would keep the whole encoded state in memory.
         self._state.quality, self._state.drift = self._state.quality.copy(), self._state.drift.copy()
@@ -117,7 +121,7 @@ class PipelineFold:
         it; into ``out`` goes only what must leave early, since the state is full.
         """
         state, self._clock_ms = self._state, clock_ms
-        outcome = state.windows.apply(partial, clock_ms, self._settings)
+        outcome = state.windows.apply(partial, clock_ms, self._settings, self._slicing)
         if outcome == "applied":
             metric = self._pipeline.quality.metric
             state.pending.extend(s for s in partial.scores if s.metric == metric and s.variant != "shadow")
@@ -147,9 +151,15 @@ class PipelineFold:
         return changed or bool(ready) or state.windows.next_ms != before
 
     def _spend(self, partial: Partial, clock_ms: int, watermark_ms: int) -> None:
+        spend, latest = self._state.spend, latest_ms(clock_ms, self._settings)
         costs = [(cell.second * 1000, cell.cost_micros) for cell in partial.cells if cell.cost_micros]
         if costs:
-            self._state.spend.add(costs, watermark_ms, latest_ms(clock_ms, self._settings))
+            spend.add(costs, watermark_ms, latest)
+        for cell in partial.slices:
+            if cell.cost_micros and dimension_of(cell.slice) in self._budgeted:
+                at_ms = cell.second * 1000
+                name = named(self._state.windows.dimensions, cell.slice, at_ms)
+                spend.add([(at_ms, cell.cost_micros)], watermark_ms, latest, name)
 
     def _score(self, ready: Iterable[ScorePoint], out: Outputs) -> None:
         """Let the detector judge these scores, each once, in event-time order."""
@@ -169,6 +179,8 @@ class PipelineFold:
             if first:
                 found |= _word_figures(drift, tally)
             self._rows(Series.of_key(key), found, closed, out)
+        for name, tally in closed.slices.items():
+            self._rows(Series(), figures(tally), closed, out, name)
         if first and closed.complete:
             self._conclude(drift, closed, out)
 
@@ -183,19 +195,23 @@ class PipelineFold:
             known = figures(whole) | _word_figures(drift, whole)
             if idle:
                 known["requests"] = NO_REQUESTS
-            for transition, cause in self._levels.judge(known, closed.start_ms, self._end(closed)):
+            slices = {name: figures(closed.slices[name]) for name in self._levels.slices if name in closed.slices}
+            for transition, cause in self._levels.judge(known, closed.start_ms, self._end(closed), slices):
                 self._say(transition, cause, out)
         if closed.series:
             self._watch_text(drift, whole, _champion(closed), closed, out)
             self._state.drift = msgspec.Raw(_encoder.encode(drift))
 
-    def _rows(self, series: Series, found: dict[str, Figure], closed: Closed, out: Outputs) -> None:
+    def _rows(
+        self, series: Series, found: dict[str, Figure], closed: Closed, out: Outputs, slice: str = ""
+    ) -> None:
         make = bind(
             Window,
             pipeline=self._name,
             model_version=series.model_version,
             variant=series.variant,
             role=series.role,
+            slice=slice,
             start_ms=closed.start_ms,
             end_ms=self._end(closed),
             complete=closed.complete,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from streams.alarms import Transition
-from tidemill.events import ThresholdData, ThresholdEvent, threshold_event
+from tidemill.events import ThresholdData, ThresholdEvent, subject_of, threshold_event
 from tidemill.ids import derived_id
 
 Kind = Literal["quality", "drift", "latency", "errors", "traffic", "cost", "system"]
@@ -42,6 +42,8 @@ class Cause(NamedTuple):
     detector: str
     above: bool | None = None
     """For a level that was set: whether it must not be passed upwards. None for changes that were detected."""
+    slice: str = ""
+    """Of which slice the figure is; empty: of the whole traffic."""
 
 
 def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, time_ms: int) -> ThresholdEvent:
@@ -49,13 +51,15 @@ def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, 
     alarm = transition.alarm
     event_id = alarm.alarm_id
     if transition.state == "resolved":
-        event_id = derived_id(cause.rule, f"{pipeline}//{cause.metric}", transition.start_ms, "resolved")
+        subject = subject_of(pipeline, cause.metric, cause.slice)
+        event_id = derived_id(cause.rule, subject, transition.start_ms, "resolved")
     data = ThresholdData(
         state=transition.state,
         rule=cause.rule,
         kind=cause.kind,
         severity=cause.severity,
         pipeline=pipeline,
+        slice=cause.slice,
         metric=cause.metric,
         value=transition.value,
         threshold=alarm.threshold,
@@ -74,7 +78,7 @@ def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, 
 
 def _summary(pipeline: str, cause: Cause, transition: Transition) -> str:
     alarm = transition.alarm
-    subject = f"{pipeline}: {cause.shown}"
+    subject = f"{pipeline}: {cause.shown}" + (f" of {cause.slice}" if cause.slice else "")
     since = "" if alarm.change_time_ms is None else f" since {_clock(alarm.change_time_ms)}"
     now = _figure(transition.value)
     if transition.state == "resolved":
