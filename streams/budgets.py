@@ -69,8 +69,8 @@ class Spend(Struct, array_like=True):
     def add(
         self, costs: Iterable[tuple[int, int]], watermark_ms: int, latest_ms: int | None = None, slice: str = ""
     ) -> None:
-        """Count costs, or those of a slice: event time, millionths. Those of a day that is over at the watermark are left
-        out; those after ``latest_ms`` count there.
+        """Count costs, or those of a slice: event time, millionths. Those of a day that is over at the watermark are
+        left out; those after ``latest_ms`` count there.
         """
         spent: dict[int, int] = {}
         for time_ms, micros in costs:

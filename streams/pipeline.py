@@ -202,9 +202,7 @@ class PipelineFold:
             self._watch_text(drift, whole, _champion(closed), closed, out)
             self._state.drift = msgspec.Raw(_encoder.encode(drift))
 
-    def _rows(
-        self, series: Series, found: dict[str, Figure], closed: Closed, out: Outputs, slice: str = ""
-    ) -> None:
+    def _rows(self, series: Series, found: dict[str, Figure], closed: Closed, out: Outputs, slice: str = "") -> None:
         make = bind(
             Window,
             pipeline=self._name,

@@ -42,9 +42,7 @@ TEXT_METRICS: tuple[str, ...] = tuple(
 """Those of the text of questions and answers, which drift is watched on."""
 
 SLICE_METRICS: tuple[str, ...] = tuple(
-    name
-    for name in WINDOW_METRICS
-    if name not in ("quality", "thumb", "input_unseen_share", "input_word_distance")
+    name for name in WINDOW_METRICS if name not in ("quality", "thumb", "input_unseen_share", "input_word_distance")
 )
 """Those that slices have, too (durations without quantiles): a score does not tell of which slice its call was."""
 

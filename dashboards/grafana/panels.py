@@ -16,14 +16,16 @@ _CHOSEN = "pipeline IN (${pipeline:sqlstring})"
 
 
 def latest(metrics: tuple[str, ...], role: str = "client") -> str:
-    """The windows of some metrics, highest revision each, as a table expression."""
+    """The windows of some metrics, highest revision each, as a table expression. Slices are left out: they are in the
+    whole already.
+    """
     names = ", ".join(f"'{name}'" for name in metrics)
     return (
         "(SELECT pipeline, metric, model_version, variant, start, "
         "argMax(value, revision) AS value, argMax(n, revision) AS n, argMax(total, revision) AS total, "
         "argMax(p50, revision) AS p50, argMax(p95, revision) AS p95, argMax(p99, revision) AS p99 "
         f"FROM windows WHERE $__timeFilter(start) AND {_CHOSEN} AND metric IN ({names}) AND role = '{role}' "
-        "GROUP BY pipeline, metric, model_version, variant, start)"
+        "AND slice = '' GROUP BY pipeline, metric, model_version, variant, start)"
     )
 
 

@@ -27,6 +27,9 @@ class Slicing(NamedTuple):
     """By dimension, the values that have theirs whatever comes first."""
 
 
+NO_SLICES = Slicing()
+
+
 def slicing_of(settings: PipelineSettings) -> Slicing:
     """The slices that a pipeline's settings ask for."""
     named = settings.named_slices

@@ -12,14 +12,13 @@ from typing import Literal
 from msgspec import Struct, field
 
 from streams.windows.bucket import BUCKET_BYTES, Bucket, Closed
-from streams.windows.slices import Dimension, Slicing
+from streams.windows.slices import NO_SLICES, Dimension, Slicing
 from streams.windows.sources import Watermark
 from streams.windows.tally import Series, Tally
 from tidemill.events import Cell, Partial, SliceCell
 from tidemill.settings.monitoring import WindowSettings
 
 Outcome = Literal["applied", "repeated", "overlap"]
-NO_SLICES = Slicing()
 MAX_EMPTY_WINDOWS = 60
 """Windows without any data that are still reported as zero requests after a jump of the watermark."""
 MAX_BYTES = 22 * 1024 * 1024
@@ -28,8 +27,8 @@ MAX_BYTES = 22 * 1024 * 1024
 One window with 500 series, each with four histograms over nine decades (1,036 buckets of 10 bytes) and ten moments,
 counts 20.5 MiB: the worst window still fits. Windows with a single call count 1 KiB, so a backfill leaves 20,000 open.
 Counted upwards as data comes (never measured), so it depends on the log alone. What else a pipeline keeps (2,000 scores
-that wait, 1,000 in the detector, ten word counts, 16 objectives, 800 names of slices) is below 4 MiB; with the data of one message (1 MiB),
-which comes before the count is looked at, a state stays below the 32 MiB that the changelog takes.
+that wait, 1,000 in the detector, ten word counts, 16 objectives, 800 names of slices) is below 4 MiB; with the data of
+one message (1 MiB), which comes before the count is looked at, a state stays below the 32 MiB that the changelog takes.
 """
 
 
@@ -59,9 +58,7 @@ class Windows(Struct, array_like=True):
     """Windows that left early because the state was full."""
     dimensions: dict[str, Dimension] = field(default_factory=dict)
 
-    def apply(
-        self, partial: Partial, clock_ms: int, settings: WindowSettings, slicing: Slicing = NO_SLICES
-    ) -> Outcome:
+    def apply(self, partial: Partial, clock_ms: int, settings: WindowSettings, slicing: Slicing = NO_SLICES) -> Outcome:
         """Fold a partial in, once: a range at or below ``applied`` is a repetition and changes nothing.
 
         A range that starts inside the applied part and ends beyond it must not exist; it is counted, left out

@@ -137,7 +137,9 @@ class BudgetSettings(Strict):
     @model_validator(mode="after")
     def _check(self) -> BudgetSettings:
         if self.slice and self.each:
-            message = f"{self.each!r} gives each slice this budget, and slice ({self.slice!r}) one; leave one of them out"
+            message = (
+                f"{self.each!r} gives each slice this budget, and slice ({self.slice!r}) one; leave one of them out"
+            )
             raise wrong(("each",), message)
         rising = all(one < other for one, other in pairwise((0.0, *self.shares)))
         if not self.shares or not rising:

@@ -219,7 +219,9 @@ class PipelineSettings(Strict):
             if fault is not None:
                 raise wrong(("slices", index), fault)
             if (named := len(values_of(self.named_slices, dimension))) > self.max_slices:
-                message = f"{self.max_slices} is less than the {named} values of {dimension} that rules and budgets name"
+                message = (
+                    f"{self.max_slices} is less than the {named} values of {dimension} that rules and budgets name"
+                )
                 raise wrong(("max_slices",), f"{message}; set at least {named}")
         for group in ("rules", "budgets"):
             for index, each in enumerate(getattr(self, group)):
