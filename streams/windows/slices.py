@@ -54,6 +54,11 @@ class Dimension(Struct, array_like=True):
     full: bool = False
     """Something has been counted as OTHER: a new name holds for windows to come only."""
 
+    @staticmethod
+    def of(held: frozenset[str]) -> Dimension:
+        """A new one, in which the values that are ``held`` have their names."""
+        return Dimension({value: Named(0, 0) for value in sorted(held)})
+
     def name(self, value: str, start_ms: int, size_ms: int, most: int, held: frozenset[str]) -> str:
         """Under which value traffic of ``value`` counts in the window of this start."""
         self.newest_ms = max(self.newest_ms, start_ms)

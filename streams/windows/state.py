@@ -146,7 +146,9 @@ class Windows(Struct, array_like=True):
             return
         bucket = self.buckets.get(start) or self._open(start)
         before, name = bucket.weight, cell.slice
-        known = self.dimensions.setdefault(dimension, Dimension())
+        known = self.dimensions.get(dimension)
+        if known is None:
+            known = self.dimensions[dimension] = Dimension.of(held)
         if name not in bucket.slices:
             name = f"{dimension}={known.name(value, start, settings.size_s * 1000, slicing.most, held)}"
         elif value in known.values:

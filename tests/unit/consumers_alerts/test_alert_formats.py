@@ -104,7 +104,7 @@ def test_alertmanager_itself_is_told_until_when_an_alarm_counts() -> None:
 
 
 def test_the_settings_know_the_fields_that_alerts_have() -> None:
-    _, found = body(notification(named(1, variant="canary", reason="r", detector="adwin")))
+    _, found = body(notification(named(1, variant="canary", slice="tenant=acme", reason="r", detector="adwin")))
     (alert,) = found["alerts"]
     assert set(alert["labels"]) == set(ALERT_LABELS) and set(alert["annotations"]) == set(ALERT_ANNOTATIONS)
 

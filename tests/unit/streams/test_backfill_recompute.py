@@ -37,6 +37,7 @@ def told(versions: Sequence[str], per_second: int = 8) -> list[Any]:
         call = uuid7(at, number.to_bytes(10, "big"))
         common: dict[str, Any] = {"call_id": call, "pipeline": "schedule", "time_ms": at}
         sliced: dict[str, Any] = {"tenant": noise.choice(["acme", "globex", ""]), "prompt_version": f"{number // 80}"}
+        sliced["attributes"] = {"language": noise.choice(["en", "de"])}
         features = {"chars": noise.uniform(1, 99)}
         found.append(InferenceRequest(gen_ai_conversation_id="c", input_features=features, **common, **sliced))
         found.append(
