@@ -71,5 +71,5 @@ def _cut(row: InferenceRequest | InferenceResponse) -> InferenceRequest | Infere
     if isinstance(row, InferenceRequest):
         changes |= {"attributes": _MARK, "parameters": {}}
     else:
-        changes["attributes"] = {}
+        changes["attributes"] = None
     return msgspec.structs.replace(row, **changes)

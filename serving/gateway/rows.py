@@ -104,7 +104,7 @@ def response_row(
         gen_ai_conversation_id=kept_session(call.session, settings.capture),
         tenant=kept_tenant(call.tenant, settings.capture),
         prompt_version=settings.prompt_version,
-        attributes=kept_attributes(call.sliced, settings.capture),
+        attributes=kept_attributes(call.sliced, settings.capture) or None,
         gen_ai_provider_name=engine.provider,
         gen_ai_request_model=server.model,
         gen_ai_response_model=assembly.response_model,

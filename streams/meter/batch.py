@@ -42,7 +42,7 @@ def column_of(name: str) -> Callable[[Any], Any]:
     if name in COLUMNS:
         return COLUMNS[name]
     attribute = name.removeprefix(ATTRIBUTE)
-    return attrgetter(name) if attribute == name else lambda event: event.attributes.get(attribute, "")
+    return attrgetter(name) if attribute == name else lambda event: (event.attributes or {}).get(attribute, "")
 
 
 class Span(NamedTuple):

@@ -38,7 +38,7 @@ class Sliced(NamedTuple):
 def sliced(batch: Batch, dimensions: Mapping[str, Sequence[str]]) -> Sliced | None:
     """Cells to fill for the slices of a batch; None: it has none. ``dimensions``: by pipeline."""
     pipelines = batch.column("pipeline")
-    if dimensions.keys().isdisjoint(pipelines):
+    if not dimensions or dimensions.keys().isdisjoint(pipelines):
         return None
     keys: list[Key] = []
     places: list[int] = []
