@@ -115,6 +115,15 @@ COST = Board(
             "Over the time shown.",
             kind="table",
         ),
+        Panel(
+            "Cost by slice",
+            "SELECT pipeline, slice, sum(total) AS cost, sum(n) AS priced_answers FROM (SELECT pipeline, slice, start, "
+            "argMax(total, revision) AS total, argMax(n, revision) AS n FROM windows "
+            f"WHERE $__timeFilter(start) AND {_CHOSEN} AND metric = 'cost' AND slice != '' "
+            "GROUP BY pipeline, slice, start) GROUP BY pipeline, slice ORDER BY cost DESC",
+            "Over the time shown. The slices of one dimension add up to what clients' answers cost.",
+            kind="table",
+        ),
         Panel("Tokens read", _per_pipeline(("input_tokens",)), "Per window."),
         Panel("Tokens written", _per_pipeline(("output_tokens",)), "Per window."),
         Panel("Unpriced answers", _per_pipeline(("unpriced",)), "Answers without a known price, per window."),
