@@ -92,6 +92,14 @@ class Levels:
         for passed in self._spend.judge(self._pipeline, self._budgets, watermark_ms):
             yield Found(passed.transition, _of_budget(passed))
 
+    def budgets_left(self, end_ms: int) -> Iterator[tuple[str, float]]:
+        """By objective, the share of its error budget that is left at ``end_ms``; below 0: more than all is spent."""
+        for name, objective in self._objectives.items():
+            state = self._objective_states.get(name)
+            spent = None if state is None or state.of != about(objective) else state.spent(objective, end_ms)
+            if spent is not None:
+                yield name, 1 - spent
+
     def firing(self) -> set[str]:
         """The names of the alarms that fire."""
         rules = {name for name, state in self._rule_states.items() if state.alarm is not None}

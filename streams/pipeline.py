@@ -109,6 +109,16 @@ class PipelineFold:
         """The quality detector's state, to look at."""
         return self._quality.snapshot()
 
+    @property
+    def error_budgets(self) -> dict[str, float]:
+        """By objective, the share of its error budget that is left (of the windows that have closed), to look at."""
+        return dict(self._levels.budgets_left(self._state.windows.next_ms or 0))
+
+    @property
+    def name(self) -> str:
+        """The pipeline's."""
+        return self._name
+
     def snapshot(self, into: bytearray) -> None:
         """Append the whole state, encoded."""
         if self._quality_moved:

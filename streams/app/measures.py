@@ -21,6 +21,9 @@ FOLDED = Gauge(
 )
 EARLY = Gauge("tidemill_streams_early_windows", "Windows that left early: their pipeline's state was full")
 STATE = Gauge("tidemill_streams_state_bytes", "Largest state of a pipeline's windows, bytes at most")
+LEFT = Gauge(
+    "tidemill_streams_error_budget_left", "Share of an objective's error budget that is left", ["pipeline", "objective"]
+)
 AGE = Gauge("tidemill_streams_watermark_age_seconds", "How far the watermark is behind the clock")
 
 
@@ -32,6 +35,7 @@ class Measures:
         self.messages = 0
         """Messages handled since the start."""
         self._oldest_ms = 0
+        self._objectives: set[tuple[str, str]] = set()
 
     def said(self, out: Outputs) -> None:
         """Note what went out."""
@@ -43,6 +47,7 @@ class Measures:
         """Note one batch, and where all partitions stand after it."""
         self.messages += messages
         folded = early = largest = 0
+        left: dict[tuple[str, str], float] = {}
         for fold in folds.values():
             for outcome, count in fold.outcomes.items():
                 PARTIALS.labels(outcome).inc(count)
@@ -55,11 +60,20 @@ class Measures:
                 folded += windows.folded
                 early += windows.early
                 largest = max(largest, windows.weight)
+                left |= {(pipeline.name, objective): share for objective, share in pipeline.error_budgets.items()}
         FOLDED.set(folded)
         EARLY.set(early)
         STATE.set(largest)
+        self._say_left(left)
         self._oldest_ms = min((fold.watermark_ms for fold in folds.values() if fold.watermark_ms), default=0)
         self.aged()
+
+    def _say_left(self, left: dict[tuple[str, str], float]) -> None:
+        for gone in self._objectives - left.keys():
+            LEFT.remove(*gone)
+        self._objectives = set(left)
+        for labels, share in left.items():
+            LEFT.labels(*labels).set(share)
 
     def aged(self) -> None:
         """Say how old the watermark is by now: it ages while nothing comes, too."""
