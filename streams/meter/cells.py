@@ -78,9 +78,9 @@ class Cells:
         """Cell number by event."""
         self._fields: list[dict[str, Any]] = [{} for _ in self.keys]
 
-    def count(self, name: str, by: Sequence[int | None] | None = None, most: int = MAX_COUNT) -> None:
-        """Fill a plain count (a field of Cell): the events, or the sum of ``by``, where None adds nothing."""
-        weights = None if by is None else np.nan_to_num(np.array(by, np.float64))
+    def count(self, name: str, by: NDArray[Any] | None = None, most: int = MAX_COUNT) -> None:
+        """Fill a plain count (a field of Cell): the events, or the sum of ``by``, where NaN adds nothing."""
+        weights = None if by is None else np.nan_to_num(by)
         for cell, n in _nonzero(np.bincount(self.at, weights, len(self.keys))):
             self._fields[cell][name] = min(int(n), most)
 
@@ -98,11 +98,10 @@ class Cells:
             cell, kind = divmod(place, len(kinds))
             self._inner(cell, "outcomes")[kinds[kind]] = int(n)
 
-    def measure(self, metric: str, values: Sequence[float | None], *, histogram: bool = True) -> None:
-        """Fill the moments and the histogram of a metric that every event may have; None is no measurement."""
-        observed = np.array(values, np.float64)
-        there = ~np.isnan(observed)
-        at, observed = self.at[there], observed[there]
+    def measure(self, metric: str, values: NDArray[np.float64], *, histogram: bool = True) -> None:
+        """Fill the moments and the histogram of a metric that every event may have; NaN is no measurement."""
+        there = ~np.isnan(values)
+        at, observed = self.at[there], values[there]
         self._moments(metric, at, observed)
         if not histogram:
             return

@@ -24,6 +24,8 @@ from tidemill.settings import Settings
 from tidemill.text import FEATURES, WORD_BUCKETS, features, word_buckets
 
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
+NUMBERS = (*(f"gen_ai_usage_{name}" for name in TOKENS), "cost_micros", *DURATIONS)
+"""The columns of answers that are summed."""
 OUTPUT_FEATURES = ("chars", "words")
 MAX_TEXTS = 2_000
 """So many calls' texts are looked at in a batch: the work is bounded, however many pipelines there are."""
@@ -121,7 +123,8 @@ def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     column = batch.column
     keys = column("pipeline"), batch.seconds, column("model_version"), column("variant"), column("role")
     cells = Cells(zip(*keys, strict=True))
-    _answers(cells, column, histograms=True)
+    numbers = {name: np.array(column(name), np.float64) for name in NUMBERS}
+    _answers(cells, numbers, column("status"), histograms=True)
     found = {
         place: event.output_features or features(event.gen_ai_output_text)
         for place, event in _sample(cells, batch, column("has_output"), rules)
@@ -129,22 +132,25 @@ def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     _features(cells, "sampled_answers", "output", OUTPUT_FEATURES, _in_cells(cells, found))
     if (by := sliced(batch, _dimensions(rules))) is None:
         return _Folded(cells)
-    taken = by.taken
-    _answers(by.cells, lambda name: taken(column(name)), histograms=False)
+    places = np.array(by.places, np.int64)
+    taken = {name: values[places] for name, values in numbers.items()}
+    _answers(by.cells, taken, list(map(column("status").__getitem__, by.places)), histograms=False)
     _features(by.cells, "sampled_answers", "output", OUTPUT_FEATURES, by.pairs(found))
     return _Folded(cells, by.cells.build())
 
 
-def _answers(cells: Cells, column: Callable[[str], Sequence[Any]], *, histograms: bool) -> None:
+def _answers(
+    cells: Cells, numbers: Mapping[str, NDArray[np.float64]], statuses: Sequence[str], *, histograms: bool
+) -> None:
+    """Fill the figures of answers; ``numbers``: columns by name, NaN where there is no number."""
     cells.count("answers")
-    cells.outcomes(column("status"))
+    cells.outcomes(statuses)
     for name in TOKENS:
-        cells.count(name, column(f"gen_ai_usage_{name}"))
-    costs = column("cost_micros")
-    cells.count("cost_micros", costs, MAX_MICROS)
-    cells.count("priced", [cost is not None for cost in costs])
+        cells.count(name, numbers[f"gen_ai_usage_{name}"])
+    cells.count("cost_micros", numbers["cost_micros"], MAX_MICROS)
+    cells.count("priced", ~np.isnan(numbers["cost_micros"]))
     for name in DURATIONS:
-        cells.measure(name, column(name), histogram=histograms)
+        cells.measure(name, numbers[name], histogram=histograms)
 
 
 def _feedback(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:

@@ -25,10 +25,6 @@ class Sliced(NamedTuple):
     cells: Cells
     places: list[int]
 
-    def taken(self, column: Sequence[Any]) -> list[Any]:
-        """A column of the batch, entry by entry."""
-        return list(map(column.__getitem__, self.places))
-
     def pairs(self, found: Mapping[int, Any]) -> list[tuple[int, Any]]:
         """What was ``found`` at places of the batch, with the cells it belongs to."""
         at = zip(self.cells.at.tolist(), self.places, strict=True)
