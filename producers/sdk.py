@@ -33,6 +33,7 @@ from tidemill.topics import FEEDBACK, MAX_MESSAGE_BYTES, REQUESTS, RESPONSES, To
 
 _ENVELOPE_BYTES = 1_024
 """Room for key, headers and batch overhead below the topic's limit."""
+_SLICED_BY = ("tenant", "prompt_version", "attributes")
 _FAILURES_KEPT = 100
 """Failures kept in words; beyond, only counted."""
 
@@ -94,7 +95,7 @@ class Recorder:
         ``fields`` are further fields of InferenceRequest. Raises Stop where the event breaks the contract.
         """
         now = self._clock.now_ms() if time_ms is None else time_ms
-        sliced = {name: fields[name] for name in ("tenant", "prompt_version", "attributes") if name in fields}
+        sliced = {name: value for name, value in fields.items() if name in _SLICED_BY}
         call = Call(call_id or uuid7(now), pipeline, session, now, sliced)
         said = None if messages is None else tuple(Message(role=role, content=text) for role, text in messages)
         users = [message.content for message in said or () if message.role == "user"]
