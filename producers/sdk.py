@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -34,6 +34,7 @@ from tidemill.topics import FEEDBACK, MAX_MESSAGE_BYTES, REQUESTS, RESPONSES, To
 
 _ENVELOPE_BYTES = 1_024
 """Room for key, headers and batch overhead below the topic's limit."""
+_SLICED_BY = ("tenant", "prompt_version", "attributes")
 _FAILURES_KEPT = 100
 """Failures kept in words; beyond, only counted."""
 
@@ -46,6 +47,8 @@ class Call:
     pipeline: str
     session: str
     time_ms: int
+    sliced: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What traffic is sliced by: of the call, and so of its answers."""
 
 
 class Recorder:
@@ -93,7 +96,8 @@ class Recorder:
         ``fields`` are further fields of InferenceRequest. Raises Stop where the event breaks the contract.
         """
         now = self._clock.now_ms() if time_ms is None else time_ms
-        call = Call(call_id or uuid7(now), pipeline, session, now)
+        sliced = {name: value for name, value in fields.items() if name in _SLICED_BY}
+        call = Call(call_id or uuid7(now), pipeline, session, now, sliced)
         said = None if messages is None else tuple(Message(role=role, content=text) for role, text in messages)
         users = [message.content for message in said or () if message.role == "user"]
         if users:
@@ -121,6 +125,7 @@ class Recorder:
         **fields: Any,
     ) -> None:
         """Record how the answer ended; ``fields`` are further fields of InferenceResponse (tokens, timings, cost).
+        Tenant, prompt version and attributes are the call's.
 
         Raises Stop where the event breaks the contract.
         """
@@ -139,6 +144,7 @@ class Recorder:
                 "variant": "champion",
                 "status": status,
                 "gen_ai_output_text": output,
+                **call.sliced,
                 **fields,
             }
         )

@@ -6,7 +6,7 @@ Pure: the stream calls it with what its windows say, ``tidemill rules test`` wit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from streams.alarms import Alarm, Transition
 from streams.budgets import Passed, Spend
@@ -16,6 +16,9 @@ from streams.thresholds import KINDS, Cause, Kind
 from streams.windows.figures import Figure
 from tidemill.settings import PipelineSettings
 
+Figures = Mapping[str, Figure]
+"""By metric."""
+NO_SLICES: Mapping[str, Any] = {}
 GONE = "the rule is no longer in the settings"
 GONE_OBJECTIVE = "the objective is no longer in the settings, or is about something else"
 
@@ -52,16 +55,27 @@ class Levels:
         """Whether there is anything that judges windows."""
         return bool(self._rules or self._objectives or self._rule_states or self._objective_states)
 
-    def judge(self, known: Mapping[str, Figure], start_ms: int, end_ms: int) -> Iterator[Found]:
-        """Let rules and objectives judge one complete window, once; ``known``: its figures by metric."""
+    @property
+    def slices(self) -> set[str]:
+        """The slices that rules judge."""
+        return {rule.slice for rule in self._rules.values() if rule.slice}
+
+    def judge(
+        self, known: Figures, start_ms: int, end_ms: int, slices: Mapping[str, Figures] = NO_SLICES
+    ) -> Iterator[Found]:
+        """Let rules and objectives judge one complete window, once; ``known``: its figures by metric; ``slices``: of
+        those that had calls or answers.
+        """
         yield from self._drop_rules(start_ms, end_ms)
         for name, rule in self._rules.items():
-            state = self._rule_states.setdefault(name, RuleState(metric=rule.metric))
-            found = state.judge(self._pipeline, rule, known.get(rule.metric), start_ms, end_ms)
+            state = self._rule_states.setdefault(name, RuleState(metric=rule.metric, slice=rule.slice))
+            of = slices.get(rule.slice, NO_SLICES) if rule.slice else known
+            found = state.judge(self._pipeline, rule, of.get(rule.metric), start_ms, end_ms)
             if found is not None:
                 shown = rule.metric if rule.statistic == "value" else f"{rule.metric} {rule.statistic}"
                 kind, above = _kind(rule.metric, found.alarm), rule.above is not None
-                yield Found(found, Cause(name, kind, rule.severity, rule.metric, shown, "rule", above))
+                cause = Cause(name, kind, rule.severity, rule.metric, shown, "rule", above, rule.slice)
+                yield Found(found, cause)
         yield from self._drop_objectives(start_ms, end_ms)
         for name, objective in self._objectives.items():
             burnt = self._objective_states.setdefault(name, ObjectiveState(about(objective)))
@@ -78,21 +92,31 @@ class Levels:
         for passed in self._spend.judge(self._pipeline, self._budgets, watermark_ms):
             yield Found(passed.transition, _of_budget(passed))
 
+    def budgets_left(self, end_ms: int) -> Iterator[tuple[str, float]]:
+        """By objective, the share of its error budget that is left at ``end_ms``; below 0: more than all is spent."""
+        for name, objective in self._objectives.items():
+            state = self._objective_states.get(name)
+            spent = None if state is None or state.of != about(objective) else state.spent(objective, end_ms)
+            if spent is not None:
+                yield name, 1 - spent
+
     def firing(self) -> set[str]:
         """The names of the alarms that fire."""
         rules = {name for name, state in self._rule_states.items() if state.alarm is not None}
         burns = {f"{name}_{each}" for name, state in self._objective_states.items() for each in state.firing}
-        return rules | burns | {name for day in self._spend.days.values() for name in day.alarms}
+        return rules | burns | self._spend.firing()
 
     def _drop_rules(self, start_ms: int, end_ms: int) -> Iterator[Found]:
         states = self._rule_states
         for name in sorted(states):
-            metric = states[name].metric
-            if name not in self._rules or self._rules[name].metric != metric:
+            metric, slice = states[name].metric, states[name].slice
+            rule = self._rules.get(name)
+            if rule is None or (rule.metric, rule.slice) != (metric, slice):
                 alarm = states.pop(name).alarm
                 if alarm is not None:
                     ended = Transition("resolved", alarm, start_ms, end_ms, None, GONE)
-                    yield Found(ended, Cause(name, _kind(metric, alarm), "info", metric, metric, "rule", True))
+                    cause = Cause(name, _kind(metric, alarm), "info", metric, metric, "rule", True, slice)
+                    yield Found(ended, cause)
 
     def _drop_objectives(self, start_ms: int, end_ms: int) -> Iterator[Found]:
         states = self._objective_states
@@ -115,4 +139,4 @@ def _kind(metric: str, alarm: Alarm) -> Kind:
 
 
 def _of_budget(passed: Passed) -> Cause:
-    return Cause(passed.alarm, "cost", passed.severity, "cost", "spend of the day", "budget", True)
+    return Cause(passed.alarm, "cost", passed.severity, "cost", "spend of the day", "budget", True, passed.slice)

@@ -171,9 +171,12 @@ class ObjectiveState(Struct, array_like=True):
         found = [counts for _, counts in newest]
         return Counts(sum(c.n for c in found), sum(c.bad for c in found))
 
+    def spent(self, objective: ObjectiveSettings, end_ms: int) -> float | None:
+        """Share of the error budget that went in the last ``window_days``; None where nobody answered."""
+        return self._burn(objective, Span(DAY_S, objective.window_days, ""), end_ms)
+
     def _spent(self, objective: ObjectiveSettings, end_ms: int) -> str:
-        n, bad = self.counts(Span(DAY_S, objective.window_days, ""), end_ms)
-        share = bad / n / (1 - objective.target) if n else 0.0
+        share = self.spent(objective, end_ms) or 0.0
         return f"{share:.0%} of the error budget spent in the last {objective.window_days} days"
 
 

@@ -30,18 +30,20 @@ from streams.rules import RuleState
 from streams.thresholds import Cause
 from streams.windows.bucket import Closed
 from streams.windows.figures import NO_REQUESTS, Figure, figures, sample_share, window_row
+from streams.windows.slices import named, slicing_of
 from streams.windows.sources import Watermark
 from streams.windows.state import Outcome, Windows, latest_ms
 from streams.windows.tally import CLIENT, OTHER, Series, Tally, merged
 from tidemill.errors import Stop
 from tidemill.events import Partial, ScorePoint, ThresholdEvent, Window
 from tidemill.settings import PipelineSettings, Settings
+from tidemill.settings.slices import dimension_of
 
 MAX_PENDING = 2_000
 """Scores that wait for the watermark; more than this go to the detector without waiting."""
 SCHEMA = 4
-"""Of PipelineState. 3 added objectives and spend, 4 the false-alarm budget and other detectors. A state of before is
-read as one without them: its references and open alarms are kept, its detectors have seen nothing."""
+"""Of PipelineState. 3 added objectives and spend, 4 slices, the false-alarm budget and other detectors. A state of
+before is read as one without them: its references and open alarms are kept, its detectors have seen nothing."""
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -93,6 +95,8 @@ class PipelineFold:
         # A pipeline that is not in the settings still gets windows and detectors, with defaults and no rules.
         self._pipeline = settings.pipelines.get(name) or PipelineSettings(engine="", champion="")
         self._state = PipelineState() if state is None else _read(name, state)
+        self._slicing = slicing_of(self._pipeline)
+        self._budgeted = {each.each or dimension_of(each.slice) for each in self._pipeline.budgets}
         self._clock_ms = self._watermark_ms = 0
         # As decoded they would keep the whole encoded state in memory.
         self._state.quality, self._state.drift = self._state.quality.copy(), self._state.drift.copy()
@@ -118,6 +122,16 @@ class PipelineFold:
         """Where this pipeline's part of the false-alarm budget stands, as of what was last judged."""
         return self._false_alarms.spend
 
+    @property
+    def error_budgets(self) -> dict[str, float]:
+        """By objective, the share of its error budget that is left (of the windows that have closed), to look at."""
+        return dict(self._levels.budgets_left(self._state.windows.next_ms or 0))
+
+    @property
+    def name(self) -> str:
+        """The pipeline's."""
+        return self._name
+
     def snapshot(self, into: bytearray) -> None:
         """Append the whole state, encoded."""
         self._state.false_alarms = self._false_alarms.raw
@@ -131,7 +145,7 @@ class PipelineFold:
         it; into ``out`` goes only what must leave early, since the state is full.
         """
         state, self._clock_ms, self._watermark_ms = self._state, clock_ms, watermark_ms
-        outcome = state.windows.apply(partial, clock_ms, self._settings)
+        outcome = state.windows.apply(partial, clock_ms, self._settings, self._slicing)
         if outcome == "applied":
             metric = self._pipeline.quality.metric
             state.pending.extend(s for s in partial.scores if s.metric == metric and s.variant != "shadow")
@@ -161,9 +175,15 @@ class PipelineFold:
         return changed or bool(ready) or state.windows.next_ms != before
 
     def _spend(self, partial: Partial, clock_ms: int, watermark_ms: int) -> None:
+        spend, latest = self._state.spend, latest_ms(clock_ms, self._settings)
         costs = [(cell.second * 1000, cell.cost_micros) for cell in partial.cells if cell.cost_micros]
         if costs:
-            self._state.spend.add(costs, watermark_ms, latest_ms(clock_ms, self._settings))
+            spend.add(costs, watermark_ms, latest)
+        for cell in partial.slices:
+            if cell.cost_micros and dimension_of(cell.slice) in self._budgeted:
+                at_ms = cell.second * 1000
+                name = named(self._state.windows.dimensions, cell.slice, at_ms)
+                spend.add([(at_ms, cell.cost_micros)], watermark_ms, latest, name)
 
     def _score(self, ready: Iterable[ScorePoint], out: Outputs) -> None:
         """Let the detector judge these scores, each once, in event-time order."""
@@ -198,6 +218,8 @@ class PipelineFold:
             if first:
                 found |= _word_figures(drift, tally)
             self._rows(Series.of_key(key), found, closed, out)
+        for name, tally in closed.slices.items():
+            self._rows(Series(), figures(tally), closed, out, name)
         if first and closed.complete:
             self._conclude(drift, closed, out)
 
@@ -212,7 +234,8 @@ class PipelineFold:
             known = figures(whole) | _word_figures(drift, whole)
             if idle:
                 known["requests"] = NO_REQUESTS
-            for transition, cause in self._levels.judge(known, closed.start_ms, self._end(closed)):
+            slices = {name: figures(closed.slices[name]) for name in self._levels.slices if name in closed.slices}
+            for transition, cause in self._levels.judge(known, closed.start_ms, self._end(closed), slices):
                 self._say(transition, cause, out)
         if closed.series:
             self._watch(drift, whole, closed, out)
@@ -229,13 +252,14 @@ class PipelineFold:
         self._state.drift = msgspec.Raw(_encoder.encode(drift))
         self._false_alarms.close(budget)
 
-    def _rows(self, series: Series, found: dict[str, Figure], closed: Closed, out: Outputs) -> None:
+    def _rows(self, series: Series, found: dict[str, Figure], closed: Closed, out: Outputs, slice: str = "") -> None:
         make = bind(
             Window,
             pipeline=self._name,
             model_version=series.model_version,
             variant=series.variant,
             role=series.role,
+            slice=slice,
             start_ms=closed.start_ms,
             end_ms=self._end(closed),
             complete=closed.complete,

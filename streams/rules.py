@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from streams.alarms import Alarm, Transition
 from streams.windows.figures import COUNTS, Figure
+from tidemill.events import subject_of
 from tidemill.ids import derived_id
 from tidemill.settings import RuleSettings
 
@@ -31,6 +32,7 @@ class RuleState(Struct, omit_defaults=True):
     calm: float | None = None
     """The last figure that did not breach."""
     alarm: Alarm | None = None
+    slice: str = ""
 
     def judge(
         self, pipeline: str, rule: RuleSettings, figure: Figure | None, start_ms: int, end_ms: int
@@ -51,7 +53,7 @@ class RuleState(Struct, omit_defaults=True):
         if self.breaching < rule.for_windows:
             return None
         self.alarm = Alarm(
-            alarm_id=derived_id(rule.name, f"{pipeline}//{rule.metric}", start_ms),
+            alarm_id=derived_id(rule.name, subject_of(pipeline, rule.metric, rule.slice), start_ms),
             started_ms=end_ms,
             value=value,
             threshold=_limit(rule),

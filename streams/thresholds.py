@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from streams.alarms import Alarm, Transition
-from tidemill.events import ThresholdData, ThresholdEvent, threshold_event
+from tidemill.events import ThresholdData, ThresholdEvent, subject_of, threshold_event
 from tidemill.ids import derived_id
 
 Kind = Literal["quality", "drift", "latency", "errors", "traffic", "cost", "system"]
@@ -46,6 +46,8 @@ class Cause(NamedTuple):
     detector: str
     above: bool | None = None
     """For a level that was set: whether it must not be passed upwards. None for changes that were detected."""
+    slice: str = ""
+    """Of which slice the figure is; empty: of the whole traffic."""
 
 
 DETECTOR = "conformal"
@@ -79,13 +81,15 @@ def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, 
     alarm = transition.alarm
     event_id = alarm.alarm_id
     if transition.state == "resolved":
-        event_id = derived_id(cause.rule, f"{pipeline}//{cause.metric}", transition.start_ms, "resolved")
+        subject = subject_of(pipeline, cause.metric, cause.slice)
+        event_id = derived_id(cause.rule, subject, transition.start_ms, "resolved")
     data = ThresholdData(
         state=transition.state,
         rule=cause.rule,
         kind=cause.kind,
         severity=cause.severity,
         pipeline=pipeline,
+        slice=cause.slice,
         metric=cause.metric,
         value=transition.value,
         threshold=alarm.threshold,
@@ -97,7 +101,6 @@ def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, 
         change_until_ms=alarm.change_until_ms,
         statistic=alarm.statistic,
         statistic_limit=alarm.statistic_limit,
-        slice=alarm.slice,
         warning=alarm.warning,
         detector=cause.detector,
         alarm_id=alarm.alarm_id,
@@ -110,7 +113,7 @@ def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, 
 
 def _summary(pipeline: str, cause: Cause, transition: Transition) -> str:
     alarm = transition.alarm
-    subject = f"{pipeline}: {cause.shown}"
+    subject = f"{pipeline}: {cause.shown}" + (f" of {cause.slice}" if cause.slice else "")
     since = "" if alarm.change_time_ms is None else f" since {_clock(alarm.change_time_ms)}{_give_or_take(alarm)}"
     now = _figure(transition.value)
     if transition.state == "resolved":

@@ -57,6 +57,13 @@ MEAN_METRICS: tuple[str, ...] = tuple(
 )
 """Those with a mean over calls, answers or words, which a drift detector can watch; quality is watched by score."""
 
+SLICE_METRICS: tuple[str, ...] = tuple(
+    name
+    for name in WINDOW_METRICS
+    if name not in ("quality", "thumb", "input_unseen_share", "input_word_distance", *ESTIMATES)
+)
+"""Those that slices have, too (durations without quantiles): a score does not tell of which slice its call was."""
+
 UNITS: dict[str, str] = {
     "requests": "calls",
     "answers": "answers",
@@ -134,6 +141,7 @@ RoleMetric = Literal[
     "tidemill_streams_folded_events",  # events counted under the version `other`: too many versions in their window
     "tidemill_streams_early_windows",  # windows that left early: their pipeline's state was full
     "tidemill_streams_state_bytes",  # largest state of a pipeline's windows, bytes at most
+    "tidemill_streams_error_budget_left",  # share left of an objective's error budget, by pipeline and objective
     "tidemill_streams_windows_total",  # window rows emitted
     "tidemill_streams_watermark_age_seconds",  # how far the watermark is behind the clock
     "tidemill_streams_threshold_events_total",  # threshold events by kind and state

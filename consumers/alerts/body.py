@@ -32,7 +32,9 @@ def labels_of(event: ThresholdEvent) -> dict[str, str]:
     labels = {"alertname": data.rule, "pipeline": data.pipeline}
     labels |= {"severity": data.severity, "kind": data.kind, "metric": data.metric}
     return labels | {
-        name: value for name, value in (("version", data.model_version), ("variant", data.variant)) if value
+        name: value
+        for name, value in (("version", data.model_version), ("variant", data.variant), ("slice", data.slice))
+        if value
     }
 
 

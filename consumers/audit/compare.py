@@ -178,7 +178,8 @@ def _windows(settings: Settings, store: Store, lag: Lag, now_ms: int, since_ms: 
         since_ms = _first_row(store)
     if since_ms is None or since_ms >= until_ms:
         return Windows()
-    compared = Reconciliation(store, settings.windows, settings.pipelines, since_ms, until_ms)
+    dimensions = {name: each.slices for name, each in settings.pipelines.items() if each.slices}
+    compared = Reconciliation(store, settings.windows, settings.pipelines, since_ms, until_ms, dimensions)
     return compared.run(lambda _done, _of: said.alive())
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tidemill.metrics import DURATIONS
+from tidemill.settings.slices import dimension_of
 from tidemill.sketch import RELATIVE_ERROR
 
 ROUNDING = 1e-9
 """Sums of the same floats in another order differ by less than this share."""
 QUANTILES = (0.5, 0.95, 0.99)
+NO_QUANTILES = (None, None, None)
 OTHER = "other"
-"""The version under which the stream counts answers once a window has as many series as it takes."""
+"""The version, and the value of a slice, under which the stream counts what has no figures of its own."""
 
 
 class Series(NamedTuple):
@@ -23,6 +25,15 @@ class Series(NamedTuple):
     model_version: str
     variant: str
     role: str
+    slice: str = ""
+    """Empty: the whole series."""
+
+    @property
+    def other(self) -> Series | None:
+        """Where it counts if it has no figures of its own; None: it always has."""
+        if self.slice:
+            return self._replace(slice=f"{dimension_of(self.slice)}={OTHER}")
+        return self._replace(model_version=OTHER) if self.model_version else None
 
 
 class Figure(NamedTuple):
@@ -30,7 +41,7 @@ class Figure(NamedTuple):
 
     n: int
     total: float
-    quantiles: tuple[float | None, float | None, float | None] = (None, None, None)
+    quantiles: tuple[float | None, float | None, float | None] = NO_QUANTILES
 
 
 class Mismatch(NamedTuple):
@@ -104,6 +115,16 @@ METRICS = (
 """What is compared."""
 
 
+def counted_of(row: Mapping[str, Any]) -> Counted:
+    """The sums that a query gave for one series."""
+    durations = {
+        metric: Figure(row[f"{metric}_n"], row[f"{metric}_total"], tuple(row.get(f"{metric}_quantiles", NO_QUANTILES)))
+        for metric in DURATIONS
+        if row.get(f"{metric}_n")
+    }
+    return Counted(**{name: int(row.get(name) or 0) for name in COUNTS}, durations=durations)
+
+
 def mismatches(stream: Mapping[tuple[Series, str], Figure], rows: Mapping[Series, Counted]) -> list[Mismatch]:
     """Where they differ, in order. A figure of nothing (n = 0) is as good as none."""
     counted = _folded({series for series, _ in stream}, rows)
@@ -130,11 +151,11 @@ def _near(near: float, exact: float) -> bool:
 
 
 def _folded(named: set[Series], rows: Mapping[Series, Counted]) -> Mapping[Series, Counted]:
-    """The raw rows' sums with the versions the stream knows only as OTHER added up under that name."""
+    """The raw rows' sums with the versions and slices the stream knows only as OTHER added up under that name."""
     folded: dict[Series, Counted] = {}
     for series, counted in rows.items():
-        other = Series(OTHER, series.variant, series.role)
-        to = other if series.model_version and series not in named and other in named else series
+        other = series.other
+        to = other if other is not None and series not in named and other in named else series
         folded[to] = folded[to].plus(counted) if to in folded else counted
     return {
         series: counted.plus(Counted()) if series.model_version == OTHER else counted

@@ -58,6 +58,7 @@ class Difference(Struct, frozen=True, kw_only=True):
     model_version: str
     variant: str
     role: str
+    slice: str
     metric: str
     stream: str
     """What the stream says; empty: nothing."""

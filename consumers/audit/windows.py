@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from consumers.audit.figures import COUNTS, METRICS, QUANTILES, Counted, Figure, Mismatch, Series, mismatches
+from consumers.audit import slices
+from consumers.audit.figures import METRICS, QUANTILES, Counted, Figure, Mismatch, Series, counted_of, mismatches
 from consumers.audit.report import Difference, Windows
-from tidemill.answers import TRUNCATED
 from tidemill.io.clickhouse import Store
 from tidemill.metrics import DURATIONS
 from tidemill.settings.monitoring import WindowSettings
 from tidemill.sql.counting import COUNTED, START, leads
 
-SLICE_ROWS = 500_000
+PIECE_ROWS = 500_000
 """Raw rows whose figures are asked for together."""
 EXAMPLES = 10
 RAW = ("requests", "responses")
@@ -37,15 +38,25 @@ class Held(NamedTuple):
 
 Place = tuple[str, int]
 """Pipeline, and the window's start in epoch milliseconds."""
+NOT_SLICED: Mapping[str, Sequence[str]] = {}
 
 
 class Reconciliation:
     """Compares all windows that start in since..until (until exclusive; both are rounded down to window starts)."""
 
     def __init__(
-        self, store: Store, settings: WindowSettings, pipelines: Collection[str], since_ms: int, until_ms: int
+        self,
+        store: Store,
+        settings: WindowSettings,
+        pipelines: Collection[str],
+        since_ms: int,
+        until_ms: int,
+        dimensions: Mapping[str, Sequence[str]] = NOT_SLICED,
     ) -> None:
-        """``pipelines``: those that have windows whatever else comes; of others the stream takes some only."""
+        """``pipelines``: those that have windows whatever else comes; of others the stream takes some only.
+        ``dimensions``: those of their slices, by pipeline.
+        """
+        self._dimensions = dimensions
         self._store = store
         self._known = set(pipelines)
         self._size_ms = settings.size_s * 1000
@@ -63,7 +74,7 @@ class Reconciliation:
         self._known |= {row["pipeline"] for row in self._store.rows(_NAMED)}
         found = _Found()
         done, total = 0, sum(each.rows for each in held.values())
-        for since, until in self._slices(held):
+        for since, until in self._pieces(held):
             self._compare(since, until, held, found)
             done += sum(each.rows for (_, start), each in held.items() if since <= start < until)
             progress(done, total)
@@ -87,14 +98,14 @@ class Reconciliation:
                 found[row["pipeline"], row["start"]] = Held(before.rows + row["n"], before.late + row["late"])
         return found
 
-    def _slices(self, held: dict[Place, Held]) -> Iterator[tuple[int, int]]:
-        """Times that together cover everything, each with at most SLICE_ROWS rows (or one window)."""
+    def _pieces(self, held: dict[Place, Held]) -> Iterator[tuple[int, int]]:
+        """Times that together cover everything, each with at most PIECE_ROWS rows (or one window)."""
         by_start: dict[int, int] = {}
         for (_, start), each in held.items():
             by_start[start] = by_start.get(start, 0) + each.rows
         since, rows = self._since, 0
         for start, more in sorted(by_start.items()):
-            if rows and rows + more > SLICE_ROWS:
+            if rows and rows + more > PIECE_ROWS:
                 yield since, start
                 since, rows = start, 0
             rows += more
@@ -104,6 +115,7 @@ class Reconciliation:
     def _compare(self, since: int, until: int, held: dict[Place, Held], found: _Found) -> None:
         counted, repeated = self._counted(since, until)
         stream, incomplete = self._stream(since, until)
+        slices.add(partial(self._asked, since, until), self._dimensions, counted, stream)
         for place in sorted({*counted, *stream}):
             if place in incomplete:
                 found.incomplete += 1
@@ -125,7 +137,7 @@ class Reconciliation:
         for sql in (_REQUESTS, _ANSWERS):
             for row in self._rows(sql, since, until):
                 place = (row["pipeline"], row["start"])
-                series, counted = Series(row["version"], row["variant"], row["role"]), _counted(row)
+                series, counted = Series(row["version"], row["variant"], row["role"]), counted_of(row)
                 at = found.setdefault(place, {})
                 at[series] = at[series].plus(counted) if series in at else counted
                 if row["n"] > row["ids"]:
@@ -137,12 +149,15 @@ class Reconciliation:
         incomplete: set[Place] = set()
         for row in self._rows(_WINDOWS, since, until, metrics=METRICS):
             place = (row["pipeline"], row["start_ms"])
-            series = Series(row["model_version"], row["variant"], row["role"])
+            series = Series(row["model_version"], row["variant"], row["role"], row["slice"])
             figure = Figure(row["n"], row["total"], (row["p50"], row["p95"], row["p99"]))
             found.setdefault(place, {})[series, row["metric"]] = figure
             if not row["complete"]:
                 incomplete.add(place)
         return found, incomplete
+
+    def _asked(self, since: int, until: int, sql: str, **more: Any) -> list[dict[str, Any]]:
+        return self._rows(sql, since, until, **more)
 
     def _rows(self, sql: str, since: int, until: int, **more: Any) -> list[dict[str, Any]]:
         return self._store.rows(sql, {**self._where, "since": since, "until": until, **more})
@@ -170,6 +185,7 @@ class _Found:
                     model_version=one.series.model_version,
                     variant=one.series.variant,
                     role=one.series.role,
+                    slice=one.series.slice,
                     metric=one.metric,
                     stream=_shown(one.stream),
                     rows=_shown(one.rows),
@@ -200,15 +216,6 @@ def _shown(figure: Figure | None) -> str:
     return f"n={figure.n} total={figure.total:.12g}{quantiles}"
 
 
-def _counted(row: dict[str, Any]) -> Counted:
-    durations = {
-        metric: Figure(row[f"{metric}_n"], row[f"{metric}_total"], tuple(row[f"{metric}_quantiles"]))
-        for metric in DURATIONS
-        if row.get(f"{metric}_n")
-    }
-    return Counted(**{name: int(row.get(name) or 0) for name in COUNTS}, durations=durations)
-
-
 _REQUESTS = f"""
 SELECT pipeline, {START} AS start, '' AS version, 'champion' AS variant, 'client' AS role,
        count() AS n, uniqExact(call_id) AS ids, n AS requests
@@ -229,12 +236,7 @@ def _duration(metric: str) -> str:
 _ANSWERS = f"""
 SELECT * EXCEPT ({", ".join(f"{metric}_sorted" for metric in DURATIONS)}) FROM (
 SELECT pipeline, {START} AS start, {_VERSION} AS version, variant, role,
-       count() AS n, uniqExact(answer_id) AS ids, n AS answers, countIf(status IN ('error', 'timeout')) AS failed,
-       countIf(status = 'cancelled') AS cancelled, countIf(gen_ai_response_finish_reason != '') AS finished,
-       countIf(gen_ai_response_finish_reason = '{TRUNCATED}') AS truncated,
-       count(r.cost_micros) AS priced, sum(r.cost_micros) AS cost_micros,
-       sum(gen_ai_usage_input_tokens) AS input_tokens, sum(gen_ai_usage_cached_tokens) AS cached_tokens,
-       sum(gen_ai_usage_output_tokens) AS output_tokens,
+       count() AS n, uniqExact(answer_id) AS ids, {slices.ANSWERS},
        {", ".join(map(_duration, DURATIONS))}
 FROM responses AS r WHERE {COUNTED} GROUP BY pipeline, start, version, variant, role)
 """
@@ -242,10 +244,10 @@ FROM responses AS r WHERE {COUNTED} GROUP BY pipeline, start, version, variant, 
 _NAMED = "SELECT DISTINCT pipeline FROM windows"
 
 _WINDOWS = """
-SELECT pipeline, start_ms, model_version, variant, role, metric, n, total, p50, p95, p99, complete
+SELECT pipeline, start_ms, model_version, variant, role, slice, metric, n, total, p50, p95, p99, complete
 FROM windows
 WHERE start_ms >= {since:Int64} AND start_ms < {until:Int64} AND end_ms = start_ms + {size:Int64}
   AND start >= fromUnixTimestamp64Milli({since:Int64}) AND start < fromUnixTimestamp64Milli({until:Int64})
   AND metric IN {metrics:Array(String)}
-ORDER BY revision DESC LIMIT 1 BY pipeline, start_ms, model_version, variant, role, metric
+ORDER BY revision DESC LIMIT 1 BY pipeline, start_ms, model_version, variant, role, slice, metric
 """

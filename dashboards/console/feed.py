@@ -21,7 +21,7 @@ SHOWN_MINUTES = 20
 NOBODY_LOOKS_S = 10.0
 _WINDOWS = """
 SELECT pipeline, metric, model_version, start_ms, value, p50, p95, n FROM windows
-WHERE start >= fromUnixTimestamp64Milli({from_ms:Int64}) AND role = 'client'
+WHERE start >= fromUnixTimestamp64Milli({from_ms:Int64}) AND role = 'client' AND slice = ''
 ORDER BY revision DESC LIMIT 1 BY pipeline, metric, model_version, variant, start_ms
 """
 _EVENTS = """

@@ -14,14 +14,16 @@ _CHOSEN = "pipeline IN (${pipeline:sqlstring})"
 
 
 def latest(metrics: tuple[str, ...], role: str = "client") -> str:
-    """The windows of some metrics, highest revision each, as a table expression."""
+    """The windows of some metrics, highest revision each, as a table expression. Slices are left out: they are in the
+    whole already.
+    """
     names = ", ".join(f"'{name}'" for name in metrics)
     return (
         "(SELECT pipeline, metric, model_version, variant, start, "
         "argMax(value, revision) AS value, argMax(n, revision) AS n, argMax(total, revision) AS total, "
         "argMax(p50, revision) AS p50, argMax(p95, revision) AS p95, argMax(p99, revision) AS p99 "
         f"FROM windows WHERE $__timeFilter(start) AND {_CHOSEN} AND metric IN ({names}) AND role = '{role}' "
-        "GROUP BY pipeline, metric, model_version, variant, start)"
+        "AND slice = '' GROUP BY pipeline, metric, model_version, variant, start)"
     )
 
 
@@ -75,6 +77,15 @@ COST = Board(
             "SELECT pipeline, model_version, sum(total) AS cost, sum(n) AS priced_answers "
             f"FROM {latest(('cost',))} GROUP BY pipeline, model_version ORDER BY cost DESC",
             "Over the time shown.",
+            kind="table",
+        ),
+        Panel(
+            "Cost by slice",
+            "SELECT pipeline, slice, sum(total) AS cost, sum(n) AS priced_answers FROM (SELECT pipeline, slice, start, "
+            "argMax(total, revision) AS total, argMax(n, revision) AS n FROM windows "
+            f"WHERE $__timeFilter(start) AND {_CHOSEN} AND metric = 'cost' AND slice != '' "
+            "GROUP BY pipeline, slice, start) GROUP BY pipeline, slice ORDER BY cost DESC",
+            "Over the time shown. The slices of one dimension add up to what clients' answers cost.",
             kind="table",
         ),
         Panel("Tokens read", _per_pipeline(("input_tokens",)), "Per window."),

@@ -33,7 +33,7 @@ def role_rules() -> str:
 def export(settings: Settings) -> tuple[str, list[str]]:
     """A rule file for this deployment, and the rules (``pipeline/rule: metric``) that Prometheus has no figures for."""
     left_out = [
-        f"{name}/{rule.name}: {rule.metric}"
+        f"{name}/{rule.name}: {rule.metric}{f' of {rule.slice}' if rule.slice else ''}"
         for name, pipeline in settings.pipelines.items()
         for rule in pipeline.rules
         if _value(name, rule, 1.0, 1) is None
@@ -68,7 +68,9 @@ def _rule(pipeline: str, rule: RuleSettings, window_s: int) -> dict[str, Any] | 
 
 
 def _value(pipeline: str, rule: RuleSettings, window_s: float, range_s: int) -> str | None:
-    """The rule's figure in PromQL; None: the roles' figures do not hold it."""
+    """The rule's figure in PromQL; None: the roles' figures do not hold it, or not by slice."""
+    if rule.slice:
+        return None
     over = f"[{range_s}s]"
     if rule.metric in FAILED and rule.statistic == "value":
         failed = _calls(pipeline, f'status=~"{FAILED[rule.metric]}"')

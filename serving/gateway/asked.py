@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
-from serving.gateway.errors import invalid
+from serving.gateway.errors import CallError, invalid
 from tidemill.events import Message
 from tidemill.ids import derived_id
 from tidemill.settings import PipelineSettings
+from tidemill.settings.slices import ATTRIBUTE
 
 PASSED_ON = frozenset(
     {
@@ -185,6 +186,16 @@ def _attributes(given: Any) -> dict[str, str]:
     if not isinstance(given, dict) or len(given) > 16 or not all(map(_is_short, given.items())):
         raise invalid("metadata must hold at most 16 short texts by name.", param="metadata")
     return dict(given)
+
+
+def sliced_by(metadata: Any, pipeline: PipelineSettings) -> dict[str, str]:
+    """The attributes in a body's ``metadata`` by which the pipeline's traffic is sliced; none where it is no good."""
+    names = [name.removeprefix(ATTRIBUTE) for name in pipeline.slices if name.startswith(ATTRIBUTE)]
+    try:
+        given = _attributes(metadata) if names else {}
+    except CallError:
+        return {}
+    return {name: given[name] for name in names if name in given}
 
 
 def _is_short(item: tuple[Any, Any]) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from serving.gateway import http
-from serving.gateway.asked import Asked, decode_body, parse, session_of
+from serving.gateway.asked import Asked, decode_body, parse, session_of, sliced_by
 from serving.gateway.auth import Keys
 from serving.gateway.board import Board
 from serving.gateway.errors import CallError, invalid, unavailable, where
@@ -94,7 +94,13 @@ class Chat:
         call_id = uuid7(time_ms)
         session = session_of(http.header(scope, b"x-session-id").decode("latin-1"), body, call_id)
         return Call(
-            call_id=call_id, time_ms=time_ms, arrived_s=arrived_s, pipeline=pipeline, session=session, tenant=tenant
+            call_id=call_id,
+            time_ms=time_ms,
+            arrived_s=arrived_s,
+            pipeline=pipeline,
+            session=session,
+            tenant=tenant,
+            sliced=sliced_by(body.get("metadata"), self._settings.pipelines[pipeline]),
         )
 
     async def _serve(self, call: Call, body: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -70,4 +70,6 @@ def _cut(row: InferenceRequest | InferenceResponse) -> InferenceRequest | Infere
     changes: dict[str, Any] = {name: value[:LONGEST] for name, value in fields.items() if isinstance(value, str)}
     if isinstance(row, InferenceRequest):
         changes |= {"attributes": _MARK, "parameters": {}}
+    else:
+        changes["attributes"] = None
     return msgspec.structs.replace(row, **changes)

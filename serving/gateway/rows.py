@@ -30,6 +30,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str
     session: str
     tenant: str
+    sliced: dict[str, str] = {}
+    """Its attributes by which the pipeline's traffic is sliced, as the client sent them."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +63,6 @@ def request_row(call: Call, asked: Asked | None, settings: PipelineSettings) -> 
             Message(role=kept(message.role, capture) or "", content=kept(message.content, capture) or "")
             for message in asked.messages
         )
-    attributes = asked.attributes if asked and capture != "off" else {}
     return InferenceRequest(
         call_id=call.call_id,
         time_ms=call.time_ms,
@@ -72,7 +73,7 @@ def request_row(call: Call, asked: Asked | None, settings: PipelineSettings) -> 
         gen_ai_input_messages=messages,
         parameters=dict(asked.parameters) if asked else {},
         prompt_version=settings.prompt_version,
-        attributes={kept(name, capture) or "": kept(value, capture) or "" for name, value in attributes.items()},
+        attributes=kept_attributes(asked.attributes if asked else {}, capture),
         input_features=question_features(asked.messages) if asked else {},
         input_words=word_buckets(texts),
     )
@@ -103,6 +104,8 @@ def response_row(
         pipeline=call.pipeline,
         gen_ai_conversation_id=kept_session(call.session, settings.capture),
         tenant=kept_tenant(call.tenant, settings.capture),
+        prompt_version=settings.prompt_version,
+        attributes=kept_attributes(call.sliced, settings.capture) or None,
         gen_ai_provider_name=engine.provider,
         gen_ai_request_model=server.model,
         gen_ai_response_model=assembly.response_model,
@@ -141,6 +144,13 @@ def kept(text: str, capture: Capture) -> str | None:
     if capture == "off":
         return None
     return text if capture == "full" else redact(text)
+
+
+def kept_attributes(attributes: dict[str, str], capture: Capture) -> dict[str, str]:
+    """What may be kept of them."""
+    if capture == "off":
+        return {}
+    return {kept(name, capture) or "": kept(value, capture) or "" for name, value in attributes.items()}
 
 
 def kept_session(session: str, capture: Capture) -> str:

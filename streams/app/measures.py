@@ -24,6 +24,9 @@ STATE = Gauge("tidemill_streams_state_bytes", "Largest state of a pipeline's win
 ALLOWED = Gauge("tidemill_streams_false_alarms_allowed", "False alarms that the budget allowed so far, on average")
 DETECTED = Gauge("tidemill_streams_detected_alarms", "Alarms of the detectors on that budget so far, false or not")
 WATCHED = Gauge("tidemill_streams_watched_series", "Series that share the false-alarm budget")
+LEFT = Gauge(
+    "tidemill_streams_error_budget_left", "Share of an objective's error budget that is left", ["pipeline", "objective"]
+)
 AGE = Gauge("tidemill_streams_watermark_age_seconds", "How far the watermark is behind the clock")
 
 
@@ -35,6 +38,7 @@ class Measures:
         self.messages = 0
         """Messages handled since the start."""
         self._oldest_ms = 0
+        self._objectives: set[tuple[str, str]] = set()
 
     def said(self, out: Outputs) -> None:
         """Note what went out."""
@@ -47,6 +51,7 @@ class Measures:
         self.messages += messages
         folded = early = largest = 0
         allowed, alarms, series = 0.0, 0, 0
+        left: dict[tuple[str, str], float] = {}
         for fold in folds.values():
             for outcome, count in fold.outcomes.items():
                 PARTIALS.labels(outcome).inc(count)
@@ -63,14 +68,23 @@ class Measures:
                 allowed += spent.allowed
                 alarms += spent.alarms
                 series += spent.series
+                left |= {(pipeline.name, objective): share for objective, share in pipeline.error_budgets.items()}
         FOLDED.set(folded)
         EARLY.set(early)
         STATE.set(largest)
         ALLOWED.set(allowed)
         DETECTED.set(alarms)
         WATCHED.set(series)
+        self._say_left(left)
         self._oldest_ms = min((fold.watermark_ms for fold in folds.values() if fold.watermark_ms), default=0)
         self.aged()
+
+    def _say_left(self, left: dict[tuple[str, str], float]) -> None:
+        for gone in self._objectives - left.keys():
+            LEFT.remove(*gone)
+        self._objectives = set(left)
+        for labels, share in left.items():
+            LEFT.labels(*labels).set(share)
 
     def aged(self) -> None:
         """Say how old the watermark is by now: it ages while nothing comes, too."""

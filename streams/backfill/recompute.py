@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streams.backfill.slices import Sliced, Slices
 from streams.backfill.source import Counted
 from streams.meter.batch import COLUMNS, Batch, Span
 from streams.meter.fold import Rules, fold
 from streams.windows.figures import Figure, figures, window_row
+from streams.windows.slices import NO_SLICES, Slicing
 from streams.windows.tally import OTHER, Series, Tally
-from tidemill.events import Cell, InferenceRequest, InferenceResponse, Window
+from tidemill.events import Cell, InferenceRequest, InferenceResponse, Partial, Window
 from tidemill.metrics import TEXT_METRICS
+from tidemill.settings.slices import dimension_of
 
 OF_STATE = ("input_unseen_share", "input_word_distance")
 """They compare with a reference that only the running detector has: never computed anew."""
@@ -26,15 +29,27 @@ FOLDED_TOGETHER = 2_000
 ROUNDING = 1e-9
 _EXACT = ("n", "histogram")
 _ROUNDED = ("total", "total_sq", "value", "p50", "p95", "p99", "sample_share")
+NOT_SLICED = Sliced()
 NOTHING = Figure(0, 0.0, 0.0, None)
 """The stream counted something where there is nothing."""
 
 
 class Recomputed:
-    """The windows of one slice under construction."""
+    """The windows of one piece of time under construction."""
 
-    def __init__(self, pipeline: str, size_ms: int, rules: Rules, known: Sequence[Window], max_series: int) -> None:
-        """``known``: the rows there are, which say what series a window has; a new one gets at most ``max_series``."""
+    def __init__(
+        self,
+        pipeline: str,
+        size_ms: int,
+        rules: Rules,
+        known: Sequence[Window],
+        max_series: int,
+        slicing: Slicing = NO_SLICES,
+    ) -> None:
+        """``known``: the rows there are, which say what series and slices a window has; a new one gets at most
+        ``max_series``, and the slices that ``slicing`` says.
+        """
+        self.slices = Slices(slicing, known)
         self._pipeline = pipeline
         self._size_ms = size_ms
         self._rules = rules
@@ -47,15 +62,19 @@ class Recomputed:
             if row.sample_share < 1:
                 of = INPUT_TEXT if row.metric in INPUT_TEXT else OUTPUT_TEXT
                 self._sampled.setdefault(row.start_ms, set()).update(of)
-            self._named.setdefault(row.start_ms, set()).add(Series(row.model_version, row.variant, row.role).key)
+            if not row.slice:
+                self._named.setdefault(row.start_ms, set()).add(Series(row.model_version, row.variant, row.role).key)
 
     def add(self, topic: str, counted: Sequence[Counted]) -> None:
         """Fold more events of one topic in."""
         for first in range(0, len(counted), FOLDED_TOGETHER):
-            for cell in cells(topic, self._pipeline, counted[first : first + FOLDED_TOGETHER], self._rules):
-                start = self._start(cell.second)
-                series = self._tallies.setdefault(start, {})
-                series.setdefault(self._key(cell, start, series), Tally()).add(cell)
+            for partial in folded(topic, self._pipeline, counted[first : first + FOLDED_TOGETHER], self._rules):
+                for cell in partial.cells:
+                    start = self._start(cell.second)
+                    series = self._tallies.setdefault(start, {})
+                    series.setdefault(self._key(cell, start, series), Tally()).add(cell)
+                for each in partial.slices:
+                    self.slices.add(each, self._start(each.second))
         for time_ms, event in counted:
             kind = _text_of(event)
             if kind:
@@ -88,12 +107,12 @@ class Recomputed:
         return other if full and own.key not in (known or ()) else own.key
 
 
-def cells(topic: str, pipeline: str, counted: Sequence[Counted], rules: Rules) -> Sequence[Cell]:
+def folded(topic: str, pipeline: str, counted: Sequence[Counted], rules: Rules) -> Sequence[Partial]:
     """What the meter makes of one pipeline's events of one topic."""
     times_ms = np.array([time_ms for time_ms, _ in counted], np.int64)
     batch = Batch(range(len(counted)), times_ms, [event for _, event in counted])
     span = Span(topic, 0, 0, max(0, len(counted) - 1))
-    return [cell for partial in fold(span, batch, {pipeline: rules}) for cell in partial.cells]
+    return fold(span, batch, {pipeline: rules})
 
 
 def _text_of(event: object) -> str:
@@ -113,17 +132,20 @@ class Change(NamedTuple):
 
 def changes(
     pipeline: str, start_ms: int, end_ms: int, tallies: Mapping[str, Tally], known: Iterable[Window],
-    left_out: Iterable[str], time_ms: int,
+    left_out: Iterable[str], time_ms: int, slices: Sliced = NOT_SLICED,
 ) -> Change:  # fmt: skip
     """The rows that differ from those there are (or are not there at all), as the next revision of their window."""
-    before = {(Series(row.model_version, row.variant, row.role).key, row.metric): row for row in known}
+    before = {_place(row): row for row in known if not row.slice or dimension_of(row.slice) in slices.dimensions}
     revision = 1 + max((row.revision for row in before.values()), default=-1)
     leave = {*left_out, *OF_STATE}
-    now = {(key, metric): figure for key, tally in tallies.items() for metric, figure in figures(tally).items()}
+    now = {(key, "", metric): figure for key, tally in tallies.items() for metric, figure in figures(tally).items()}
+    for name, tally in slices.tallies.items():
+        now |= {(Series().key, name, metric): figure for metric, figure in figures(tally).items()}
     rows = []
-    for key, metric in sorted({*now, *before}):
-        old = before.get((key, metric))
-        if metric in leave or (old is not None and old.n == 0 and (key, metric) not in now):
+    for place in sorted({*now, *before}):
+        key, slice, metric = place
+        old = before.get(place)
+        if metric in leave or (old is not None and old.n == 0 and place not in now):
             continue
         series = Series.of_key(key)
         make = bind(
@@ -132,16 +154,21 @@ def changes(
             model_version=series.model_version,
             variant=series.variant,
             role=series.role,
+            slice=slice,
             start_ms=start_ms,
             end_ms=end_ms,
             complete=True,
             revision=revision,
             time_ms=time_ms,
         )
-        row = window_row(now.get((key, metric), NOTHING), make, metric)
+        row = window_row(now.get(place, NOTHING), make, metric)
         if old is None or not same(old, row):
             rows.append(row)
     return Change(rows, bool(before))
+
+
+def _place(row: Window) -> tuple[str, str, str]:
+    return Series(row.model_version, row.variant, row.role).key, row.slice, row.metric
 
 
 def same(one: Window, other: Window) -> bool:

@@ -12,8 +12,9 @@ from confluent_kafka import Producer
 from msgspec import Struct
 
 from streams.backfill.recompute import Recomputed, changes
-from streams.backfill.source import KINDS, Slice, Source, pipelines
+from streams.backfill.source import KINDS, Piece, Source, pipelines
 from streams.meter.fold import UNKNOWN, rules_of
+from streams.windows.slices import NO_SLICES, slicing_of
 from tidemill.clock import Clock
 from tidemill.codec import encode
 from tidemill.errors import Retry, Stop
@@ -83,8 +84,9 @@ def backfill(
     outcome = Outcome(since_ms=since, until_ms=until, written=write)
     writer = Writer(settings) if write else None
     for name in only or pipelines(store, since, until):
-        source = Source(store, settings.windows, name)
-        pieces = source.slices(since, until)
+        sliced = name in settings.pipelines and bool(settings.pipelines[name].slices)
+        source = Source(store, settings.windows, name, sliced=sliced)
+        pieces = source.pieces(since, until)
         done, total = 0, sum(piece.rows for piece in pieces)
         for piece in pieces:
             rows = _piece(source, name, piece, settings, clock.now_ms(), outcome)
@@ -98,7 +100,7 @@ def backfill(
 
 
 def _piece(
-    source: Source, pipeline: str, piece: Slice, settings: Settings, now_ms: int, outcome: Outcome
+    source: Source, pipeline: str, piece: Piece, settings: Settings, now_ms: int, outcome: Outcome
 ) -> list[Window]:
     known: dict[int, list[Window]] = {}
     rows_now = source.windows(piece.since_ms, piece.until_ms)
@@ -106,7 +108,8 @@ def _piece(
         known.setdefault(row.start_ms, []).append(row)
     size_ms = settings.windows.size_s * 1000
     rules = rules_of(settings).get(pipeline, UNKNOWN)
-    computed = Recomputed(pipeline, size_ms, rules, rows_now, settings.windows.max_series)
+    slicing = slicing_of(settings.pipelines[pipeline]) if pipeline in settings.pipelines else NO_SLICES
+    computed = Recomputed(pipeline, size_ms, rules, rows_now, settings.windows.max_series, slicing)
     events = 0
     for part in range(piece.parts):
         for kind in KINDS:
@@ -118,7 +121,8 @@ def _piece(
     found: list[Window] = []
     for start, tallies in sorted(computed.tallies.items()):
         out = unsampled.get(start, ())
-        change = changes(pipeline, start, start + size_ms, tallies, known.pop(start, ()), out, now_ms)
+        slices = computed.slices.of(start)
+        change = changes(pipeline, start, start + size_ms, tallies, known.pop(start, ()), out, now_ms, slices)
         found += change.rows
         outcome.windows += 1
         outcome.unsampled_windows += bool(out) and rules.samples_per_second > 0

@@ -19,6 +19,9 @@ CHUNK_ROWS = 50_000
 EARLIER_MS = 3_600_000
 """A repeated event is recognised by a copy that counts at most this much before."""
 
+SLICED_BY = ("tenant", "prompt_version", "attributes")
+"""Columns of calls and answers that are read, too, where a pipeline is sliced."""
+
 _messages = msgspec.json.Decoder(tuple[Message, ...])
 
 
@@ -92,7 +95,7 @@ class Counted(NamedTuple):
     event: Any
 
 
-class Slice(NamedTuple):
+class Piece(NamedTuple):
     """Windows that are computed together: those that start in since..until (exclusive), read in ``parts``."""
 
     since_ms: int
@@ -102,11 +105,12 @@ class Slice(NamedTuple):
 
 
 class Source:
-    """The raw rows and windows of one pipeline; ask for the slices first. Methods block and raise Retry, StoreError."""
+    """The raw rows and windows of one pipeline; ask for the pieces first. Methods block and raise Retry, StoreError."""
 
-    def __init__(self, store: Store, settings: WindowSettings, pipeline: str) -> None:
+    def __init__(self, store: Store, settings: WindowSettings, pipeline: str, *, sliced: bool = False) -> None:
         self._store = store
         self._pipeline = pipeline
+        self._sliced = sliced
         self._size_ms = settings.size_s * 1000
         self._where: dict[str, Any] = {
             "lead": 0,
@@ -115,7 +119,7 @@ class Source:
             "skew": settings.max_clock_skew_s * 1000,
         }
 
-    def slices(self, since_ms: int, until_ms: int) -> list[Slice]:
+    def pieces(self, since_ms: int, until_ms: int) -> list[Piece]:
         """All windows of the time, those without raw rows among them, in pieces of at most CHUNK_ROWS rows."""
         leading = [row for kind in KINDS for row in self._rows(leads(kind.topic.table or ""), since_ms, until_ms)]
         self._where["lead"] = max((row["lead"] for row in leading), default=0)
@@ -127,12 +131,12 @@ class Source:
             )
             for row in self._rows(sql, since_ms, until_ms):
                 by_start[row["start"]] = by_start.get(row["start"], 0) + row["n"]
-        return list(_slices(sorted(by_start.items()), since_ms, until_ms))
+        return list(_pieces(sorted(by_start.items()), since_ms, until_ms))
 
-    def events(self, kind: Kind, piece: Slice, part: int) -> list[Counted]:
-        """One part of a slice: all copies of an event are in the same part, and the first of them is given."""
+    def events(self, kind: Kind, piece: Piece, part: int) -> list[Counted]:
+        """One part of a piece: all copies of an event are in the same part, and the first of them is given."""
         where = {"parts": piece.parts, "part": part, "earlier": piece.since_ms - EARLIER_MS}
-        rows = self._rows(_events_sql(kind), piece.since_ms, piece.until_ms, **where)
+        rows = self._rows(_events_sql(kind, SLICED_BY if self._sliced else ()), piece.since_ms, piece.until_ms, **where)
         return [Counted(row.pop("counted"), _event(kind, self._pipeline, row)) for row in rows]
 
     def windows(self, since_ms: int, until_ms: int) -> list[Window]:
@@ -156,23 +160,23 @@ def pipelines(store: Store, since_ms: int, until_ms: int) -> list[str]:
     return sorted(found)
 
 
-def _slices(by_start: list[tuple[int, int]], since_ms: int, until_ms: int) -> Iterator[Slice]:
+def _pieces(by_start: list[tuple[int, int]], since_ms: int, until_ms: int) -> Iterator[Piece]:
     since, rows = since_ms, 0
     for start, more in by_start:
         if rows and rows + more > CHUNK_ROWS:
-            yield _slice(since, start, rows)
+            yield _piece(since, start, rows)
             since, rows = start, 0
         rows += more
     if since < until_ms:
-        yield _slice(since, until_ms, rows)
+        yield _piece(since, until_ms, rows)
 
 
-def _slice(since_ms: int, until_ms: int, rows: int) -> Slice:
-    return Slice(since_ms, until_ms, rows, max(1, -(-rows // CHUNK_ROWS)))
+def _piece(since_ms: int, until_ms: int, rows: int) -> Piece:
+    return Piece(since_ms, until_ms, rows, max(1, -(-rows // CHUNK_ROWS)))
 
 
-def _events_sql(kind: Kind) -> str:
-    columns, table = ", ".join(kind.columns), kind.topic.table
+def _events_sql(kind: Kind, more: tuple[str, ...]) -> str:
+    columns, table = ", ".join((*kind.columns, *(() if kind.event is Feedback else more))), kind.topic.table
     mine = f"pipeline = {{pipeline:String}} AND cityHash64({kind.id}) % {{parts:UInt32}} = {{part:UInt32}}"
     return (
         f"SELECT {columns}, time_ms, counted FROM (SELECT {columns}, time_ms, {COUNTS_AT} AS counted, _partition, "
@@ -186,7 +190,7 @@ def _events_sql(kind: Kind) -> str:
 
 
 def _event(kind: Kind, pipeline: str, row: dict[str, Any]) -> Any:
-    for name in ("input_features", "input_words", "output_features"):
+    for name in ("input_features", "input_words", "output_features", "attributes"):
         if name in row:
             row[name] = dict(row[name])
     if row.get("gen_ai_input_messages") is not None:
@@ -195,11 +199,11 @@ def _event(kind: Kind, pipeline: str, row: dict[str, Any]) -> Any:
 
 
 _WINDOWS = """
-SELECT pipeline, model_version, variant, role, metric, unit, start_ms, end_ms, n, total, total_sq, value,
+SELECT pipeline, model_version, variant, role, slice, metric, unit, start_ms, end_ms, n, total, total_sq, value,
        p50, p95, p99, histogram, sample_share, complete, revision, time_ms
 FROM windows
 WHERE pipeline = {pipeline:String} AND start_ms >= {since:Int64} AND start_ms < {until:Int64}
   AND end_ms = start_ms + {size:Int64}
   AND start >= fromUnixTimestamp64Milli({since:Int64}) AND start < fromUnixTimestamp64Milli({until:Int64})
-ORDER BY revision DESC LIMIT 1 BY start_ms, model_version, variant, role, metric
+ORDER BY revision DESC LIMIT 1 BY start_ms, model_version, variant, role, slice, metric
 """

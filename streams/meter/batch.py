@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from tidemill.answers import has_text
 from tidemill.codec import Decoder
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse
+from tidemill.settings.slices import ATTRIBUTE
 from tidemill.topics import Topic
 
 PIECE = 200
@@ -35,7 +37,16 @@ COLUMNS: dict[str, Callable[[Any], Any]] = {
         event.output_features or event.gen_ai_output_text or has_text(event.gen_ai_output_text, event.status)
     ),
 }
-"""How each column is had of an event."""
+"""How each column is had of an event; a dimension of slices is one, too (``column_of``)."""
+
+
+@cache
+def column_of(name: str) -> Callable[[Any], Any]:
+    """How a column, or the value of a dimension, is had of an event."""
+    if name in COLUMNS:
+        return COLUMNS[name]
+    attribute = name.removeprefix(ATTRIBUTE)
+    return attrgetter(name) if attribute == name else lambda event: (event.attributes or {}).get(attribute, "")
 
 
 class Span(NamedTuple):
@@ -71,7 +82,7 @@ class Batch(NamedTuple):
     def column(self, name: str) -> Sequence[Any]:
         """One of the COLUMNS of every event."""
         found = self.columns.get(name)
-        return list(map(COLUMNS[name], self.events)) if found is None else found
+        return list(map(column_of(name), self.events)) if found is None else found
 
     def only(self, places: Sequence[int]) -> Batch:
         """The events at the given places (indices, ascending)."""
@@ -98,9 +109,11 @@ class Encoded(Sequence[Any]):
 class Reader:
     """Reads messages of one topic into batches."""
 
-    def __init__(self, topic: Topic, max_skew_ms: int) -> None:
+    def __init__(self, topic: Topic, max_skew_ms: int, dimensions: Collection[str] = ()) -> None:
+        """``dimensions``: those by which a pipeline's calls are sliced."""
         self._bulk, self._single = topic.bulk_decoder(), topic.decoder()
-        self._columns = COLUMNS_OF[topic.event]
+        known = COLUMNS_OF[topic.event]
+        self._columns = (*known, *sorted(dimensions)) if known else known
         self._max_skew_ms = max_skew_ms
 
     def read(self, messages: Sequence[Message]) -> Batch:
@@ -113,7 +126,7 @@ class Reader:
             found, refused = self._bulk([message.value() for message in piece])
             good += [message for place, message in enumerate(piece) if place not in refused] if refused else piece
             for name, column in zip(self._columns, columns, strict=True):
-                column.extend(map(COLUMNS[name], found))
+                column.extend(map(column_of(name), found))
             if not self._columns:
                 events += found
         known = dict(zip(self._columns, columns, strict=True))

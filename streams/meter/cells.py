@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.events import Cell, Moments
+from tidemill.events import Cell, Moments, SliceCell
 from tidemill.events.types import Variant
 from tidemill.sketch import ZERO_BUCKET, buckets
 
@@ -36,25 +36,51 @@ class Key(NamedTuple):
     variant: Variant = "champion"
     role: Role = "client"
 
+    def bounded(self) -> Key:
+        """With a name no longer than is kept."""
+        return self._replace(model_version=self.model_version[:MAX_NAME])
+
+    def cell(self, fields: dict[str, Any]) -> Cell:
+        """The finished cell."""
+        return Cell(
+            second=self.second, model_version=self.model_version, variant=self.variant, role=self.role, **fields
+        )
+
+
+class SliceKey(NamedTuple):
+    """What a cell of a slice is for."""
+
+    pipeline: str
+    second: int
+    slice: str
+
+    def bounded(self) -> SliceKey:
+        """As it is: ``slices.py`` bounds the value alone."""
+        return self
+
+    def cell(self, fields: dict[str, Any]) -> SliceCell:
+        """The finished cell."""
+        return SliceCell(second=self.second, slice=self.slice, **fields)
+
 
 class Cells:
     """One cell for each different key of a batch's events; figures are added column by column."""
 
-    def __init__(self, keys: Iterable[tuple[Any, ...]]) -> None:
-        """``keys``: of each event, the values of its Key (all of them, or the first ones)."""
+    def __init__(self, keys: Iterable[tuple[Any, ...]], of: type[Key] | type[SliceKey] = Key) -> None:
+        """``keys``: of each event, the values of its key (all of them, or the first ones)."""
         seen: defaultdict[tuple[Any, ...], int] = defaultdict(counter().__next__)
         places: NDArray[np.int64] = np.fromiter(map(seen.__getitem__, keys), np.int64)
-        bounded = [_bounded(Key(*key)) for key in seen]
-        self.keys: list[Key] = sorted(set(bounded))
+        bounded: list[Any] = [of(*key).bounded() for key in seen]
+        self.keys: list[Any] = sorted(set(bounded))
         """Key by cell number."""
         numbers = {key: number for number, key in enumerate(self.keys)}
         self.at: NDArray[np.int64] = np.array([numbers[key] for key in bounded], np.int64)[places]
         """Cell number by event."""
         self._fields: list[dict[str, Any]] = [{} for _ in self.keys]
 
-    def count(self, name: str, by: Sequence[int | None] | None = None, most: int = MAX_COUNT) -> None:
-        """Fill a plain count (a field of Cell): the events, or the sum of ``by``, where None adds nothing."""
-        weights = None if by is None else np.nan_to_num(np.array(by, np.float64))
+    def count(self, name: str, by: NDArray[Any] | None = None, most: int = MAX_COUNT) -> None:
+        """Fill a plain count (a field of Cell): the events, or the sum of ``by``, where NaN adds nothing."""
+        weights = None if by is None else np.nan_to_num(by)
         for cell, n in _nonzero(np.bincount(self.at, weights, len(self.keys))):
             self._fields[cell][name] = min(int(n), most)
 
@@ -72,18 +98,13 @@ class Cells:
             cell, kind = divmod(place, len(kinds))
             self._inner(cell, "outcomes")[kinds[kind]] = int(n)
 
-    def average(self, metric: str, values: Iterable[float]) -> None:
-        """Fill the moments of a metric that every event may have; NaN is no measurement."""
-        observed = np.fromiter(values, np.float64, len(self.at))
-        there = ~np.isnan(observed)
-        self._moments(metric, self.at[there], observed[there])
-
-    def measure(self, metric: str, values: Sequence[float | None]) -> None:
-        """Fill the moments and the histogram of a metric that every event may have; None is no measurement."""
-        observed = np.array(values, np.float64)
-        there = ~np.isnan(observed)
-        at, observed = self.at[there], observed[there]
+    def measure(self, metric: str, values: NDArray[np.float64], *, histogram: bool = True) -> None:
+        """Fill the moments and the histogram of a metric that every event may have; NaN is no measurement."""
+        there = ~np.isnan(values)
+        at, observed = self.at[there], values[there]
         self._moments(metric, at, observed)
+        if not histogram:
+            return
         pairs, counts = np.unique(at * _BUCKETS + (buckets(observed) - ZERO_BUCKET), return_counts=True)
         for pair, n in zip(pairs.tolist(), counts.tolist(), strict=True):
             cell, bucket = divmod(pair, _BUCKETS)
@@ -100,14 +121,11 @@ class Cells:
         for cell, found in counts.items():
             self._fields[cell]["words"] = dict(sorted(found.items()))
 
-    def build(self) -> dict[str, tuple[Cell, ...]]:
+    def build(self) -> dict[str, tuple[Any, ...]]:
         """The finished cells by pipeline, in order of their keys."""
-        found: dict[str, list[Cell]] = {}
+        found: dict[str, list[Any]] = {}
         for key, fields in zip(self.keys, self._fields, strict=True):
-            cell = Cell(
-                second=key.second, model_version=key.model_version, variant=key.variant, role=key.role, **fields
-            )
-            found.setdefault(key.pipeline, []).append(cell)
+            found.setdefault(key.pipeline, []).append(key.cell(fields))
         return {pipeline: tuple(cells) for pipeline, cells in found.items()}
 
     def _moments(self, metric: str, at: NDArray[np.int64], values: NDArray[np.float64]) -> None:
@@ -120,10 +138,6 @@ class Cells:
     def _inner(self, cell: int, name: str) -> dict[Any, Any]:
         inner: dict[Any, Any] = self._fields[cell].setdefault(name, {})
         return inner
-
-
-def _bounded(key: Key) -> Key:
-    return key._replace(model_version=key.model_version[:MAX_NAME])
 
 
 def _nonzero(counts: NDArray[Any]) -> Iterable[tuple[int, float]]:

@@ -18,14 +18,17 @@ from streams.meter.batch import Batch, Span
 from streams.meter.cells import Cells
 from streams.meter.sample import chosen
 from streams.meter.scores import cell_keys, kept_points, relevant
+from streams.meter.slices import sliced
 from tidemill.answers import ANSWER_FEATURES, TRUNCATED, Check, answer_features, validity
-from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint
+from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint, SliceCell
 from tidemill.events.types import MAX_MICROS
 from tidemill.metrics import DURATIONS
 from tidemill.settings import Settings
 from tidemill.text import QUESTION_FEATURES, WORD_BUCKETS, question_features, word_buckets
 
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
+NUMBERS = (*(f"gen_ai_usage_{name}" for name in TOKENS), "cost_micros", *DURATIONS)
+"""The columns of answers that are summed."""
 MAX_TEXTS = 2_000
 """So many calls' texts are looked at in a batch: the work is bounded, however many pipelines there are."""
 _MAX_WORD_COUNT = 1_000_000
@@ -39,6 +42,8 @@ class Rules(NamedTuple):
     samples_per_second: int = 20
     check: Check | None = None
     """Whether an answer has the form it must have; None: any has."""
+    slices: tuple[str, ...] = ()
+    """Dimensions of its slices."""
 
 
 UNKNOWN = Rules()
@@ -51,6 +56,7 @@ def rules_of(settings: Settings) -> dict[str, Rules]:
             pipeline.quality.metric,
             pipeline.drift.samples_per_second if pipeline.drift.enabled else 0,
             pipeline.output_format.check,
+            pipeline.slices,
         )
         for name, pipeline in settings.pipelines.items()
     }
@@ -61,17 +67,20 @@ class _Scores(NamedTuple):
     dropped: int = 0
 
 
-_Folded = tuple[Cells, Mapping[str, _Scores]]
+class _Folded(NamedTuple):
+    cells: Cells
+    slices: Mapping[str, tuple[SliceCell, ...]] = {}
+    scores: Mapping[str, _Scores] = {}
 
 
 def fold(span: Span, batch: Batch, rules: Mapping[str, Rules]) -> list[Partial]:
     """The partials of a batch, one for each pipeline of which something counts in it, in order of their names."""
     if not batch.events:
         return []
-    cells, scores = _FOLDS[batch.kind](batch, rules)
+    folded = _FOLDS[batch.kind](batch, rules)
     partials = []
-    for pipeline, built in cells.build().items():
-        points, dropped = scores.get(pipeline, _Scores())
+    for pipeline, built in folded.cells.build().items():
+        points, dropped = folded.scores.get(pipeline, _Scores())
         partials.append(
             Partial(
                 topic=span.topic,
@@ -82,6 +91,7 @@ def fold(span: Span, batch: Batch, rules: Mapping[str, Rules]) -> list[Partial]:
                 cells=built,
                 scores=points,
                 scores_dropped=dropped,
+                slices=folded.slices.get(pipeline, ()),
             )
         )
     return partials
@@ -92,46 +102,64 @@ def _requests(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     cells.count("requests")
     with_text = batch.column("has_input")
     looked_at = [
-        (cell, event, [message.content for message in event.gen_ai_input_messages or () if message.role == "user"])
-        for cell, event in _sample(cells, batch, with_text, rules)
+        (place, event, [message.content for message in event.gen_ai_input_messages or () if message.role == "user"])
+        for place, event in _sample(cells, batch, with_text, rules)
     ]
-    found = [
-        (cell, event.input_features or question_features(event.gen_ai_input_messages or ()))
-        for cell, event, _ in looked_at
-    ]
-    _features(cells, "sampled", "input", QUESTION_FEATURES, found)
+    found = {
+        place: event.input_features or question_features(event.gen_ai_input_messages or ())
+        for place, event, _ in looked_at
+    }
+    _features(cells, "sampled", "input", QUESTION_FEATURES, _in_cells(cells, found))
     words: dict[int, dict[int, int]] = {}
-    for (cell, event, users), (_, values) in zip(looked_at, found, strict=True):
-        total = words.setdefault(cell, {})
-        for bucket, n in (event.input_words or word_buckets(users)).items() if values else ():
+    for place, event, users in looked_at:
+        total = words.setdefault(int(cells.at[place]), {})
+        for bucket, n in (event.input_words or word_buckets(users)).items() if found[place] else ():
             if 0 <= bucket < WORD_BUCKETS and n > 0:
                 total[bucket] = total.get(bucket, 0) + min(n, _MAX_WORD_COUNT)
     cells.words(words)
-    return cells, {}
+    if (by := sliced(batch, _dimensions(rules))) is None:
+        return _Folded(cells)
+    by.cells.count("requests")
+    _features(by.cells, "sampled", "input", QUESTION_FEATURES, by.pairs(found))
+    return _Folded(cells, by.cells.build())
 
 
 def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     column = batch.column
     keys = column("pipeline"), batch.seconds, column("model_version"), column("variant"), column("role")
     cells = Cells(zip(*keys, strict=True))
-    cells.count("answers")
-    cells.outcomes(column("status"))
-    for name in TOKENS:
-        cells.count(name, column(f"gen_ai_usage_{name}"))
+    numbers = {name: np.array(column(name), np.float64) for name in NUMBERS}
     cut_off = defaultdict(float, {"": math.nan, TRUNCATED: 1.0})
-    cells.average("truncated_rate", map(cut_off.__getitem__, column("gen_ai_response_finish_reason")))
-    costs = column("cost_micros")
-    cells.count("cost_micros", costs, MAX_MICROS)
-    cells.count("priced", [cost is not None for cost in costs])
+    reasons = map(cut_off.__getitem__, column("gen_ai_response_finish_reason"))
+    numbers["truncated_rate"] = np.fromiter(reasons, np.float64, len(batch.events))
+    _answers(cells, numbers, column("status"), histograms=True)
+    found = {
+        place: _of_answer(event, rules.get(event.pipeline, UNKNOWN).check)
+        for place, event in _sample(cells, batch, column("has_output"), rules)
+    }
+    _features(cells, "sampled_answers", "output", ANSWER_FEATURES, _in_cells(cells, found))
+    if (by := sliced(batch, _dimensions(rules))) is None:
+        return _Folded(cells)
+    places = np.array(by.places, np.int64)
+    taken = {name: values[places] for name, values in numbers.items()}
+    _answers(by.cells, taken, list(map(column("status").__getitem__, by.places)), histograms=False)
+    _features(by.cells, "sampled_answers", "output", ANSWER_FEATURES, by.pairs(found))
+    return _Folded(cells, by.cells.build())
+
+
+def _answers(
+    cells: Cells, numbers: Mapping[str, NDArray[np.float64]], statuses: Sequence[str], *, histograms: bool
+) -> None:
+    """Fill the figures of answers; ``numbers``: columns by name, NaN where there is no number."""
+    cells.count("answers")
+    cells.outcomes(statuses)
+    for name in TOKENS:
+        cells.count(name, numbers[f"gen_ai_usage_{name}"])
+    cells.count("cost_micros", numbers["cost_micros"], MAX_MICROS)
+    cells.count("priced", ~np.isnan(numbers["cost_micros"]))
+    cells.measure("truncated_rate", numbers["truncated_rate"], histogram=False)
     for name in DURATIONS:
-        cells.measure(name, column(name))
-    with_text = column("has_output")
-    found = [
-        (cell, _of_answer(event, rules.get(event.pipeline, UNKNOWN).check))
-        for cell, event in _sample(cells, batch, with_text, rules)
-    ]
-    _features(cells, "sampled_answers", "output", ANSWER_FEATURES, found)
-    return cells, {}
+        cells.measure(name, numbers[name], histogram=histograms)
 
 
 def _of_answer(event: InferenceResponse, check: Check | None) -> Mapping[str, float]:
@@ -154,9 +182,10 @@ def _feedback(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     by_pipeline: dict[str, list[ScorePoint]] = {}
     for one in judged:
         by_pipeline.setdefault(one.pipeline, []).append(one.point)
-    return cells, {
+    scores = {
         pipeline: _Scores(*kept_points(points, quality.get(pipeline, ""))) for pipeline, points in by_pipeline.items()
     }
+    return _Folded(cells, scores=scores)
 
 
 _FOLDS: dict[type, Callable[[Batch, Mapping[str, Rules]], _Folded]] = {
@@ -169,7 +198,7 @@ _FOLDS: dict[type, Callable[[Batch, Mapping[str, Rules]], _Folded]] = {
 def _sample(
     cells: Cells, batch: Batch, with_text: Sequence[bool], rules: Mapping[str, Rules]
 ) -> Iterator[tuple[int, Any]]:
-    """The sampled events with their cells: of each pipeline and second as many calls as its rules say."""
+    """The sampled events and their places: of each pipeline and second as many calls as its rules say."""
     numbers: dict[tuple[str, int], int] = {}
     of_cell = [numbers.setdefault((key.pipeline, key.second), len(numbers)) for key in cells.keys]
     most = [rules.get(pipeline, UNKNOWN).samples_per_second for pipeline, _ in numbers]
@@ -179,7 +208,16 @@ def _sample(
     ids = batch.column("call_id")
     calls = [ids[place] for place in places.tolist()]
     for place in places[chosen(groups[places], calls, limits, MAX_TEXTS)].tolist():
-        yield int(cells.at[place]), batch.events[place]
+        yield place, batch.events[place]
+
+
+def _in_cells(cells: Cells, found: Mapping[int, Mapping[str, float]]) -> list[tuple[int, Mapping[str, float]]]:
+    """What was found at places, with the cells they are in."""
+    return [(int(cells.at[place]), values) for place, values in found.items()]
+
+
+def _dimensions(rules: Mapping[str, Rules]) -> dict[str, tuple[str, ...]]:
+    return {name: rule.slices for name, rule in rules.items() if rule.slices}
 
 
 def _features(

@@ -73,7 +73,8 @@ class Meter:
         self._name = f"{socket.gethostname()}:{settings.port('meter')}"[:256]
         self._rules = rules_of(settings)
         skew_ms = settings.windows.max_clock_skew_s * 1000
-        self._readers = {topic.name: Reader(topic, skew_ms) for topic in SOURCES}
+        dimensions = {dimension for rule in self._rules.values() for dimension in rule.slices}
+        self._readers = {topic.name: Reader(topic, skew_ms, dimensions) for topic in SOURCES}
         self._ranges = RangeConsumer(
             settings,
             "meter",

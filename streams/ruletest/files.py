@@ -13,10 +13,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from streams.ruletest.series import expand, seconds
 from tidemill.errors import SettingsError
-from tidemill.metrics import WINDOW_METRICS
+from tidemill.metrics import SLICE_METRICS, WINDOW_METRICS
 from tidemill.settings import PipelineSettings, Settings, load_settings
 from tidemill.settings.explain import Path_
 from tidemill.settings.load import checked, read
+from tidemill.settings.slices import slice_fault
 from tidemill.settings.strict import Strict, choice, wrong
 
 DEFAULT_COUNT = 100
@@ -67,6 +68,8 @@ class RuleTest(Strict):
     """Event time of the first window's start."""
     series: dict[str, Series] = Field(min_length=1)
     """Window by window, by metric: a mean, share or quantile that all observations have, or a sum."""
+    slices: dict[str, dict[str, Series]] = Field(default_factory=dict)
+    """The same by slice (`tenant=acme`), and then by metric; ``series`` stays what it is."""
     counts: dict[str, Series] = Field(default_factory=dict)
     """Observations behind a metric's figures, window by window, the last one for all that follow; 100 by default."""
     incomplete: Series = ()
@@ -80,7 +83,7 @@ class RuleTest(Strict):
 
     @property
     def windows(self) -> int:
-        return max(map(len, self.series.values()))
+        return max(len(values) for series in (self.series, *self.slices.values()) for values in series.values())
 
     @model_validator(mode="after")
     def _check(self) -> RuleTest:
@@ -88,6 +91,11 @@ class RuleTest(Strict):
             for metric in getattr(self, group):
                 if metric not in WINDOW_METRICS:
                     raise wrong((group, metric), f"{metric!r} is no window metric; {choice(metric, WINDOW_METRICS)}")
+        for name, series in self.slices.items():
+            for metric in series:
+                if metric not in SLICE_METRICS:
+                    message = f"{metric!r} is not measured by slice; {choice(metric, SLICE_METRICS)}"
+                    raise wrong(("slices", name, metric), message)
         for metric, counts in self.counts.items():
             if any(count is None or not 0 <= count <= MAX_COUNT or count % 1 for count in counts):
                 raise wrong(("counts", metric), f"give whole numbers from 0 to {MAX_COUNT:,}; no data goes into series")
@@ -139,6 +147,9 @@ def _misfits(test: RuleTest, settings: Settings) -> Iterator[tuple[Path_, str]]:
     if pipeline is None:
         yield ("pipeline",), f"{test.pipeline!r} is not in pipelines; {choice(test.pipeline, settings.pipelines)}"
         return
+    for name in test.slices:
+        if (fault := slice_fault(name, pipeline.slices)) is not None:
+            yield ("slices", name), fault
     known, size_s = alarms_of(pipeline), settings.windows.size_s
     if test.start_ms % (size_s * 1000):
         yield ("start",), f"{test.start.isoformat()} begins no window of {size_s} s; choose a round time"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from streams import thresholds
 from streams.budgets import Spend
 from streams.levels import Found, Levels
-from streams.ruletest.files import RuleTest, count_of
+from streams.ruletest.files import RuleTest, Series, count_of
 from streams.windows.figures import COUNTS, Figure
 from tidemill import sketch
 from tidemill.events import ThresholdEvent
@@ -54,12 +55,14 @@ def run(test: RuleTest, settings: Settings) -> Result:
     for window in range(test.windows):
         start_ms = test.start_ms + window * size_s * 1000
         end_ms = start_ms + size_s * 1000
-        figures = _figures(test, window)
-        if (cost := figures.get("cost")) is not None:
-            spend.add([(start_ms, round(cost.total * 1_000_000))], start_ms)
+        figures = _figures(test, test.series, window)
+        slices = {name: _figures(test, series, window) for name, series in test.slices.items()}
+        for name, of in (("", figures), *slices.items()):
+            if (cost := of.get("cost")) is not None:
+                spend.add([(start_ms, round(cost.total * 1_000_000))], start_ms, slice=name)
         found: list[Found] = []
         if not _at(test.incomplete, window):
-            found += levels.judge(figures, start_ms, end_ms)
+            found += levels.judge(figures, start_ms, end_ms, slices)
         found += levels.pass_time(end_ms)
         if found:
             at_s = (window + 1) * size_s
@@ -80,9 +83,9 @@ def _differences(test: RuleTest, firing: dict[int, set[str]]) -> list[Difference
     return found
 
 
-def _figures(test: RuleTest, window: int) -> dict[str, Figure]:
+def _figures(test: RuleTest, series: Mapping[str, Series], window: int) -> dict[str, Figure]:
     found = {}
-    for metric, values in test.series.items():
+    for metric, values in series.items():
         value = _at(values, window)
         if value is not None:
             found[metric] = _figure(metric, value, count_of(test, metric, window))

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct, field
 
 from streams.windows.tally import OTHER, TALLY_BYTES, Series, Tally
-from tidemill.events import Cell
+from tidemill.events import Cell, SliceCell
 
 BUCKET_BYTES = 512
 """What a window itself counts: more than its encoding takes (60), since each is some objects in memory."""
@@ -22,9 +22,11 @@ class Bucket(Struct, array_like=True):
     revision: int = 0
     complete: bool = True
     late: list[str] = field(default_factory=list)
-    """Series that got late data since the last revision went out."""
+    """Series and slices that got late data since the last revision went out."""
     weight: int = BUCKET_BYTES
     """At most so many bytes it takes encoded."""
+    slices: dict[str, Tally] = field(default_factory=dict)
+    """The client calls and answers of ``series`` once more, by slice."""
 
     def add(self, cell: Cell, max_series: int) -> str:
         """Merge a cell into its own series, or into OTHER's where its version is one too many; the series' key."""
@@ -38,6 +40,14 @@ class Bucket(Struct, array_like=True):
             self.weight += TALLY_BYTES + len(key.encode())
         self.weight += tally.add(cell)
         return key
+
+    def add_slice(self, name: str, cell: SliceCell) -> None:
+        """Merge a cell into the slice of this name."""
+        tally = self.slices.get(name)
+        if tally is None:
+            tally = self.slices[name] = Tally()
+            self.weight += TALLY_BYTES + len(name.encode())
+        self.weight += tally.add(cell)
 
     def mark_late(self, key: str) -> None:
         """Note that ``key`` has data that no revision has told of."""
@@ -59,12 +69,15 @@ class Bucket(Struct, array_like=True):
 
 
 class Closed(NamedTuple):
-    """A window to report: all its series at revision 0, the late ones at higher revisions."""
+    """A window to report: all its series and slices at revision 0, the late ones at higher revisions."""
 
     start_ms: int
     revision: int
     complete: bool
     series: dict[str, Tally]
+    slices: dict[str, Tally] = {}
+    """By name (``tenant=acme``); of each dimension they add up to the clients' series, but for what those alone have:
+    scores, histograms, words."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -6,15 +6,16 @@ The state is bounded: see MAX_BYTES.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
 from msgspec import Struct, field
 
 from streams.windows.bucket import BUCKET_BYTES, Bucket, Closed
+from streams.windows.slices import NO_SLICES, Dimension, Slicing
 from streams.windows.sources import Watermark
 from streams.windows.tally import Series, Tally
-from tidemill.events import Cell, Partial
+from tidemill.events import Cell, Partial, SliceCell
 from tidemill.settings.monitoring import WindowSettings
 
 Outcome = Literal["applied", "repeated", "overlap"]
@@ -26,8 +27,8 @@ MAX_BYTES = 22 * 1024 * 1024
 One window with 500 series, each with four histograms over nine decades (1,036 buckets of 10 bytes) and ten moments,
 counts 20.5 MiB: the worst window still fits. Windows with a single call count 1 KiB, so a backfill leaves 20,000 open.
 Counted upwards as data comes (never measured), so it depends on the log alone. What else a pipeline keeps (2,000 scores
-that wait, 1,000 in the detector, ten word counts, 16 objectives) is below 4 MiB; with the data of one message (1 MiB),
-which comes before the count is looked at, a state stays below the 32 MiB that the changelog takes.
+that wait, 1,000 in the detector, ten word counts, 16 objectives, 800 names of slices) is below 4 MiB; with the data of
+one message (1 MiB), which comes before the count is looked at, a state stays below the 32 MiB that the changelog takes.
 """
 
 
@@ -55,8 +56,9 @@ class Windows(Struct, array_like=True):
     """Requests and answers counted under the version OTHER."""
     early: int = 0
     """Windows that left early because the state was full."""
+    dimensions: dict[str, Dimension] = field(default_factory=dict)
 
-    def apply(self, partial: Partial, clock_ms: int, settings: WindowSettings) -> Outcome:
+    def apply(self, partial: Partial, clock_ms: int, settings: WindowSettings, slicing: Slicing = NO_SLICES) -> Outcome:
         """Fold a partial in, once: a range at or below ``applied`` is a repetition and changes nothing.
 
         A range that starts inside the applied part and ends beyond it must not exist; it is counted, left out
@@ -73,6 +75,8 @@ class Windows(Struct, array_like=True):
         latest = latest_ms(clock_ms, settings)
         for cell in partial.cells:
             self._add(cell, latest, settings)
+        for each in partial.slices:
+            self._add_slice(each, latest, settings, slicing)
         return "applied"
 
     def forget(self, topics: Collection[str]) -> bool:
@@ -92,7 +96,7 @@ class Windows(Struct, array_like=True):
             if bucket is not None:
                 if self.next_ms is None or start >= self.next_ms:
                     self.next_ms = self.floor_ms
-                    yield Closed(start, 0, False, _sorted(bucket))
+                    yield _closed(start, bucket, complete=False)
                 else:
                     yield _revision(start, bucket)
             self._drop(start)
@@ -131,6 +135,27 @@ class Windows(Struct, array_like=True):
             self.had_requests = True
         if self.next_ms is not None and start < self.next_ms:
             bucket.mark_late(key)
+        self.weight += bucket.weight - before
+
+    def _add_slice(self, cell: SliceCell, latest: int | None, settings: WindowSettings, slicing: Slicing) -> None:
+        dimension, _, value = cell.slice.partition("=")
+        held = slicing.held.get(dimension)
+        at_ms = cell.second * 1000 if latest is None else min(cell.second * 1000, latest)
+        start = at_ms - at_ms % (settings.size_s * 1000)
+        if held is None or self._gone(start, settings):
+            return
+        bucket = self.buckets.get(start) or self._open(start)
+        before, name = bucket.weight, cell.slice
+        known = self.dimensions.get(dimension)
+        if known is None:
+            known = self.dimensions[dimension] = Dimension.of(held)
+        if name not in bucket.slices:
+            name = f"{dimension}={known.name(value, start, settings.size_s * 1000, slicing.most, held)}"
+        elif value in known.values:
+            known.values[value].seen_ms = max(known.values[value].seen_ms, start)
+        bucket.add_slice(name, cell)
+        if self.next_ms is not None and start < self.next_ms:
+            bucket.mark_late(name)
         self.weight += bucket.weight - before
 
     def _gone(self, start: int, settings: WindowSettings) -> bool:
@@ -177,7 +202,7 @@ class Windows(Struct, array_like=True):
                 yield Closed(start, 0, True, {})
             else:
                 bucket.complete = watermark.complete
-                yield Closed(start, 0, watermark.complete, _sorted(bucket))
+                yield _closed(start, bucket, complete=watermark.complete)
                 self._seal(start)
         for start in [start for start in self.closed if self._gone(start, settings)]:
             self._drop(start)
@@ -188,10 +213,15 @@ def latest_ms(clock_ms: int, settings: WindowSettings) -> int | None:
     return clock_ms + (settings.max_clock_skew_s + settings.size_s) * 1000 if clock_ms else None
 
 
-def _sorted(bucket: Bucket) -> dict[str, Tally]:
-    return {key: bucket.series[key] for key in sorted(bucket.series)}
+def _closed(start: int, bucket: Bucket, *, complete: bool) -> Closed:
+    return Closed(start, 0, complete, _of(bucket.series, bucket.series), _of(bucket.slices, bucket.slices))
 
 
 def _revision(start: int, bucket: Bucket) -> Closed:
     bucket.revision += 1
-    return Closed(start, bucket.revision, bucket.complete, {key: bucket.series[key] for key in sorted(bucket.late)})
+    late = bucket.late
+    return Closed(start, bucket.revision, bucket.complete, _of(bucket.series, late), _of(bucket.slices, late))
+
+
+def _of(tallies: dict[str, Tally], keys: Iterable[str]) -> dict[str, Tally]:
+    return {key: tallies[key] for key in sorted(keys) if key in tallies}

@@ -124,10 +124,10 @@ def rows(store: Store, table: str) -> list[tuple[Place, str]]:
 
 
 def windows(store: Store) -> dict[Key, Sums]:
-    """The highest revision of each window in the table; windows without data left out."""
+    """The highest revision of each whole window in the table; windows without data left out."""
     sql = (
         "SELECT pipeline, model_version, variant, role, metric, start_ms, n, total, total_sq FROM windows "
-        "ORDER BY revision DESC LIMIT 1 BY pipeline, model_version, variant, role, metric, start_ms"
+        "WHERE slice = '' ORDER BY revision DESC LIMIT 1 BY pipeline, model_version, variant, role, metric, start_ms"
     )
     found: dict[Key, Sums] = {}
     for row in store.rows(sql):
@@ -138,9 +138,9 @@ def windows(store: Store) -> dict[Key, Sums]:
 
 def contradictions(settings: Settings) -> int:
     """Window rows of one key and revision that say different things."""
-    said: dict[tuple[Key, int], set[Sums]] = {}
+    said: dict[tuple[Key, str, int], set[Sums]] = {}
     for message in messages(settings, WINDOWS.name):
         row: Window = WINDOWS.decoder()(message.value())
         key = Key(*(getattr(row, name) for name in Key._fields))
-        said.setdefault((key, row.revision), set()).add(Sums(row.n, row.total, row.total_sq))
+        said.setdefault((key, row.slice, row.revision), set()).add(Sums(row.n, row.total, row.total_sq))
     return sum(len(ways) > 1 for ways in said.values())

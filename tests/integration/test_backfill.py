@@ -35,14 +35,18 @@ LATENESS_S = 60
 LATER_MS = 120_000
 """The clock of audit and backfill is this far ahead: so that lateness need not be waited for."""
 WINDOWS = {"size_s": 2, "lateness_s": LATENESS_S}
+SLICES = ("tenant", "attributes.language")
+"""Of the pipeline schedule, whose windows so have slices, too; two of four tenants by name."""
 
 
 @pytest.fixture
 def deployment(
     settings: Settings, store: StoreProcess, fresh_topics: None, unique: Callable[[str], str]
 ) -> Iterator[Settings]:
+    sliced = settings.pipelines["schedule"].model_copy(update={"slices": SLICES, "max_slices": 2})
     found = moved(settings, store, unique).model_copy(
         update={
+            "pipelines": settings.pipelines | {"schedule": sliced},
             "deployment": unique("backfill"),
             "windows": settings.windows.model_copy(update=WINDOWS),
             "audit": settings.audit.model_copy(update={"settle_s": 0.0}),
@@ -60,7 +64,8 @@ def traffic(now_ms: int, pipeline: str) -> list[tuple[Any, Any]]:
         at = now_ms - SPREAD_MS + number * SPREAD_MS // CALLS
         call, shadow = (uuid7(at, bytes([kind]) * 8 + number.to_bytes(2, "big")) for kind in (1, 2))
         common: dict[str, Any] = {"call_id": call, "pipeline": pipeline}
-        asked: dict[str, Any] = {"gen_ai_conversation_id": "c"}
+        asked: dict[str, Any] = {"gen_ai_conversation_id": "c", "tenant": f"t{noise.randrange(4)}"}
+        asked["attributes"] = {"language": noise.choice(["en", "de"])}
         words = {"chars": float(noise.randrange(9, 99)), "words": float(noise.randrange(1, 9))}
         found.append((REQUESTS, InferenceRequest(time_ms=at, input_features=words, **common, **asked)))
         for answer, role, variant in ((call, "client", "champion"), (shadow, "shadow", "shadow")):
@@ -100,7 +105,15 @@ class Running:
     def __init__(self, settings: Settings) -> None:
         moved_windows = {f"TIDEMILL_WINDOWS__{name.upper()}": str(value) for name, value in WINDOWS.items()}
         self.settings = settings
-        self.environment = environment_of(settings) | moved_windows | {"TIDEMILL_AUDIT__SETTLE_S": "0"}
+        self.environment = (
+            environment_of(settings)
+            | moved_windows
+            | {
+                "TIDEMILL_AUDIT__SETTLE_S": "0",
+                "TIDEMILL_PIPELINES__SCHEDULE__SLICES": json.dumps(SLICES),
+                "TIDEMILL_PIPELINES__SCHEDULE__MAX_SLICES": "2",
+            }
+        )
         self.roles = [Role(name, settings, self.environment) for name in ("meter", "streams", "sink")]
         self.store = Store(settings)
 
@@ -121,7 +134,7 @@ class Running:
     def landed(self, answers: int) -> bool:
         """Whether the windows hold so many answers, and nothing is on its way."""
         (row,) = self.store.rows(
-            "SELECT sum(value) AS n FROM (SELECT value FROM windows WHERE metric = 'answers' "
+            "SELECT sum(value) AS n FROM (SELECT value FROM windows WHERE metric = 'answers' AND slice = '' "
             "ORDER BY revision DESC LIMIT 1 BY pipeline, start_ms, model_version, variant, role)"
         )
         return (row["n"] or 0) >= answers and lag(self.settings) == 0
@@ -145,6 +158,8 @@ def test_windows_are_what_the_rows_say_and_are_mended_where_not(deployment: Sett
         running.until(partial(running.landed, 4 * CALLS), "all windows")
         since_ms = now_ms - SPREAD_MS - 10_000
 
+        named = running.store.rows("SELECT DISTINCT slice FROM windows WHERE startsWith(slice, 'tenant=')")
+        assert len(named) == 3 and {"slice": "tenant=other"} in named
         clean = running.audit()
         assert clean.holds, clean.windows.examples
         assert clean.windows.compared >= 2 * (SPREAD_MS // 2000) and clean.windows.late == 0
@@ -216,7 +231,7 @@ def test_what_a_producer_sent_again_counts_once_after_a_backfill(
 
 def counted(store: Store, metric: str) -> int:
     (row,) = store.rows(
-        f"SELECT sum(n) AS n FROM (SELECT n FROM windows WHERE metric = '{metric}' "
+        f"SELECT sum(n) AS n FROM (SELECT n FROM windows WHERE metric = '{metric}' AND slice = '' "
         "ORDER BY revision DESC LIMIT 1 BY pipeline, start_ms, model_version, variant, role)"
     )
     return int(row["n"])

@@ -42,6 +42,7 @@ def filled(store: StoreProcess, stack_settings: Settings) -> Store:
             "model_version": "boards-v1",
             "variant": "champion",
             "role": "client",
+            "slice": slice,
             "metric": metric,
             "unit": "",
             "start_ms": NOW,
@@ -59,6 +60,7 @@ def filled(store: StoreProcess, stack_settings: Settings) -> Store:
         }
         for metric in WINDOW_METRICS
         for revision in (0, 1)
+        for slice in ("", "tenant=acme")
     ]
     rows = {
         "windows": windows,

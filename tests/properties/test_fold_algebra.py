@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.json import decode
 
+from streams.meter import slices
 from streams.meter.batch import Batch, Span
 from streams.meter.fold import Rules, fold
 from streams.meter.pack import pack
@@ -18,13 +21,16 @@ from tests.properties.naive_fold import naive_fold
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, Partials
 from tidemill.events.monitoring import Cell
 
-RULES = {"p": Rules("exact_match", 1000), "q": Rules("thumb", 1000)}
+DIMENSIONS = ("tenant", "attributes.language")
+RULES = {"p": Rules("exact_match", 1000, DIMENSIONS), "q": Rules("thumb", 1000)}
 SPAN = Span("t", 0, 0, 99)
 START_MS = 1_763_800_000_000
 quarters = st.integers(0, 4000).map(lambda n: n / 4)  # exact in binary, so that sums do not depend on order
 times = st.integers(START_MS, START_MS + 3000)
 calls = st.integers(0, 10**12 - 1).map(lambda n: f"0197c1de-0000-7000-8000-{n:012d}")
 pipelines = st.sampled_from(["p", "q"])
+tenants = st.sampled_from(["acme", "globex", ""])
+attributes = st.dictionaries(st.just("language"), st.sampled_from(["en", "de"]))
 counts = st.none() | st.integers(0, 1000)
 
 requests = st.builds(
@@ -37,6 +43,8 @@ requests = st.builds(
         st.sampled_from(["chars", "words", "digit_share", "context_chars"]), quarters, max_size=3
     ),
     input_words=st.dictionaries(st.integers(0, 1023), st.integers(1, 9), max_size=3),
+    tenant=tenants,
+    attributes=attributes,
 )
 responses = st.builds(
     InferenceResponse,
@@ -57,6 +65,8 @@ responses = st.builds(
     e2e_ms=st.none() | quarters,
     cost_micros=counts,
     output_features=st.dictionaries(st.sampled_from(["chars", "words", "empty", "valid"]), quarters, max_size=2),
+    tenant=tenants,
+    attributes=attributes,
 )
 judgements = st.builds(
     Feedback,
@@ -85,6 +95,13 @@ def tallies(cells: tuple[Cell, ...]) -> dict[tuple[int, str, str, str], Tally]:
     return found
 
 
+def sliced(*partials: Partial) -> dict[tuple[int, str], Tally]:
+    found: dict[tuple[int, str], Tally] = {}
+    for cell in (cell for partial in partials for cell in partial.slices):
+        found.setdefault((cell.second, cell.slice), Tally()).add(cell)
+    return found
+
+
 def folded(events: list[Any], rules: dict[str, Rules] = RULES) -> dict[str, Partial]:
     return {partial.pipeline: partial for partial in fold(SPAN, batch(events), rules)}
 
@@ -106,6 +123,29 @@ def test_columns_give_what_event_by_event_gives(events: list[Any], most: int) ->
         assert (found[pipeline].cells if pipeline in found else ()) == wanted
 
 
+@given(streams, st.sampled_from([1, 256]))
+def test_the_slices_of_a_dimension_add_up_to_the_clients_calls_and_answers(events: list[Any], most: int) -> None:
+    with patch.object(slices, "MAX_VALUES", most):
+        found = folded(events)
+    for pipeline, partial in found.items():
+        whole = by_second(cell for cell in partial.cells if cell.role == "client")
+        for dimension in DIMENSIONS if pipeline == "p" and not isinstance(events[0], Feedback) else ():
+            mine = [cell for cell in partial.slices if cell.slice.startswith(f"{dimension}=")]
+            assert by_second(mine) == whole
+            assert len({cell.slice for cell in mine if cell.second == mine[0].second}) <= most + 1
+        assert pipeline == "p" or partial.slices == ()
+
+
+def by_second(cells: Iterable[Cell]) -> dict[int, Tally]:
+    """Merged, without what slices do not have."""
+    found: dict[int, Tally] = {}
+    for cell in cells:
+        tally = found.setdefault(cell.second, Tally())
+        tally.add(cell)
+        tally.histograms, tally.words = {}, {}
+    return found
+
+
 @given(streams, st.integers(0, 30), st.integers(0, 30))
 def test_split_and_merged_is_the_whole(events: list[Any], one: int, two: int) -> None:
     first, second = sorted((one, two))
@@ -114,13 +154,14 @@ def test_split_and_merged_is_the_whole(events: list[Any], one: int, two: int) ->
         mine = [part[pipeline] for part in parts if pipeline in part]
         for order in (mine, mine[::-1]):
             assert tallies(tuple(cell for part in order for cell in part.cells)) == tallies(whole.cells)
+            assert sliced(*order) == sliced(whole)
         together = sorted((p for part in mine for p in part.scores), key=lambda p: (p.time_ms, p.feedback_id))
         assert together == sorted(whole.scores, key=lambda p: (p.time_ms, p.feedback_id))
 
 
 @given(streams)
 def test_a_replay_gives_the_same_bytes(events: list[Any]) -> None:
-    rules = {"p": Rules("exact_match", 3)}
+    rules = {"p": Rules("exact_match", 3, DIMENSIONS)}
     assert pack(SPAN, batch(events), rules, 2) == pack(SPAN, batch(events), rules, 2)
 
 
@@ -134,3 +175,4 @@ def test_parted_partials_do_not_overlap_and_hold_everything_once(events: list[An
         assert all(a.lo <= a.hi < b.lo for a, b in pairwise(found))
         cells = tuple(cell for partial in whole[pipeline] for cell in partial.cells)
         assert tallies(tuple(cell for partial in found for cell in partial.cells)) == tallies(cells)
+        assert sliced(*found) == sliced(*whole[pipeline])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams.partition import HEAD
 from streams.windows.bucket import Bucket
 from streams.windows.state import Windows
-from tests.unit.streams.drawing import START_S, Meter, Reader, answers, deployment, requests, score
+from tests.unit.streams.drawing import START_S, Meter, Reader, answers, deployment, of_slice, requests, score
 from tidemill.events import Partial, Progress, ThresholdEvent, Window
 
 PARTITIONS = (0, 1, 2)
@@ -23,9 +23,15 @@ DEPLOYMENT = deployment(
         {"name": "errors", "metric": "error_rate", "above": 0.3, "for_windows": 1, "min_count": 1},
         {"name": "unheard", "metric": "e2e_ms", "above": 15, "leave": 9, "keep_firing_windows": 1, "no_data": "alert"},
         {"name": "unseen", "metric": "input_chars", "below": 7, "for_windows": 1, "min_count": 5, "no_data": "ok"},
+        {"name": "theirs", "metric": "error_rate", "above": 0.3, "slice": "tenant=t1", "min_count": 1},
     ],
     objectives=[{"name": "answered", "metric": "error_rate", "target": 0.94, "min_count": 1}],
-    budgets=[{"name": "day", "max_usd_per_day": 0.002, "shares": [0.5, 1, 2]}],
+    budgets=[
+        {"name": "day", "max_usd_per_day": 0.002, "shares": [0.5, 1, 2]},
+        {"name": "own", "max_usd_per_day": 0.001, "each": "tenant"},
+    ],
+    slices=["tenant"],
+    max_slices=3,
     quality={"recover_scores": 10},
     drift={"reference_calls": 20},
 )
@@ -39,7 +45,8 @@ def stories(draw: st.DrawFn) -> list[list[Message]]:
     begin = draw(st.sampled_from([0, MIDNIGHT_S - 40]))
     for second in range(begin, begin + 60, draw(st.integers(2, 6))):
         said: list[Message] = []
-        for partition, meter in draw(st.sets(st.sampled_from([(p, m) for p in PARTITIONS for m in meters]))):
+        for partition, number in sorted(draw(st.sets(st.tuples(st.sampled_from(PARTITIONS), st.integers(0, 1))))):
+            meter = meters[number]
             late = draw(st.integers(0, 25))
             n = draw(st.integers(1, 20))
             cells = [
@@ -52,7 +59,8 @@ def stories(draw: st.DrawFn) -> list[list[Message]]:
                 score(second + i / 30, float(second < begin + 30), feedback_id=f"{second}-{partition}-{i}")
                 for i in range(n)
             ]
-            said.append(meter.partial(cells, scores, partition))
+            tenant = draw(st.sampled_from(["t1", "t2", "t3"]))
+            said.append(meter.partial(cells, scores, partition, [of_slice(f"tenant={tenant}", cell) for cell in cells]))
         said.append(meters[0].progress(second + 2, partitions=PARTITIONS))
         rounds.append(said)
     rounds.append([meters[0].progress(begin + 90, partitions=PARTITIONS)])
@@ -118,7 +126,13 @@ def test_no_state_is_larger_than_it_says(rounds: list[list[Message]]) -> None:
 
 
 def _bare(windows: Windows) -> Windows:
-    return Windows(applied=windows.applied, next_ms=windows.next_ms, too_late=windows.too_late, ahead=windows.ahead)
+    return Windows(
+        applied=windows.applied,
+        next_ms=windows.next_ms,
+        too_late=windows.too_late,
+        ahead=windows.ahead,
+        dimensions=windows.dimensions,
+    )
 
 
 def weighed(windows: Windows) -> int:

@@ -138,7 +138,7 @@ def _show_windows(console: Console, windows: Windows) -> None:
         f"{windows.gone:,} without raw rows, {windows.stray:,} of pipelines that the stream does not know"
     )
     for example in windows.examples:
-        series = " ".join(filter(None, (example.model_version, example.variant, example.role)))
+        series = " ".join(filter(None, (example.model_version, example.variant, example.role, example.slice)))
         console.print(
             f"  [red]{escape(example.pipeline)}[/red] {example.start_ms} {escape(series)} {escape(example.metric)}: "
             f"stream {example.stream or 'nothing'}, rows {example.rows or 'nothing'}"

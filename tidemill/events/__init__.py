@@ -28,9 +28,11 @@ from tidemill.events.monitoring import (
     PartitionProgress,
     Progress,
     ScorePoint,
+    SliceCell,
     ThresholdData,
     ThresholdEvent,
     Window,
+    subject_of,
     threshold_event,
 )
 
@@ -55,10 +57,12 @@ __all__ = [
     "Score",
     "ScorePoint",
     "Shadow",
+    "SliceCell",
     "StationTime",
     "ThresholdData",
     "ThresholdEvent",
     "Verdict",
     "Window",
+    "subject_of",
     "threshold_event",
 ]

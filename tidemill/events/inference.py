@@ -70,6 +70,10 @@ class InferenceResponse(Struct, frozen=True, kw_only=True):
     pipeline: Name
     gen_ai_conversation_id: Id
     tenant: str = ""
+    prompt_version: str = ""
+    attributes: dict[str, str] | None = None
+    """Those of its call that the pipeline's ``slices`` name (the gateway leaves the others out); ``prompt_version`` too
+    is its call's. An answer counts in the slices that it names itself: no call is looked up."""
     gen_ai_operation_name: Name = "chat"
     gen_ai_provider_name: str = ""
     gen_ai_request_model: str = ""

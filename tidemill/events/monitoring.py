@@ -48,6 +48,16 @@ class Cell(Struct, frozen=True, kw_only=True):
     """Answers whose text features were taken."""
 
 
+class SliceCell(Cell, frozen=True, kw_only=True, omit_defaults=True):
+    """Figures of one second of one slice: client calls and answers of all versions, without histograms and words.
+
+    Every event that is in a cell of role ``client`` is in one of these for each dimension of its pipeline, too.
+    """
+
+    slice: Name
+    """``<dimension>=<value>``: ``tenant=acme``, ``tenant=`` where the call names none."""
+
+
 class ScorePoint(Struct, frozen=True, kw_only=True):
     """One score, so that quality detectors can update once per score, in event-time order."""
 
@@ -76,6 +86,8 @@ class Partial(Struct, frozen=True, kw_only=True, tag="partial"):
     scores: tuple[ScorePoint, ...] = ()
     scores_dropped: Count = 0
     """Scores past the cap of 256 per second: they count in the cells, not in the detectors."""
+    slices: tuple[SliceCell, ...] = ()
+    """The same events once more, by slice: not to be added to the cells."""
 
 
 class Partials(Struct, frozen=True, kw_only=True, tag="partials"):
@@ -118,6 +130,8 @@ class Window(Struct, frozen=True, kw_only=True):
     """Empty for figures that belong to the pipeline as a whole (requests, input features)."""
     variant: Variant = "champion"
     role: Literal["client", "shadow"] = "client"
+    slice: str = ""
+    """Empty: the whole series. Else the figures of one slice (``tenant=acme``), in the whole already."""
     metric: Name
     unit: str = ""
     start_ms: Ms
@@ -149,6 +163,8 @@ class ThresholdData(Struct, frozen=True, kw_only=True):
     pipeline: Name
     model_version: str = ""
     variant: str = ""
+    slice: str = ""
+    """Empty: the pipeline's whole traffic."""
     metric: Name
     value: float | None = None
     threshold: float | None = None
@@ -165,8 +181,6 @@ class ThresholdData(Struct, frozen=True, kw_only=True):
     """What the detector had against there being no change when it alarmed: its wealth (an e-detector's)."""
     statistic_limit: float | None = None
     """Where it alarms: N of one false alarm in N clock updates."""
-    slice: str = ""
-    """Which part of the traffic; empty: all of it."""
     warning: str = ""
     """What the detector assumes and the values do not keep to; empty: nothing was found."""
     detector: str = ""
@@ -186,7 +200,7 @@ class ThresholdEvent(Struct, frozen=True, kw_only=True):
     source: Name
     type: Literal["tidemill.threshold.breached", "tidemill.threshold.resolved"]
     subject: str
-    """The series: ``pipeline/version/metric``."""
+    """The series: ``pipeline/version/metric``, of a slice ``pipeline/version/metric/slice``."""
     time: str
     """RFC 3339, UTC."""
     time_ms: Ms
@@ -195,13 +209,18 @@ class ThresholdEvent(Struct, frozen=True, kw_only=True):
     data: ThresholdData
 
 
+def subject_of(pipeline: str, metric: str, slice: str = "") -> str:
+    """The series of an alarm over all versions, in one string."""
+    return f"{pipeline}//{metric}/{slice}" if slice else f"{pipeline}//{metric}"
+
+
 def threshold_event(event_id: str, source: str, data: ThresholdData, time_ms: int) -> ThresholdEvent:
     """``data`` in its CloudEvents envelope: type, subject and time follow from it. Equal inputs, equal events."""
     return ThresholdEvent(
         id=event_id,
         source=source,
         type="tidemill.threshold.breached" if data.state == "firing" else "tidemill.threshold.resolved",
-        subject=f"{data.pipeline}//{data.metric}",
+        subject=subject_of(data.pipeline, data.metric, data.slice),
         time=rfc3339(time_ms),
         time_ms=time_ms,
         data=data,
@@ -230,8 +249,10 @@ __all__ = [
     "PartitionProgress",
     "Progress",
     "ScorePoint",
+    "SliceCell",
     "ThresholdData",
     "ThresholdEvent",
     "Window",
+    "subject_of",
     "threshold_event",
 ]

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tidemill.settings.strict import Strict, choice, wrong
 
-ALERT_LABELS = ("alertname", "pipeline", "severity", "kind", "metric", "version", "variant")
+ALERT_LABELS = ("alertname", "pipeline", "severity", "kind", "metric", "version", "variant", "slice")
 """Labels of an alert: what ``match`` and ``group_by`` may name."""
 ALERT_ANNOTATIONS = (
     "summary",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tidemill.metrics import DURATIONS, ESTIMATES, WINDOW_METRICS
+from tidemill.metrics import DURATIONS, ESTIMATES, SLICE_METRICS, WINDOW_METRICS
 from tidemill.settings.strict import Strict, choice, wrong
 
 Severity = Literal["page", "ticket", "info"]
@@ -24,6 +24,8 @@ class RuleSettings(Strict):
     """Name of the rule; the alarm carries it."""
     metric: str
     """A window metric (docs/reference/windows.md)."""
+    slice: str = ""
+    """The slice that is judged, such as `tenant=acme`; empty: the whole traffic."""
     statistic: Literal["value", "p50", "p95", "p99"] = "value"
     """Which figure of the window is judged."""
     above: float | None = None
@@ -53,6 +55,11 @@ class RuleSettings(Strict):
         if self.statistic != "value" and self.metric not in DURATIONS:
             message = f"{self.metric!r} has no {self.statistic}, so the rule could never fire; leave statistic out, "
             raise wrong(("statistic",), f"{message}or watch one of {', '.join(DURATIONS)}")
+        if self.slice and self.metric not in SLICE_METRICS:
+            message = f"{self.metric!r} is not measured by slice; {choice(self.metric, SLICE_METRICS)}"
+            raise wrong(("metric",), f"{message} Or leave slice out")
+        if self.slice and self.statistic != "value":
+            raise wrong(("statistic",), f"slices have no {self.statistic}; leave statistic out, or leave slice out")
         if (self.above is None) == (self.below is None):
             raise ValueError(f"rule {self.name!r}: set exactly one of 'above' and 'below'")
         if self.leave is not None:
@@ -118,6 +125,11 @@ class BudgetSettings(Strict):
     """What all priced answers of a day may cost, shadows too, in the currency of the engine's prices."""
     shares: tuple[float, ...] = (0.8, 1.0)
     """Parts of it at which an alarm begins: a ticket below 1, a page from 1 on."""
+    slice: str = ""
+    """The slice whose spend is counted, such as `tenant=acme`; empty: the whole pipeline's."""
+    each: str = ""
+    """A dimension, such as `tenant`: each of its slices has this budget for itself (those counted as `other` have
+    none). Answers to clients count, shadows do not; so too with ``slice``."""
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -126,6 +138,11 @@ class BudgetSettings(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> BudgetSettings:
+        if self.slice and self.each:
+            message = (
+                f"{self.each!r} gives each slice this budget, and slice ({self.slice!r}) one; leave one of them out"
+            )
+            raise wrong(("each",), message)
         rising = all(one < other for one, other in pairwise((0.0, *self.shares)))
         if not self.shares or not rising:
             message = f"{list(self.shares)}: give shares above 0, each larger than the one before, such as [0.8, 1.0]"

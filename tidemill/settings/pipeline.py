@@ -10,6 +10,7 @@ from tidemill.metrics import MEAN_METRICS
 from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSettings, RuleSettings
 from tidemill.settings.output import OutputFormatSettings
+from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, slice_fault, values_of
 from tidemill.settings.strict import Strict, choice, wrong
 
 
@@ -198,6 +199,12 @@ class PipelineSettings(Strict):
     capture: Literal["full", "redacted", "off"] = "full"
     """Which text is kept: all; with e-mail addresses, numbers and the like blacked out; none."""
     output_format: OutputFormatSettings = OutputFormatSettings()
+    slices: tuple[str, ...] = Field(default=(), max_length=MAX_DIMENSIONS)
+    """Dimensions whose values get figures of their own: `tenant`, `prompt_version`, `attributes.<name>` (of the call's
+    `metadata`; none with `capture: off`)."""
+    max_slices: int = Field(default=20, ge=1, le=200)
+    """Values of a dimension that have figures of their own; further ones are counted as `other`. Those that rules and
+    budgets name come first, then those with traffic first."""
     quality: QualitySettings = QualitySettings()
     rules: tuple[RuleSettings, ...] = ()
     objectives: tuple[ObjectiveSettings, ...] = Field(default=(), max_length=MAX_OBJECTIVES)
@@ -226,6 +233,7 @@ class PipelineSettings(Strict):
         names = [rule.name for rule in self.rules]
         if len(names) != len(set(names)):
             raise ValueError(f"rules: names must be unique within a pipeline, got {names}")
+        self._check_slices()
         taken = set(names)
         for group in ("objectives", "budgets"):
             for index, each in enumerate(getattr(self, group)):
@@ -237,3 +245,29 @@ class PipelineSettings(Strict):
                         raise wrong((group, index, "name"), message)
                     taken.add(name)
         return self
+
+    @property
+    def named_slices(self) -> frozenset[str]:
+        """The slices that rules and budgets name."""
+        named = (*(rule.slice for rule in self.rules), *(budget.slice for budget in self.budgets))
+        return frozenset(named) - {""}
+
+    def _check_slices(self) -> None:
+        for index, dimension in enumerate(self.slices):
+            fault = dimension_fault(dimension)
+            if dimension in self.slices[:index]:
+                fault = f"{dimension!r} is there twice; leave one out"
+            if fault is not None:
+                raise wrong(("slices", index), fault)
+            if (named := len(values_of(self.named_slices, dimension))) > self.max_slices:
+                message = (
+                    f"{self.max_slices} is less than the {named} values of {dimension} that rules and budgets name"
+                )
+                raise wrong(("max_slices",), f"{message}; set at least {named}")
+        for group in ("rules", "budgets"):
+            for index, each in enumerate(getattr(self, group)):
+                if each.slice and (fault := slice_fault(each.slice, self.slices)) is not None:
+                    raise wrong((group, index, "slice"), fault)
+        for index, budget in enumerate(self.budgets):
+            if budget.each and (fault := each_fault(budget.each, self.slices)) is not None:
+                raise wrong(("budgets", index, "each"), fault)

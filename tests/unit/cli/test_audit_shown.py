@@ -16,7 +16,15 @@ def report(windows: Windows) -> Report:
 
 def test_a_pipeline_may_be_named_like_markup(capsys: pytest.CaptureFixture[str]) -> None:
     differs = Difference(
-        pipeline=NAME, start_ms=5, model_version=NAME, variant="", role="", metric="e2e_ms", stream="n=1", rows=""
+        pipeline=NAME,
+        start_ms=5,
+        model_version=NAME,
+        variant="",
+        role="",
+        slice="",
+        metric="e2e_ms",
+        stream="n=1",
+        rows="",
     )
     _show(report(Windows(compared=1, differing={NAME: [5]}, examples=(differs,))))
     assert "".join(capsys.readouterr().out.split()).count("".join(NAME.split())) == 2

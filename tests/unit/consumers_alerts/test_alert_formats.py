@@ -105,7 +105,7 @@ def test_alertmanager_itself_is_told_until_when_an_alarm_counts() -> None:
 
 def test_the_settings_know_the_fields_that_alerts_have() -> None:
     evidence = {"change_from_ms": 1, "change_until_ms": 2, "statistic": 2e5, "statistic_limit": 1e5, "warning": "w"}
-    given = {"variant": "canary", "reason": "r", "detector": "conformal", "slice": "tenant a"} | evidence
+    given = {"variant": "canary", "reason": "r", "detector": "conformal", "slice": "tenant=acme"} | evidence
     _, found = body(notification(named(1, **given)))
     (alert,) = found["alerts"]
     assert set(alert["labels"]) == set(ALERT_LABELS) and set(alert["annotations"]) == set(ALERT_ANNOTATIONS)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from consumers.audit.figures import Counted, Figure, Series, agrees, mismatches
 from consumers.audit.runs import Run, Runs, readings, size, without
+from consumers.audit.slices import add
 from tidemill import sketch
 
 CHAMPION = Series("v1", "champion", "client")
@@ -103,3 +104,29 @@ def test_versions_the_stream_folded_are_added_up_under_other() -> None:
     stream[folded, "e2e_ms"] = Figure(1, 5.0, (5.0, 5.0, 5.0))
     assert mismatches(stream, rows) == []
     assert mismatches(stream, {**rows, others[2]: empty}) != []
+
+
+def test_slices_the_stream_counted_together_are_added_up_under_other() -> None:
+    whole = Series("", "champion", "client")
+    named, other = (whole._replace(slice=f"tenant={value}") for value in ("acme", "other"))
+    strange = [whole._replace(slice=f"tenant={value}") for value in ("a", "b")]
+    rows = {named: COUNTED, strange[0]: COUNTED, strange[1]: COUNTED}
+    stream = stream_of(named, COUNTED) | stream_of(other, COUNTED.plus(COUNTED))
+    assert {one.metric for one in mismatches(stream, rows)} <= {"e2e_ms"}, "slices have no quantiles"
+    assert any(one.metric == "answers" for one in mismatches(stream, {**rows, named: COUNTED.plus(COUNTED)}))
+
+
+def test_slices_that_do_not_add_up_to_the_whole_are_not_compared() -> None:
+    """The setting was changed within the window."""
+    place, whole = ("p", 0), Series("", "champion", "client")
+    acme, old = whole._replace(slice="tenant=acme"), whole._replace(slice="prompt_version=3")
+    stream = {place: {(series, "requests"): Figure(n, n) for series, n in ((whole, 5), (acme, 3), (old, 5))}}
+    add(no_rows, {"p": ["tenant"]}, {}, stream)
+    assert [series for series, _ in stream[place]] == [whole]
+    stream[place][acme, "requests"] = Figure(5, 5)
+    add(no_rows, {"p": ["tenant"]}, {}, stream)
+    assert [series for series, _ in stream[place]] == [whole, acme]
+
+
+def no_rows(_sql: str, **_where: object) -> list[dict[str, object]]:
+    return []

@@ -24,6 +24,7 @@ RULES = [
     {"name": "talkative", "metric": "output_tokens", "above": 9_000},
     {"name": "bad", "metric": "quality", "below": 0.5},
     {"name": "dear", "metric": "cost", "above": 2},
+    {"name": "theirs", "metric": "error_rate", "above": 0.1, "slice": "tenant=acme"},
 ]
 WEBHOOKS: list[dict[str, Any]] = [
     {"name": "ops", "url": "http://ops.internal/hook", "group_by": ["pipeline"], "group_wait_s": 7},
@@ -37,7 +38,7 @@ WEBHOOKS: list[dict[str, Any]] = [
 def deployment(*, webhooks: list[dict[str, Any]] | None = None) -> Settings:
     told = DEMO.model_dump(mode="json")
     told["alerts"]["webhooks"] = WEBHOOKS if webhooks is None else webhooks
-    told["pipelines"] = {"support": told["pipelines"]["support"] | {"rules": RULES}}
+    told["pipelines"] = {"support": told["pipelines"]["support"] | {"rules": RULES, "slices": ["tenant"]}}
     return Settings.model_validate(told)
 
 
@@ -49,8 +50,8 @@ def exported() -> dict[str, dict[str, Any]]:
 
 def test_rules_whose_figures_prometheus_lacks_are_named() -> None:
     _, left_out = rules.export(deployment())
-    assert left_out == ["support/bad: quality", "support/dear: cost"]
-    assert set(exported()) == {rule["name"] for rule in RULES} - {"bad", "dear"}
+    assert left_out == ["support/bad: quality", "support/dear: cost", "support/theirs: error_rate of tenant=acme"]
+    assert set(exported()) == {rule["name"] for rule in RULES} - {"bad", "dear", "theirs"}
 
 
 def test_a_rule_keeps_its_level_its_patience_and_its_severity() -> None:

@@ -12,6 +12,7 @@ from tidemill.settings import Settings
 
 RULE = "    rules:\n      - {name: a, metric: error_rate, above: 0.2,\n         "
 OBJECTIVE = "    objectives:\n      - {name: b, metric: error_rate, target: 0.99,\n         "
+SLICES = "    slices: [tenant, attributes.language]\n"
 BUDGET = "    budgets:\n      - {name: day, max_usd_per_day: 10,\n         "
 
 
@@ -33,6 +34,35 @@ BUDGET = "    budgets:\n      - {name: day, max_usd_per_day: 10,\n         "
         (BUDGET.replace("10", "0") + "}\n", 8, "max_usd_per_day: must be greater than 0 (got 0)"),
         (BUDGET + "shares: [1, 0.8]}\n", 9, "shares: [1.0, 0.8]: give shares above 0, each larger than the one before"),
         (BUDGET + "shares: []}\n", 9, "shares: []: give shares above 0"),
+        (
+            RULE + "slice: tenant}\n",
+            9,
+            "slice: 'tenant' names no slice; write <dimension>=<value>, such as tenant=acme",
+        ),
+        (RULE + "slice: tenant=acme}\n", 9, "slice: 'tenant' is not in the pipeline's slices; add it there"),
+        (BUDGET + "each: tenant}\n", 9, "each: 'tenant' is not in the pipeline's slices; add it there"),
+        (SLICES + BUDGET + "each: tenant, slice: tenant=a}\n", 10, "each: 'tenant' gives each slice this budget, and"),
+        (
+            SLICES + RULE.replace("error_rate", "quality") + "slice: tenant=a}\n",
+            9,
+            "'quality' is not measured by slice",
+        ),
+        (
+            SLICES + RULE.replace("error_rate", "e2e_ms") + "statistic: p95, slice: tenant=a}\n",
+            10,
+            "slices have no p95; leave statistic out, or leave slice out",
+        ),
+        ("    slices: [tennant]\n", 7, "'tennant' parts no traffic; did you mean 'tenant'?"),
+        ("    slices: [attributes.]\n", 7, "'attributes.' parts no traffic"),
+        ("    slices: [tenant, tenant]\n", 7, "'tenant' is there twice; leave one out"),
+        (
+            SLICES
+            + "    max_slices: 1\n"
+            + RULE
+            + "slice: tenant=a}\n      - {name: b, metric: cost, above: 1, slice: tenant=b}\n",
+            8,
+            "max_slices: 1 is less than the 2 values of tenant that rules and budgets name; set at least 2",
+        ),
         (
             BUDGET + "}\n      - {name: day, max_usd_per_day: 5}\n",
             10,

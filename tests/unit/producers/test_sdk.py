@@ -121,3 +121,15 @@ def test_what_kafka_acknowledges_is_counted() -> None:
     recorder = Recorder("127.0.0.1:1", options=AWAY, clock=ManualClock(NOW))
     recorder._note(None, None)
     assert recorder.acknowledged == 1
+
+
+def test_an_answer_is_sliced_as_its_call() -> None:
+    sent: list[Any] = []
+    recorder = Recorder("127.0.0.1:1", options=AWAY, clock=ManualClock(NOW))
+    recorder._send = lambda topic, key, event: sent.append(event)  # type: ignore[method-assign]
+    call = recorder.request(pipeline="p", session="s", tenant="acme", attributes={"language": "de"})
+    recorder.response(call, model_version="p-v1")
+    recorder.response(call, model_version="p-v1", tenant="globex")
+    asked, answered, other = sent
+    assert (answered.tenant, answered.attributes) == (asked.tenant, asked.attributes) == ("acme", {"language": "de"})
+    assert other.tenant == "globex"

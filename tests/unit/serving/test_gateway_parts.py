@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serving.gateway.asked import decode_body, parse, session_of
+from serving.gateway.asked import decode_body, parse, session_of, sliced_by
 from serving.gateway.assembly import Assembly
 from serving.gateway.auth import Keys
 from serving.gateway.errors import CallError
@@ -33,6 +33,7 @@ from tidemill.topics import MAX_MESSAGE_BYTES, REQUESTS
 KEY = "tm-4Fq9sLZ0aXbC7dEe8RtYuIoP"
 AUDIT_KEY = "tma-7Gr0tMA1bYcD8eFf9SuZvJpQ"
 CALL_ID = uuid7(1_700_000_000_000, b"0123456789")
+SERVER = Server(model_version="talk-v1", variant="champion", model="talk-v1", engine="main", epoch=1, reason="only")
 FULL = PipelineSettings(engine="main", champion="talk-v1", system_prompt="be brief")
 PRIVATE = PipelineSettings(engine="main", champion="talk-v1", capture="redacted")
 SILENT = PipelineSettings.model_validate(
@@ -187,6 +188,42 @@ def test_a_tenant_and_parameters_that_are_texts_are_not_kept() -> None:
     assert request_row(call, asked, FULL).tenant == "ann@example.org"
     assert kept_tenant("acme", "off") == "acme"
     assert kept_tenant("ann@example.org", "off") == kept_tenant("ann@example.org", "redacted") != ""
+
+
+def test_an_answer_carries_the_attributes_its_pipeline_is_sliced_by_as_far_as_they_are_kept() -> None:
+    metadata = {"language": "de", "who": "ann@example.org", "team": "b"}
+    slices = ("tenant", "attributes.language", "attributes.who")
+    for settings, wanted in (
+        (FULL, {"language": "de", "who": "ann@example.org"}),
+        (PRIVATE, {"language": "de", "who": "[email]"}),
+        (SILENT, None),
+    ):
+        sliced = settings.model_copy(update={"slices": slices})
+        call = Call(
+            call_id=CALL_ID,
+            time_ms=1,
+            arrived_s=0,
+            pipeline="talk",
+            session="s",
+            tenant="acme",
+            sliced=sliced_by(metadata, sliced),
+        )
+        row = response_row(
+            call,
+            CALL_ID,
+            SERVER,
+            Ending(status="ok"),
+            Answer(0),
+            now_ms=2,
+            now_s=2,
+            settings=sliced,
+            engine=EngineSettings(),
+        )
+        asked = request_row(call, parse(body(metadata=metadata), sliced), sliced)
+        assert row.attributes == wanted
+        assert (wanted or {}) == {name: asked.attributes[name] for name in wanted or ()}
+        assert (row.tenant, row.prompt_version) == (asked.tenant, asked.prompt_version)
+    assert sliced_by(metadata, FULL) == {} == sliced_by({"language": 3}, sliced)
 
 
 def test_roles_and_the_names_of_metadata_are_texts_of_the_client_too() -> None:

@@ -8,13 +8,18 @@ from typing import Any, Literal
 from streams.partition import PartitionFold
 from streams.pipeline import Outputs
 from tidemill import sketch
-from tidemill.events import Cell, Moments, Partial, Partials, PartitionProgress, Progress, ScorePoint
+from tidemill.events import Cell, Moments, Partial, Partials, PartitionProgress, Progress, ScorePoint, SliceCell
 from tidemill.settings import Settings
 
 START_S = 1_700_000_000
 START_MS = START_S * 1000
 VERSION = "schedule-v1"
 SOURCE = "inference.responses"
+SLICED = (
+    *("second", "requests", "answers", "outcomes", "input_tokens", "cached_tokens", "output_tokens"),
+    *("cost_micros", "priced", "moments", "sampled", "sampled_answers"),
+)
+"""Fields of a cell that a slice's has, too."""
 
 
 def deployment(*, size_s: int = 10, lateness_s: int = 30, silent_s: int = 60, **pipeline: Any) -> Settings:
@@ -77,6 +82,12 @@ def requests(at_s: int, n: int, *, chars: Sequence[float] = (), words: Mapping[i
     )
 
 
+def of_slice(name: str, cell: Cell) -> SliceCell:
+    """What the meter says of a client's cell once more, by slice."""
+    fields = {field: getattr(cell, field) for field in SLICED}
+    return SliceCell(slice=name, **fields)
+
+
 def score(at_s: float, value: float, *, call_s: float | None = None, **fields: Any) -> ScorePoint:
     at_ms = START_MS + round(at_s * 1000)
     call_ms = at_ms if call_s is None else START_MS + round(call_s * 1000)
@@ -100,14 +111,27 @@ class Meter:
         self.pipeline = pipeline
         self.positions: dict[int, int] = {}
 
-    def partial(self, cells: Iterable[Cell] = (), scores: Iterable[ScorePoint] = (), partition: int = 0) -> Partial:
+    def partial(
+        self,
+        cells: Iterable[Cell] = (),
+        scores: Iterable[ScorePoint] = (),
+        partition: int = 0,
+        slices: Iterable[SliceCell] = (),
+    ) -> Partial:
         """The next range of a partition, with an offset for each cell and score."""
         cells, scores = tuple(cells), tuple(scores)
         lo = self.positions.get(partition, 0)
         self.positions[partition] = lo + max(1, len(cells) + len(scores))
         hi = self.positions[partition] - 1
         return Partial(
-            topic=SOURCE, partition=partition, lo=lo, hi=hi, pipeline=self.pipeline, cells=cells, scores=scores
+            topic=SOURCE,
+            partition=partition,
+            lo=lo,
+            hi=hi,
+            pipeline=self.pipeline,
+            cells=cells,
+            scores=scores,
+            slices=tuple(slices),
         )
 
     def progress(

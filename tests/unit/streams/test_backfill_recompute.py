@@ -8,17 +8,21 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from streams.backfill.recompute import Recomputed, cells, changes, same
+from streams.backfill.recompute import Recomputed, changes, same
+from streams.backfill.recompute import folded as metered
 from streams.backfill.source import Counted
 from streams.meter.fold import rules_of
+from streams.windows.slices import slicing_of
 from tests.unit.streams.drawing import START_MS, Reader, deployment
 from tidemill.codec import encode
-from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, PartitionProgress, Progress, Window
+from tidemill.events import Feedback, InferenceRequest, InferenceResponse, PartitionProgress, Progress, Window
 from tidemill.ids import uuid7
 from tidemill.settings import Settings
 
 SIZE_S = 5
+DIMENSIONS = ("tenant", "prompt_version")
 SECONDS = 30
 TOPICS: dict[Any, str] = {InferenceRequest: "inference.requests", InferenceResponse: "inference.responses"}
 SEEN = {"input_unseen_share", "input_word_distance"}
@@ -32,9 +36,10 @@ def told(versions: Sequence[str], per_second: int = 8) -> list[Any]:
         at = START_MS + number * 1000 // per_second
         call = uuid7(at, number.to_bytes(10, "big"))
         common: dict[str, Any] = {"call_id": call, "pipeline": "schedule", "time_ms": at}
-        found.append(
-            InferenceRequest(gen_ai_conversation_id="c", input_features={"chars": noise.uniform(1, 99)}, **common)
-        )
+        sliced: dict[str, Any] = {"tenant": noise.choice(["acme", "globex", ""]), "prompt_version": f"{number // 80}"}
+        sliced["attributes"] = {"language": noise.choice(["en", "de"])}
+        features = {"chars": noise.uniform(1, 99)}
+        found.append(InferenceRequest(gen_ai_conversation_id="c", input_features=features, **common, **sliced))
         found.append(
             InferenceResponse(
                 answer_id=call,
@@ -51,6 +56,7 @@ def told(versions: Sequence[str], per_second: int = 8) -> list[Any]:
                 output_features=noise.choice([{"chars": 5.0}, {}]),
                 gen_ai_output_text=noise.choice(["I'm unable to say.", "so and so and so and so"]),
                 **common,
+                **sliced,
             )
         )
         found.append(
@@ -79,9 +85,8 @@ def stream(settings: Settings, events: Sequence[Any], range_size: int) -> list[W
         ends[topic] = len(own)
         for lo in range(0, len(own), range_size):
             piece = own[lo : lo + range_size]
-            made = tuple(cells(topic, "schedule", piece, rules))
-            hi = lo + len(piece) - 1
-            folded.take(Partial(topic=topic, partition=0, lo=lo, hi=hi, pipeline="schedule", cells=made))
+            for partial in metered(topic, "schedule", piece, rules):
+                folded.take(replace(partial, lo=lo, hi=lo + len(piece) - 1))
     progress = Progress(
         meter="m",
         time_ms=START_MS + (SECONDS + 5) * 1000,
@@ -94,7 +99,9 @@ def stream(settings: Settings, events: Sequence[Any], range_size: int) -> list[W
 def recomputed(
     settings: Settings, events: Sequence[Any], known: Sequence[Window], step: int = 10_000
 ) -> tuple[list[Window], dict[int, set[str]]]:
-    computed = Recomputed("schedule", SIZE_S * 1000, rules_of(settings)["schedule"], known, settings.windows.max_series)
+    slicing = slicing_of(settings.pipelines["schedule"])
+    rules, most = rules_of(settings)["schedule"], settings.windows.max_series
+    computed = Recomputed("schedule", SIZE_S * 1000, rules, known, most, slicing)
     for topic, own in by_topic_of(events).items():
         for lo in range(0, len(own), step):
             computed.add(topic, own[lo : lo + step])
@@ -103,13 +110,14 @@ def recomputed(
     for start, tallies in computed.tallies.items():
         before = [row for row in known if row.start_ms == start]
         out = unsampled.get(start, ())
-        rows += changes("schedule", start, start + SIZE_S * 1000, tallies, before, out, 7).rows
+        slices = computed.slices.of(start)
+        rows += changes("schedule", start, start + SIZE_S * 1000, tallies, before, out, 7, slices).rows
     return rows, unsampled
 
 
-@pytest.fixture
-def settings() -> Settings:
-    return deployment(size_s=SIZE_S)
+@pytest.fixture(params=[{}, {"slices": DIMENSIONS}])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    return deployment(size_s=SIZE_S, **request.param)
 
 
 @pytest.mark.parametrize("step", [7, 10_000])
@@ -178,5 +186,28 @@ def test_folded_versions_stay_folded(settings: Settings) -> None:
     assert recomputed(settings, events, windows)[0] == []
 
 
-def key(row: Window) -> tuple[str, str, str, str, int]:
-    return (row.model_version, row.variant, row.role, row.metric, row.start_ms)
+def test_slices_that_are_counted_as_other_stay_so() -> None:
+    settings = deployment(size_s=SIZE_S, slices=DIMENSIONS, max_slices=2)
+    events = told(["v1"])
+    windows = stream(settings, events, 23)
+    assert {"tenant=other", "prompt_version=other"} <= {row.slice for row in windows}
+    assert recomputed(settings, events, windows)[0] == []
+
+
+def test_slices_that_are_no_longer_asked_for_stay_as_they_are() -> None:
+    events = told(["v1"])
+    windows = stream(deployment(size_s=SIZE_S, slices=DIMENSIONS), events, 23)
+    assert any(row.slice for row in windows)
+    assert recomputed(deployment(size_s=SIZE_S), events, windows) == ([], {})
+
+
+def test_slices_that_are_asked_for_now_get_their_past() -> None:
+    events, settings = told(["v1"]), deployment(size_s=SIZE_S, slices=DIMENSIONS)
+    rows, _ = recomputed(settings, events, stream(deployment(size_s=SIZE_S), events, 23))
+    wanted = {key(row): row for row in stream(settings, events, 23) if row.slice}
+    assert {key(row) for row in rows} == set(wanted)
+    assert all(same(row, wanted[key(row)]) for row in rows)
+
+
+def key(row: Window) -> tuple[str, str, str, str, str, int]:
+    return (row.model_version, row.variant, row.role, row.slice, row.metric, row.start_ms)

@@ -156,3 +156,15 @@ def test_the_state_of_an_objective_is_bounded() -> None:
     assert all(kept[step] <= count for step, count in (RINGS | days).items())
     assert kept[DAY_S] == 90
     assert len(msgspec.msgpack.encode(told.state)) < STATE_BYTES
+
+
+def test_what_is_left_of_an_error_budget_is_shown_and_may_be_below_zero() -> None:
+    settings = deployment(objectives=[{"name": "answered", "metric": "error_rate", "target": 0.98}])
+    meter, reader = Meter(), Reader(settings)
+    reader.take(meter.partial([answers(1, [1.0] * 100, errors=1)]))
+    (pipeline,) = reader.fold
+    assert pipeline.error_budgets == {}, "no window has closed"
+    reader.take(meter.progress(12))
+    assert pipeline.error_budgets == {"answered": pytest.approx(0.5)}
+    reader.take(meter.partial([answers(13, [1.0] * 100, errors=7)]), meter.progress(22))
+    assert pipeline.error_budgets == {"answered": pytest.approx(-1.0)}

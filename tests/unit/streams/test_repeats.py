@@ -17,7 +17,7 @@ from consumers.audit.rows import Stretch
 from consumers.audit.windows import Reconciliation
 from consumers.sink.batch import prepare
 from consumers.sink.landing import LANDINGS
-from streams.backfill.recompute import cells
+from streams.backfill.recompute import folded
 from streams.backfill.source import KINDS, Kind, Source
 from streams.meter.batch import Batch, Span
 from streams.meter.fold import Rules
@@ -121,9 +121,9 @@ def test_a_repeat_counts_once_in_a_range_and_in_a_backfill_and_the_audit_shows_i
     size_ms = settings.windows.size_s * 1000
     for pipeline in PIPELINES:
         source = Source(store, settings.windows, pipeline)
-        (piece,) = source.slices(START_MS, START_MS + size_ms)
-        recomputed = cells(kind.topic.name, pipeline, source.events(kind, piece, 0), RULES[pipeline])
-        assert list(recomputed) == in_a_range[pipeline], "the first of each, for both"
+        (piece,) = source.pieces(START_MS, START_MS + size_ms)
+        (recomputed,) = folded(kind.topic.name, pipeline, source.events(kind, piece, 0), RULES[pipeline])
+        assert list(recomputed.cells) == in_a_range[pipeline], "the first of each, for both"
 
 
 def test_the_audit_compares_no_window_in_which_an_event_came_twice(settings: Settings) -> None:

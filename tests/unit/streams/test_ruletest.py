@@ -199,3 +199,21 @@ def test_it_says_what_the_stream_says() -> None:
     assert [each.event.id for each in result.said] == [event.id for event in streamed]
     told = [(each.event.data.state, each.event.data.rule) for each in result.said]
     assert told == [(event.data.state, event.data.rule) for event in streamed]
+
+
+def test_slices_are_judged_by_their_own_series(tmp_path: Path) -> None:
+    settings = SETTINGS.replace("champion: p-v1", "champion: p-v1\n      slices: [tenant]")
+    settings = settings.replace("for_windows: 2}", "for_windows: 2, slice: tenant=acme}")
+    settings = settings.replace("max_usd_per_day: 1}", "max_usd_per_day: 1, each: tenant}")
+    slices = "    slices: {tenant=acme: {error_rate: 0.5x3, cost: 0.2x3}, tenant=b: {cost: 0.4x3}}\n"
+    expected = "{at: 10s, firing: []}, {at: 20s, firing: [errors]}, {at: 40s, firing: [errors, day_80, day_100]}"
+    alarms = f"    alarms: [{expected}]\n"
+    (result,) = results(tmp_path, settings + "    series: {error_rate: 0x3, cost: 9x3}\n" + slices + alarms)
+    assert result.holds, result.differences
+    assert {(said.event.data.rule, said.event.data.slice) for said in result.said} == {
+        ("errors", "tenant=acme"),
+        ("day_80", "tenant=b"),
+        ("day_100", "tenant=b"),
+    }
+    with pytest.raises(SettingsError, match=r"slices\.team=a: 'team' is not in the pipeline's slices"):
+        results(tmp_path, settings + SERIES + "    slices: {team=a: {cost: 1}}\n" + ALARMS)
