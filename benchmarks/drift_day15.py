@@ -29,6 +29,8 @@ MASS = 60 / SERIES
 BATCH = 25
 DAY = 1_440
 BEGIN = 14 * DAY
+DAY_ALLOWED = 86_400 / RUN_LENGTH
+"""False alarms that the budget allows in a day, on average."""
 HOURS = (3, 9, 15, 21)
 """Of day 15, at which shifts are injected, each into a copy of the state."""
 TRAFFIC = (60, 30, 10)
@@ -73,6 +75,13 @@ class Watch:
         self._slots = slots
         self._conformal = Conformal(RUN_LENGTH, seed=seed, keep_past=slots)
         self._last = 0
+        self.residual: float | None = None
+        """Of the last value, where there is a season."""
+
+    @property
+    def wealth(self) -> float:
+        """An alarm at RUN_LENGTH."""
+        return self._conformal.wealth
 
     def update(self, minute: int, value: float) -> bool:
         """Take a value; whether there is an alarm."""
@@ -80,6 +89,7 @@ class Watch:
         self._last = minute
         step = 1 / BATCH if self._quality else 0.0
         found = self._season.update(value, time_ms, step) if self._season else value
+        self.residual = found if self._season else None
         if found is None:
             return False
         self._conformal.update(found, mass, slot_of_week(time_ms, SLOT_MS) if self._slots else 0)
@@ -98,7 +108,7 @@ class Watch:
 
 
 METHODS: dict[str, Callable[[int, str], Watch]] = {
-    "`Season(\"week\")`, then `Conformal`": partial(Watch, season=True),
+    '`Season("week")`, then `Conformal`': partial(Watch, season=True),
     "`Conformal`, a past for each 10 minutes of the week": partial(Watch, slots=True),
     "`Conformal` alone": Watch,
 }
@@ -118,6 +128,11 @@ class Day15(NamedTuple):
     """Minutes to the alarm by kind of shift; None where there was none within the hour."""
     state_bytes: int
     """Of one series, on day 15."""
+
+    @property
+    def found_share(self) -> float:
+        """The share of shifts that were found within the hour."""
+        return fmean(delay is not None for delays in self.delays.values() for delay in delays)
 
 
 def day15(runs: int) -> list[Day15]:
@@ -141,8 +156,8 @@ def day15_table(found: Sequence[Day15]) -> Table:
     columns = (
         "calls a minute",
         "watched by",
-        f"false alarms in 14 days (budget {14 * 86_400 / RUN_LENGTH:g})",
-        f"on day 15 (budget {86_400 / RUN_LENGTH:.2f})",
+        f"false alarms in 14 days (budget {14 * DAY_ALLOWED:g})",
+        f"on day 15 (budget {DAY_ALLOWED:.2f})",
         f"quality −{100 * FALL:.0f} points: found within the hour; median delay",
         f"lengths +{100 * (RISE - 1):.0f} %: the same",
         "state of a series, bytes",
@@ -163,7 +178,9 @@ def _measure(method: str, calls: int, runs: int) -> Day15:
             on_day += _alarms(watch, draw(rng, _minutes(at, start), kind, calls, phase, False))
             at, state = start, watch.snapshot()
             shifted = draw(rng, _minutes(start, start + 60), kind, calls, phase, True)
-            delays[kind].append(next((minute - start + 1 for minute, value in shifted if watch.update(minute, value)), None))
+            delays[kind].append(
+                next((minute - start + 1 for minute, value in shifted if watch.update(minute, value)), None)
+            )
             watch.restore(state)
             size = len(msgspec.msgpack.encode(state))
         on_day += _alarms(watch, draw(rng, _minutes(at, BEGIN + DAY), kind, calls, phase, False))
@@ -184,6 +201,23 @@ def _cell(delays: Sequence[int | None]) -> str:
     return f"{len(found)} of {len(delays)}{middle}"
 
 
-def found_share(found: Sequence[Day15]) -> float:
-    """The share of shifts that the first way found within the hour, at the first traffic."""
-    return fmean(delay is not None for delays in found[0].delays.values() for delay in delays)
+class Point(NamedTuple):
+    """One value of an example."""
+
+    minute: int
+    value: float
+    residual: float | None
+    wealth: float
+
+
+def example(calls: int = 30) -> tuple[list[Point], int]:
+    """One series of quality, up to an hour after its fall on day 15, and the minute of that: for a picture."""
+    rng, watch = np.random.default_rng([15, 0, 0]), Watch(0, "quality", season=True)
+    fall = BEGIN + 60 * HOURS[1]
+    values = draw(rng, _minutes(0, fall), "quality", calls, 0.0, False)
+    values += draw(rng, _minutes(fall, fall + 60), "quality", calls, 0.0, True)
+    points = []
+    for minute, value in values:
+        watch.update(minute, value)
+        points.append(Point(minute, value, watch.residual, watch.wealth))
+    return points, fall
