@@ -101,7 +101,8 @@ def season(file: Path) -> None:
     )
     axes[1].set(ylabel="wealth", xlabel="day")
     axes[1].annotate("no verdict in the first week", (1.2, 30), color="#555555")
-    for at in np.flatnonzero((staked >= threshold) & (days < begun)):
+    alarmed = staked >= threshold
+    for at in np.flatnonzero(alarmed[1:] & ~alarmed[:-1] & (days[1:] < begun)):
         axes[1].annotate("a false alarm ", (days[at], threshold * 2), color=ALARM, ha="right", fontsize=8)
     last = days >= begun - 0.25
     axes[2].set(ylabel="wealth, day 15", xlabel="minutes from the fall")

@@ -133,7 +133,8 @@ class Watching:
         self.features = Features(self.texts, seed)
         self.ours = {name: Ours(self.features, seed, slices) for name, slices in OURS.items()}
         self._peers = {name: make(self.texts, self.features) for name, make in PEERS.items()}
-        self.series = {name: each.series for name, each in (*self.ours.items(), *self._peers.items())}
+        self.series = {name: each.series for name, each in self.ours.items()}
+        self.series |= {name: each.series for name, each in self._peers.items()}
         self.alarms = dict.fromkeys(self.series, 0)
         self.who: dict[Series, int] = {}
         """Alarms of ours with slices, by series."""

@@ -60,7 +60,8 @@ class SeasonState(Struct, frozen=True, omit_defaults=True):
     variances: tuple[float, ...]
     weights: tuple[float, ...]
     """Values behind them, older ones in part; 0 for a slot that was never visited."""
-    slot: int = -1
+    visit: int = 0
+    """Its hour since 1970."""
     n: int = 0
     total: float = 0.0
     squares: float = 0.0
@@ -76,7 +77,10 @@ class Season:
             raise ValueError(f"season is {period!r}; it is day or week (for none, leave the values as they are)")
         self.period = period
         self.seed = seed
-        self.restore(SeasonState(*([(0.0,) * SLOTS[period]] * 3)))
+        self._levels, self._variances, self._weights = ([0.0] * SLOTS[period] for _ in range(3))
+        self._visit = self._n = self._drawn = 0
+        self._total = self._squares = 0.0
+        self._set_floor()
 
     def update(self, x: float, time_ms: int, step: float = 0.0) -> float | None:
         """Take a value of ``time_ms``, in order of time; give back its residual, in deviations.
@@ -90,9 +94,9 @@ class Season:
             self._drawn += 1
         at, phase = divmod(time_ms, SLOT_MS)
         slot = at % len(self._levels)
-        if slot != self._slot:
+        if at != self._visit:
             self._learn()
-            self._slot = slot
+            self._visit = at
         level, variance = self._expected(slot, phase / SLOT_MS - 0.5)
         off, behind = x - level, self._weights[slot]
         if behind < LEAST:
@@ -107,8 +111,9 @@ class Season:
 
     def snapshot(self) -> SeasonState:
         """The exact state."""
-        slots = (tuple(self._levels), tuple(self._variances), tuple(self._weights))
-        return SeasonState(*slots, self._slot, self._n, self._total, self._squares, self._drawn)
+        levels, variances, weights = tuple(self._levels), tuple(self._variances), tuple(self._weights)
+        visit = (self._visit, self._n, self._total, self._squares)
+        return SeasonState(levels, variances, weights, *visit, self._drawn)
 
     def restore(self, state: SeasonState) -> None:
         """Go on as the season with the same period whose snapshot this is."""
@@ -118,7 +123,7 @@ class Season:
             )
         self._levels, self._variances = list(state.levels), list(state.variances)
         self._weights = list(state.weights)
-        self._slot, self._n, self._total, self._squares = state.slot, state.n, state.total, state.squares
+        self._visit, self._n, self._total, self._squares = state.visit, state.n, state.total, state.squares
         self._drawn = state.drawn
         self._set_floor()
 
@@ -138,7 +143,7 @@ class Season:
 
     def _learn(self) -> None:
         """The visit is over: its values join what the slot is like, as offsets from what was expected of them."""
-        n, slot = self._n, self._slot
+        n, slot = self._n, self._visit % len(self._levels)
         if n:
             mean = self._total / n
             weight = self._weights[slot] * (1 - 1 / MEMORY) + n
