@@ -34,14 +34,14 @@ def pictures(ours: Mapping[str, Row], peers: Mapping[str, Row], text: Measured |
     made = [
         Picture(
             "drift-delay.png",
-            "Delay beside false alarms of every detector on the public streams: the conformal and the bounded detector "
-            "lie low and left, river's and published ones further right or higher",
+            "Delay and false alarms of every detector on the public streams, a lane each: tidemill's are quick and "
+            "quiet, those that are quicker cry wolf more often",
             partial(delays, ours, peers),
         ),
         Picture(
             "drift-season.png",
-            "A series of quality over 15 days with a daily and weekly season, its residuals, and the wealth of the "
-            "detector behind, which reaches the threshold within the hour of an injected fall",
+            "A series of quality over 15 days with a daily and weekly season, and the wealth of the detector behind, "
+            "which reaches the threshold within the hour of an injected fall",
             season,
         ),
     ]
@@ -157,4 +157,4 @@ def _axes(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]
 
 
 def _save(figure: Any, file: Path) -> None:
-    figure.savefig(file, dpi=100)
+    figure.savefig(file, dpi=85)
