@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from tidemill.local.demo.report import machine
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "performance.md"
+IMAGES = DOCS / "images"
 MEASURED = Path(__file__).parent / "measured"
 """The JSON lines behind the page, one file a benchmark: what the capacity model reckons with."""
 
@@ -51,6 +52,17 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture for a page of docs/: drawn only where the page is written."""
+
+    name: str
+    """Of the file in docs/images."""
+    about: str
+    """What it shows, for those who do not see it."""
+    draw: Callable[[Path], None]
+
+
+@dataclass(frozen=True)
 class Result:
     """What one benchmark found."""
 
@@ -61,6 +73,8 @@ class Result:
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
     """Sentences below the tables: what was held equal, what is not comparable."""
+    pictures: Sequence[Picture] = ()
+    """Above the tables."""
     page: Path = PAGE
     """Where the tables belong."""
 
@@ -92,7 +106,7 @@ class Result:
             console.print(note)
 
     def into_page(self) -> None:
-        """Replace the benchmark's section of its page (what stands between its two marks) and keep the JSON line."""
+        """Replace the benchmark's section of its page (what stands between its two marks), draw, keep the JSON line."""
         begin, end = f"<!-- bench:{self.bench} -->", f"<!-- /bench:{self.bench} -->"
         text = self.page.read_text(encoding="utf-8")
         if begin not in text or end not in text:
@@ -100,12 +114,16 @@ class Result:
         made = "\n".join([begin, "", *(self._markdown()), end])
         new = re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: made, text, flags=re.DOTALL)
         self.page.write_text(new, encoding="utf-8")
+        for picture in self.pictures:
+            picture.draw(IMAGES / picture.name)
         MEASURED.mkdir(exist_ok=True)
         (MEASURED / f"{self.bench}.json").write_text(self.line() + "\n", encoding="utf-8")
 
     def _markdown(self) -> list[str]:
         said = machine()
         lines = [f"Measured on {said['cpus']} cores, {said['memory_gib']:g} GiB, Python {said['python']}.", ""]
+        for picture in self.pictures:
+            lines += [f"![{picture.about}](images/{picture.name})", ""]
         for table in self.all_tables():
             lines += [f"**{table.title}**", "", _row(table.columns), _row(["---"] * len(table.columns))]
             lines += [_row(row) for row in table.rows] + [""]

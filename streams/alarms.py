@@ -26,8 +26,6 @@ class Alarm(Struct, frozen=True, omit_defaults=True):
     """… which it does at this much."""
     warning: str = ""
     """What the detector assumes and the values were found not to keep to."""
-    slice: str = ""
-    """The part of the traffic; empty: all of it."""
 
 
 class Transition(NamedTuple):

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from copy import copy
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -33,6 +35,15 @@ ROUNDS = 10
 TAILS = (0.05, 0.2)
 
 Matrix = NDArray[np.float64]
+
+
+class Look(NamedTuple):
+    """A vector beside the reference."""
+
+    nearest: float
+    """How far it lies from its nearest in the reference's first half."""
+    happened: NDArray[np.bool_]
+    """Which events it is one of, in the order of ``names``."""
 
 
 class TwoSampleState(Struct, frozen=True):
@@ -73,19 +84,34 @@ class TwoSample(EDetector):
         steps = [step(bound, odds) if bound < 1 else Step(1.0, 1.0) for bound in self.bounds for odds in ODDS]
         self._happens = np.array([each.happens for each in steps])
         self._fails = np.array([each.fails for each in steps])
-        weights = [w / len(self.names) for _ in self.names for w in ODDS_WEIGHTS]
-        self._sums = Sums(weights, run_length)
+        self._weights = [w / len(self.names) for _ in self.names for w in ODDS_WEIGHTS]
+        self._sums = Sums(self._weights, run_length)
         self._digest = hashlib.sha256(points.tobytes() + f"{error} {seed}".encode()).hexdigest()[:16]
+
+    def another(self) -> TwoSample:
+        """A detector for another series with the same reference: it shares all that is fixed, and has no wealth yet."""
+        other = copy(self)
+        other._sums, other.nearest, other._drift_detected = Sums(self._weights, self.run_length), None, False
+        return other
 
     def update(self, x: ArrayLike, mass: float = 1.0) -> None:
         """Take one vector, shape (d,)."""
+        self.bet(self.look(x), mass)
+
+    def look(self, x: ArrayLike) -> Look:
+        """What is to be known of a vector, shape (d,): the same for every detector with this reference."""
         point = np.asarray(x, dtype=np.float64)
         if point.shape != self.reference.shape[1:]:
             raise ValueError(f"the vector has shape {point.shape}, the reference's vectors {self.reference.shape[1:]}")
         if not np.isfinite(point).all():
             raise ValueError("the vector has values that are no numbers; leave out what could not be measured")
-        self.nearest = self._nearest(point)
-        happened = np.repeat(self._events(point, self.nearest), len(ODDS))
+        nearest = self._nearest(point)
+        return Look(nearest, self._events(point, nearest))
+
+    def bet(self, look: Look, mass: float = 1.0) -> None:
+        """Take one vector that a detector with this reference has looked at: most of the time is spent there."""
+        self.nearest = look.nearest
+        happened = np.repeat(look.happened, len(ODDS))
         self._drift_detected = self._sums.stake(np.where(happened, self._happens, self._fails).tolist(), mass)
 
     @property

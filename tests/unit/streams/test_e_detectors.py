@@ -264,3 +264,22 @@ def test_an_update_costs_little(make: type[Conformal]) -> None:
             detector.update(value)
         costs.append((time.process_time() - begun) / len(values) * 1e6)
     assert min(costs) <= 20
+
+
+def test_another_detector_with_the_same_reference_is_like_one_made_anew_and_has_wealth_of_its_own() -> None:
+    rng = np.random.default_rng(5)
+    reference = rng.normal(size=(400, 3))
+    first = TwoSample(reference, 100)
+    for point in rng.normal(size=(20, 3)):
+        first.update(point)
+    wealth = first.wealth
+    another, anew = first.another(), TwoSample(reference, 100)
+    for point in rng.normal(2, 1, size=(30, 3)):
+        another.bet(first.look(point))
+        anew.update(point)
+        assert (another.wealth, another.drift_detected, another.nearest) == (
+            anew.wealth,
+            anew.drift_detected,
+            anew.nearest,
+        )
+    assert first.wealth == wealth
