@@ -22,7 +22,7 @@ from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Parti
 from tidemill.events.monitoring import Cell
 
 DIMENSIONS = ("tenant", "attributes.language")
-RULES = {"p": Rules("exact_match", 1000, DIMENSIONS), "q": Rules("thumb", 1000)}
+RULES = {"p": Rules("exact_match", 1000, slices=DIMENSIONS), "q": Rules("thumb", 1000)}
 SPAN = Span("t", 0, 0, 99)
 START_MS = 1_763_800_000_000
 quarters = st.integers(0, 4000).map(lambda n: n / 4)  # exact in binary, so that sums do not depend on order
@@ -161,7 +161,7 @@ def test_split_and_merged_is_the_whole(events: list[Any], one: int, two: int) ->
 
 @given(streams)
 def test_a_replay_gives_the_same_bytes(events: list[Any]) -> None:
-    rules = {"p": Rules("exact_match", 3, DIMENSIONS)}
+    rules = {"p": Rules("exact_match", 3, slices=DIMENSIONS)}
     assert pack(SPAN, batch(events), rules, 2) == pack(SPAN, batch(events), rules, 2)
 
 

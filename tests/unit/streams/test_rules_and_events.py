@@ -132,9 +132,10 @@ def test_summaries(cause: Cause, transition: Transition, summary: str) -> None:
 
 
 def test_an_event_carries_the_evidence() -> None:
-    alarm = Alarm("a1", START_MS, 0.1, 0.8, statistic=2e5, statistic_limit=1e5, warning="w", slice="tenant a")
-    data = thresholds.event("d", "p", QUALITY, Transition("firing", alarm, START_MS, START_MS, 0.1), START_MS).data
-    assert (data.statistic, data.statistic_limit, data.warning, data.slice) == (2e5, 1e5, "w", "tenant a")
+    alarm = Alarm("a1", START_MS, 0.1, 0.8, statistic=2e5, statistic_limit=1e5, warning="w")
+    cause = QUALITY._replace(slice="tenant=a")
+    data = thresholds.event("d", "p", cause, Transition("firing", alarm, START_MS, START_MS, 0.1), START_MS).data
+    assert (data.statistic, data.statistic_limit, data.warning, data.slice) == (2e5, 1e5, "w", "tenant=a")
     assert (data.detector, data.change_from_ms, data.change_until_ms) == ("conformal", None, None)
 
 
