@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tidemill.answers import TRUNCATED
+
 _PLAIN = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms", "input_tokens", "cached_tokens", "output_tokens")
 _JUDGED = ("score", "quality", "thumb")
 REPORTED = ("score", "quality", "thumb", "error_rate", "e2e_ms", "ttft_ms", "output_tokens", "cost")
@@ -36,10 +38,11 @@ class Call(Struct, frozen=True, kw_only=True):
 def call_of(row: Mapping[str, Any]) -> Call:
     """A call from a row of the query."""
     figures: dict[str, float | None] = {name: row[name] for name in (*_PLAIN, *_JUDGED)}
-    status, cost = row["status"], row["cost_micros"]
+    status, cost, reason = row["status"], row["cost_micros"], row["finish_reason"]
     figures["error_rate"] = None if status is None else float(status in _FAILED)
     figures["cancel_rate"] = None if status is None else float(status == "cancelled")
     figures["unpriced"] = None if status is None else float(cost is None)
+    figures["truncated_rate"] = float(reason == TRUNCATED) if reason else None
     figures["cost"] = None if cost is None else cost / 1e6
     for side in ("input", "output"):
         texts = dict(row[side] or ())

@@ -11,11 +11,11 @@ from consumers.evidence.call import Call, kept
 from consumers.evidence.examples import examples
 from consumers.evidence.slices import Answer, Row, search
 from tidemill.evidence import Evidence, Side
-from tidemill.metrics import WINDOW_METRICS
+from tidemill.metrics import ESTIMATES, WINDOW_METRICS
 
 UNSEEN = "unseen_share"
 _WORD_METRICS = ("input_unseen_share", "input_word_distance")
-_COUNTED = ("requests", "answers")
+_OF_NO_CALL = ("requests", "answers", *ESTIMATES)
 MOST_SLICES = 60
 
 
@@ -39,7 +39,7 @@ def figure_of(metric: str) -> str:
     """What of a call stands for a metric; empty where nothing does: the metric counts calls, or is none of ours."""
     if metric in _WORD_METRICS:
         return UNSEEN
-    return metric if metric in WINDOW_METRICS and metric not in _COUNTED else ""
+    return metric if metric in WINDOW_METRICS and metric not in _OF_NO_CALL else ""
 
 
 def evidence(job: Job) -> Evidence:

@@ -31,6 +31,7 @@ def store_row(**changes: object) -> dict[str, object]:
         "model_version": "support-v1",
         "variant": "champion",
         "status": "ok",
+        "finish_reason": "stop",
         "e2e_ms": 40.0,
         "output_tokens": 4,
         "answer": "yes",

@@ -11,7 +11,7 @@ from consumers.evidence.call import Call
 from consumers.evidence.examples import MOST, MOST_CHARS
 from consumers.evidence.why import evidence, figure_of
 from tests.unit.consumers_evidence.made import CHANGE_MS, call, job
-from tidemill.metrics import WINDOW_METRICS
+from tidemill.metrics import ESTIMATES, TEXT_METRICS, WINDOW_METRICS
 
 
 def asked(text: str) -> str:
@@ -94,9 +94,8 @@ def test_new_words_are_counted_against_the_older_half_of_the_calls_before() -> N
 
 
 def test_every_metric_has_its_figure_or_is_known_to_have_none() -> None:
-    known = set(call(0).figures) | {f"{side}_{name}" for side in ("input", "output") for name in ("chars", "words")}
-    known |= {"input_digit_share", "input_mean_word_length", "unseen_share"}
-    assert {metric for metric in WINDOW_METRICS if not figure_of(metric)} == {"requests", "answers"}
+    known = {*call(0).figures, *TEXT_METRICS, "unseen_share"}
+    assert {metric for metric in WINDOW_METRICS if not figure_of(metric)} == {"requests", "answers", *ESTIMATES}
     assert {figure_of(metric) for metric in WINDOW_METRICS} - {""} <= known
     assert figure_of("something else") == ""
 
