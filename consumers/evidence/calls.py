@@ -23,15 +23,16 @@ _CALLS = """
 SELECT r.call_id AS call_id, r.time_ms AS time_ms, r.tenant AS tenant, r.prompt_version AS prompt_version,
        r.attributes AS attributes, r.input_features AS input, r.input_words AS words,
        r.gen_ai_input_messages AS messages, s.model_version AS model_version, s.variant AS variant,
-       s.status AS status, s.gen_ai_response_finish_reason AS finish_reason, s.queue_ms AS queue_ms, s.ttft_ms AS ttft_ms, s.tpot_ms AS tpot_ms, s.e2e_ms AS e2e_ms,
+       s.status AS status, s.gen_ai_response_finish_reason AS finish_reason,
+       s.queue_ms AS queue_ms, s.ttft_ms AS ttft_ms, s.tpot_ms AS tpot_ms, s.e2e_ms AS e2e_ms,
        s.gen_ai_usage_input_tokens AS input_tokens, s.gen_ai_usage_cached_tokens AS cached_tokens,
        s.gen_ai_usage_output_tokens AS output_tokens, s.cost_micros AS cost_micros, s.output_features AS output,
        s.gen_ai_output_text AS answer, q.last AS score, q.quality AS quality, q.thumb AS thumb, q.expected AS expected
 FROM (ASKED) AS r
 LEFT JOIN
 (
-    SELECT call_id, model_version, variant, status, gen_ai_response_finish_reason, queue_ms, ttft_ms, tpot_ms, e2e_ms, gen_ai_usage_input_tokens,
-           gen_ai_usage_cached_tokens, gen_ai_usage_output_tokens, cost_micros, output_features, gen_ai_output_text
+    SELECT call_id, model_version, variant, status, gen_ai_response_finish_reason, queue_ms, ttft_ms, tpot_ms, e2e_ms,
+           gen_ai_usage_input_tokens, gen_ai_usage_cached_tokens, gen_ai_usage_output_tokens, cost_micros, output_features, gen_ai_output_text
     FROM responses
     WHERE pipeline = {pipeline:String} AND role = 'client' AND time >= fromUnixTimestamp64Milli({early:Int64})
       AND call_id IN (SELECT call_id FROM (ASKED))
