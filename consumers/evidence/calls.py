@@ -32,7 +32,8 @@ FROM (ASKED) AS r
 LEFT JOIN
 (
     SELECT call_id, model_version, variant, status, gen_ai_response_finish_reason, queue_ms, ttft_ms, tpot_ms, e2e_ms,
-           gen_ai_usage_input_tokens, gen_ai_usage_cached_tokens, gen_ai_usage_output_tokens, cost_micros, output_features, gen_ai_output_text
+           gen_ai_usage_input_tokens, gen_ai_usage_cached_tokens, gen_ai_usage_output_tokens, cost_micros,
+           output_features, gen_ai_output_text
     FROM responses
     WHERE pipeline = {pipeline:String} AND role = 'client' AND time >= fromUnixTimestamp64Milli({early:Int64})
       AND call_id IN (SELECT call_id FROM (ASKED))
