@@ -6,12 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from msgspec import Struct
-
 from dashboards.console.feed import events_of, jobs_of, rollouts_of, series_of
 from dashboards.console.view import Point
 from tidemill.clock import Clock
-from tidemill.codec import Decoder
 from tidemill.events import JobState, RolloutState, ThresholdEvent
 from tidemill.evidence import FOLDER, Evidence, evidence_file, read
 from tidemill.io.clickhouse import Store
@@ -27,7 +24,7 @@ WHERE position(data, {alarm:String}) > 0 ORDER BY time_ms, id LIMIT 1 BY id LIMI
 """
 _WINDOWS = """
 SELECT pipeline, metric, model_version, start_ms, value, p50, p95, n FROM windows
-WHERE pipeline = {pipeline:String} AND metric = {metric:String} AND role = 'client'
+WHERE pipeline = {pipeline:String} AND metric = {metric:String} AND role = 'client' AND slice = {slice:String}
   AND start >= fromUnixTimestamp64Milli({from_ms:Int64}) AND start < fromUnixTimestamp64Milli({to_ms:Int64})
 ORDER BY revision DESC LIMIT 1 BY model_version, variant, start_ms LIMIT 20000
 """
@@ -43,21 +40,6 @@ ORDER BY time_ms, seq LIMIT 1 BY rollout_id, seq LIMIT 2000
 """
 
 
-class Detected(Struct, frozen=True):
-    """What a detector with a promise tells beside the alarm; an event of another detector has none of it."""
-
-    statistic: float | None = None
-    """Its wealth at the alarm."""
-    statistic_limit: float | None = None
-    """Where it alarms: at most one false alarm in so many clock updates."""
-    change_from_ms: int | None = None
-    change_until_ms: int | None = None
-    slice: str = ""
-    """Which part of the traffic it watches; empty: all of it."""
-    warning: str = ""
-    """What it assumes and the values do not keep to."""
-
-
 @dataclass(frozen=True)
 class Story:
     """One alarm as its page tells it."""
@@ -65,7 +47,6 @@ class Story:
     alarm: ThresholdEvent
     """Its beginning; its end where the beginning is not kept any more."""
     now_ms: int
-    detected: Detected = field(default_factory=Detected)
     resolved: ThresholdEvent | None = None
     points: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     """The metric's windows around the alarm, by version."""
@@ -97,7 +78,7 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story
     data, now_ms = firing.data, clock.now_ms()
     changed_ms = data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
     until_ms = resolved.time_ms if resolved is not None else min(now_ms, firing.time_ms + _LATER_MS)
-    given = {"pipeline": data.pipeline, "metric": data.metric}
+    given = {"pipeline": data.pipeline, "metric": data.metric, "slice": data.slice}
     given |= {"from_ms": changed_ms - AROUND_MS, "to_ms": until_ms + AROUND_MS}  # type: ignore[dict-item]
     jobs, neighbour = _answers_to(data.alarm_id, jobs_of(store.rows(_JOBS, given)), data.started_ms, until_ms)
     ids = {job.job_id for job in jobs}
@@ -107,7 +88,6 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story
     return Story(
         alarm=firing,
         now_ms=now_ms,
-        detected=_detected(next(row["data"] for row in rows if row["id"] == firing.id).encode()),
         resolved=resolved,
         points=series_of(store.rows(_WINDOWS, given)).get(data.pipeline, {}).get(data.metric, {}),
         statistic=rules.get(data.rule, ""),
@@ -117,9 +97,6 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story
         evidence=read(evidence_file(settings.data_dir, alarm_id)),
         has_report=(settings.data_dir / FOLDER / f"{alarm_id}.html").is_file(),
     )
-
-
-_detected = Decoder[Detected](Detected)
 
 
 def _answers_to(

@@ -62,7 +62,6 @@ def page(story: Story, deployment: str) -> str:
         data=data,
         resolved=story.resolved is not None,
         notice=data.severity == "info" or data.kind == "drift",
-        detected=story.detected,
         headline=data.summary or f"{data.pipeline}: {data.metric}",
         day=_local(story.alarm.time_ms).strftime("%-d %B %Y, %Z"),
         facts=facts(story),
@@ -95,15 +94,13 @@ def facts(story: Story) -> list[Fact]:
         found.append(Fact("threshold", amount(data.threshold, unit), _JUDGES.get(data.detector, data.detector)))
     elif data.detector:
         found.append(Fact("found by", _JUDGES.get(data.detector, data.detector)))
-    if (detected := story.detected).statistic is not None:
-        limit = amount(detected.statistic_limit)
-        found.append(
-            Fact("wealth", amount(detected.statistic), f"alarms at {limit}: one false alarm in so many updates")
-        )
+    if data.statistic is not None:
+        limit = amount(data.statistic_limit)
+        found.append(Fact("wealth", amount(data.statistic), f"alarms at {limit}: one false alarm in so many updates"))
     if data.change_time_ms is not None:
         note = "estimated, by the time of the calls"
-        if detected.change_from_ms is not None and detected.change_until_ms is not None:
-            note = f"or between {_clock(detected.change_from_ms)} and {_clock(detected.change_until_ms)}"
+        if data.change_from_ms is not None and data.change_until_ms is not None:
+            note = f"or between {_clock(data.change_from_ms)} and {_clock(data.change_until_ms)}"
         found.append(Fact("changed at", _clock(data.change_time_ms), note))
     found.append(Fact("alarm at", _clock(story.alarm.time_ms), _later(data.change_time_ms, story.alarm.time_ms)))
     if story.resolved is not None:

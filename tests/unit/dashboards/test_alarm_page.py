@@ -11,7 +11,7 @@ import pytest
 
 from dashboards.console import why
 from dashboards.console.main import policy_of
-from dashboards.console.story import Detected, Story, is_alarm_id
+from dashboards.console.story import Story, is_alarm_id
 from dashboards.console.trend import Mark, trend
 from dashboards.console.view import Point
 from tests.unit.dashboards.console_pictures import ALARM_ID, CHANGE, NOW, alarm, job
@@ -106,7 +106,9 @@ def test_the_sentence_on_slices_says_what_is_known(fields: dict[str, object], sa
 
 
 def test_a_detector_with_a_promise_shows_its_wealth_its_interval_and_its_warning() -> None:
-    told = Detected(
+    told = alarm()
+    found = msgspec.structs.replace(
+        told.data,
         statistic=12_400.0,
         statistic_limit=10_000.0,
         change_from_ms=CHANGE - 10_000,
@@ -114,7 +116,7 @@ def test_a_detector_with_a_promise_shows_its_wealth_its_interval_and_its_warning
         slice="tenant=acme",
         warning=f"values follow each other {HOSTILE}",
     )
-    page = why.page(story(detected=told), "demo")
+    page = why.page(story(alarm=msgspec.structs.replace(told, data=found)), "demo")
     said = words(page)
     assert "wealth 12,400 alarms at 10,000" in said and "slice tenant=acme" in said
     assert "or between" in said and "estimated" not in said
