@@ -12,21 +12,18 @@ from functools import partial as bind
 from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct, field
 
 from streams import thresholds
 from streams.alarms import Transition
-from streams.budgets import Spend
 from streams.detectors import quality
 from streams.detectors.budget import Series as Watched
 from streams.detectors.budget import Spend as Spent
 from streams.detectors.drift import Drift
 from streams.detectors.quality import QualityDetector, QualityState
 from streams.detectors.watch import Where
-from streams.false_alarms import EMPTY, FalseAlarms
+from streams.false_alarms import FalseAlarms
 from streams.levels import Levels
-from streams.objectives import ObjectiveState
-from streams.rules import RuleState
+from streams.pipeline_state import PipelineState, read
 from streams.thresholds import Cause
 from streams.windows.bucket import Closed
 from streams.windows.figures import NO_REQUESTS, Figure, figures, sample_share, window_row
@@ -34,45 +31,13 @@ from streams.windows.slices import named, slicing_of
 from streams.windows.sources import Watermark
 from streams.windows.state import Outcome, Windows, latest_ms
 from streams.windows.tally import CLIENT, OTHER, Series, Tally, merged
-from tidemill.errors import Stop
 from tidemill.events import Partial, ScorePoint, ThresholdEvent, Window
 from tidemill.settings import PipelineSettings, Settings
 from tidemill.settings.slices import dimension_of
 
 MAX_PENDING = 2_000
 """Scores that wait for the watermark; more than this go to the detector without waiting."""
-SCHEMA = 4
-"""Of PipelineState. 3 added objectives and spend, 4 slices, the false-alarm budget and other detectors. A state of
-before is read as one without them: its references and open alarms are kept, its detectors have seen nothing."""
 _encoder = msgspec.msgpack.Encoder()
-
-
-class PipelineState(Struct, array_like=True):
-    """Everything kept of one pipeline: one value of the Faust table, one atomic step when it is written."""
-
-    schema: int = SCHEMA
-    windows: Windows = field(default_factory=Windows)
-    quality: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(_encoder.encode(QualityState())))
-    """A QualityState; encoded apart, since most states are written with no new score."""
-    drift: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(_encoder.encode(Drift())))
-    """A Drift; decoded while a window is judged, for it is seldom looked at and mostly word counts."""
-    rules: dict[str, RuleState] = field(default_factory=dict)
-    pending: list[ScorePoint] = field(default_factory=list)
-    """Scores that the watermark has not passed yet."""
-    objectives: dict[str, ObjectiveState] = field(default_factory=dict)
-    spend: Spend = field(default_factory=Spend)
-    false_alarms: msgspec.Raw = EMPTY
-    """A Ledger of the false-alarm budget."""
-
-
-class _Schema(Struct, array_like=True):
-    """The part of a state that says how to read the rest."""
-
-    schema: int
-
-
-_schema_decoder = msgspec.msgpack.Decoder(_Schema)
-_state_decoder = msgspec.msgpack.Decoder(PipelineState)
 _drift_decoder = msgspec.msgpack.Decoder(Drift)
 _quality_decoder = msgspec.msgpack.Decoder(QualityState)
 
@@ -94,7 +59,7 @@ class PipelineFold:
         self._settings = settings.windows
         # A pipeline that is not in the settings still gets windows and detectors, with defaults and no rules.
         self._pipeline = settings.pipelines.get(name) or PipelineSettings(engine="", champion="")
-        self._state = PipelineState() if state is None else _read(name, state)
+        self._state = PipelineState() if state is None else read(name, state)
         self._slicing = slicing_of(self._pipeline)
         self._budgeted = {each.each or dimension_of(each.slice) for each in self._pipeline.budgets}
         self._clock_ms = self._watermark_ms = 0
@@ -278,18 +243,6 @@ class PipelineFold:
 def _word_figures(drift: Drift, tally: Tally) -> dict[str, Figure]:
     found = drift.word_figures(tally)
     return {metric: figure._replace(share=sample_share(metric, tally)) for metric, figure in found.items()}
-
-
-def _read(name: str, state: bytes) -> PipelineState:
-    written = _schema_decoder.decode(state).schema
-    if written > SCHEMA:
-        raise Stop(
-            f"the state of pipeline {name!r} has schema {written}, and this version reads up to {SCHEMA}: "
-            "a later version wrote it; run that version again"
-        )
-    found = _state_decoder.decode(state)
-    found.schema = SCHEMA
-    return found
 
 
 def _champion(closed: Closed) -> str | None:

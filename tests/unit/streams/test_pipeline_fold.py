@@ -10,7 +10,8 @@ from prometheus_client import REGISTRY
 
 from streams.app.measures import Measures
 from streams.partition import HEAD
-from streams.pipeline import SCHEMA, Outputs, _champion
+from streams.pipeline import Outputs, _champion
+from streams.pipeline_state import SCHEMA
 from streams.windows.bucket import Closed
 from streams.windows.tally import OTHER, Series, Tally
 from tests.unit.streams.drawing import START_MS, Meter, Reader, answers, deployment, requests, score
