@@ -16,18 +16,20 @@ import msgspec
 from streams import thresholds
 from streams.alarms import Transition
 from streams.detectors import quality
+from streams.detectors.budget import Budget
 from streams.detectors.budget import Series as Watched
 from streams.detectors.budget import Spend as Spent
 from streams.detectors.drift import Drift
 from streams.detectors.quality import QualityDetector, QualityState
-from streams.detectors.watch import Where
+from streams.detectors.slice_drift import SliceDrift
+from streams.detectors.watch import Found, Where
 from streams.false_alarms import FalseAlarms
 from streams.levels import Levels
-from streams.pipeline_state import PipelineState, read
+from streams.pipeline_state import NO_SLICES, PipelineState, read
 from streams.thresholds import Cause
 from streams.windows.bucket import Closed
 from streams.windows.figures import NO_REQUESTS, Figure, figures, sample_share, window_row
-from streams.windows.slices import named, slicing_of
+from streams.windows.slices import named, names_of, slicing_of
 from streams.windows.sources import Watermark
 from streams.windows.state import Outcome, Windows, latest_ms
 from streams.windows.tally import CLIENT, OTHER, Series, Tally, merged
@@ -39,6 +41,7 @@ MAX_PENDING = 2_000
 """Scores that wait for the watermark; more than this go to the detector without waiting."""
 _encoder = msgspec.msgpack.Encoder()
 _drift_decoder = msgspec.msgpack.Decoder(Drift)
+_slice_drift_decoder = msgspec.msgpack.Decoder(SliceDrift)
 _quality_decoder = msgspec.msgpack.Decoder(QualityState)
 
 
@@ -64,12 +67,12 @@ class PipelineFold:
         self._budgeted = {each.each or dimension_of(each.slice) for each in self._pipeline.budgets}
         self._clock_ms = self._watermark_ms = 0
         # As decoded they would keep the whole encoded state in memory.
-        self._state.quality, self._state.drift = self._state.quality.copy(), self._state.drift.copy()
+        kept = self._state
+        kept.quality, kept.drift, kept.slice_drift = kept.quality.copy(), kept.drift.copy(), kept.slice_drift.copy()
         self._false_alarms = FalseAlarms(name, settings, self._state.false_alarms.copy())
         self._quality: QualityDetector | None = None
         """Decoded with the first score: many pipelines have none."""
         self._quality_moved = False
-        kept = self._state
         self._levels = Levels(name, self._pipeline, kept.rules, kept.objectives, kept.spend)
 
     @property
@@ -209,13 +212,28 @@ class PipelineFold:
         """Let the detectors judge the clients' calls of a complete window, once."""
         budget = self._false_alarms.open(self._watermark_ms)
         where = Where(self._name, "", closed.start_ms, self._end(closed), self._false_alarms.run_length)
-        for metric, said in drift.judge(whole, _champion(closed), self._pipeline.drift, budget, where):
+        champion = _champion(closed)
+        judged = drift.judge(whole, champion, self._pipeline.drift, budget, where)
+        found = [(where._replace(metric=metric), said) for metric, said in judged]
+        for at, said in found + self._watch_slices(champion, closed, budget, where):
             for rule, transition in said:
-                warned = rule == thresholds.dependent(metric)
-                cause = thresholds.of_dependence(metric) if warned else thresholds.of_drift(metric, rule)
-                self._say(transition, cause, out)
+                warned = rule == thresholds.dependent(at.metric)
+                cause = thresholds.of_dependence(at.metric) if warned else thresholds.of_drift(at.metric, rule)
+                self._say(transition, cause._replace(slice=at.slice), out)
         self._state.drift = msgspec.Raw(_encoder.encode(drift))
         self._false_alarms.close(budget)
+
+    def _watch_slices(
+        self, champion: str | None, closed: Closed, budget: Budget, where: Where
+    ) -> list[tuple[Where, Found]]:
+        state = self._state
+        if not closed.slices and state.slice_drift == NO_SLICES:
+            return []
+        drift = _slice_drift_decoder.decode(state.slice_drift)
+        names = names_of(state.windows.dimensions, self._slicing)
+        found = drift.judge(closed.slices, names, champion, self._pipeline.drift, budget, where)
+        state.slice_drift = msgspec.Raw(_encoder.encode(drift))
+        return found
 
     def _rows(self, series: Series, found: dict[str, Figure], closed: Closed, out: Outputs, slice: str = "") -> None:
         make = bind(

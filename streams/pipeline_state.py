@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from streams.budgets import Spend
 from streams.detectors.drift import Drift
 from streams.detectors.quality import QualityState
+from streams.detectors.slice_drift import SliceDrift
 from streams.false_alarms import EMPTY
 from streams.objectives import ObjectiveState
 from streams.rules import RuleState
@@ -19,6 +20,7 @@ SCHEMA = 4
 """Of PipelineState. 3 added objectives and spend, 4 slices, the false-alarm budget and other detectors. A state of
 before is read as one without them: its references and open alarms are kept, its detectors have seen nothing."""
 _encoder = msgspec.msgpack.Encoder()
+NO_SLICES = msgspec.Raw(_encoder.encode(SliceDrift()))
 
 
 class PipelineState(Struct, array_like=True):
@@ -37,6 +39,8 @@ class PipelineState(Struct, array_like=True):
     spend: Spend = field(default_factory=Spend)
     false_alarms: msgspec.Raw = EMPTY
     """A Ledger of the false-alarm budget."""
+    slice_drift: msgspec.Raw = NO_SLICES
+    """A SliceDrift; it may be large."""
 
 
 class _Schema(Struct, array_like=True):

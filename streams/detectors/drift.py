@@ -21,13 +21,11 @@ from streams.detectors.baseline import (
     level_of,
     word_metric,
 )
-from streams.detectors.budget import Budget, Series
-from streams.detectors.watch import Found, Watch, Where
+from streams.detectors.budget import Budget
+from streams.detectors.watch import Found, Watch, Where, dropped, judged
 from streams.windows.figures import Figure, observed
 from streams.windows.tally import Tally
 from tidemill.settings import DriftSettings
-
-GONE = "the metric is no longer watched"
 
 
 class Drift(Struct, omit_defaults=True):
@@ -77,7 +75,7 @@ class Drift(Struct, omit_defaults=True):
                 watch = self.watches.setdefault(metric, Watch())
                 full = watch.add(*sums, where.start_ms, least)
                 if full is not None:
-                    said.append((metric, _judged(watch, full, budget, where._replace(metric=metric))))
+                    said.append((metric, judged(watch, full, budget, where._replace(metric=metric))))
         words = [metric for metric in watched if metric in WORD_METRICS]
         if words and tally.sampled:
             said += self._take_words(tally, words, least, budget, where)
@@ -106,7 +104,7 @@ class Drift(Struct, omit_defaults=True):
             watch = self.watches.get(metric)
             if value is not None and watch is not None and watch.level is not None:
                 full = Measured(n, value, batch.start_ms)
-                said.append((metric, _judged(watch, full, budget, where._replace(metric=metric))))
+                said.append((metric, judged(watch, full, budget, where._replace(metric=metric))))
         return said
 
     def _gather(self, batch: Batch, words: list[str], where: Where) -> None:
@@ -122,9 +120,7 @@ class Drift(Struct, omit_defaults=True):
     def _drop(self, metrics: set[str], budget: Budget, where: Where) -> list[tuple[str, Found]]:
         said = []
         for metric in sorted(metrics):
-            said.append((metric, self.watches.pop(metric).close(where._replace(metric=metric), GONE)))
-            if (series := Series(where.pipeline, metric)) in budget.series:
-                budget.retire(series)
+            said.append((metric, dropped(self.watches.pop(metric), budget, where._replace(metric=metric))))
         return said
 
     def _start_anew(self, reason: str, where: Where) -> list[tuple[str, Found]]:
@@ -140,12 +136,3 @@ class Drift(Struct, omit_defaults=True):
         for metric in WORD_METRICS:
             if (watch := self.watches.get(metric)) is not None:
                 watch.begin()
-
-
-def _judged(watch: Watch, full: Measured, budget: Budget, where: Where) -> Found:
-    series = Series(where.pipeline, where.metric)
-    budget.admit(series)
-    said = watch.take(full, where, budget.grant(series))
-    if any(rule == where.rule and found.state == "firing" for rule, found in said):
-        budget.alarmed(series)
-    return said

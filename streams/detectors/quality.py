@@ -22,7 +22,7 @@ from streams.alarms import Alarm, Transition
 from streams.detectors import warnings
 from streams.detectors.change import Split, split
 from streams.detectors.conformal import Conformal, ConformalState
-from tidemill.events import ScorePoint
+from tidemill.events import ScorePoint, subject_of
 from tidemill.ids import derived_id
 from tidemill.settings import QualitySettings
 
@@ -112,7 +112,8 @@ class QualityDetector:
 
     def warn(self, at_ms: int) -> Transition | None:
         """Whether scores were found to depend on each other, or do so no more; ask after each score."""
-        found = warnings.judge(self._pipeline, "quality", self._conformal.dependence, self._warning, at_ms, at_ms)
+        subject = subject_of(self._pipeline, RULE)
+        found = warnings.judge(RULE, subject, self._conformal.dependence, self._warning, at_ms, at_ms)
         if found is not None:
             self._warning = found.alarm if found.state == "firing" else None
         return found

@@ -15,15 +15,17 @@ CALM = 0.15
 
 
 def judge(
-    pipeline: str, metric: str, watched: Dependence, warning: Alarm | None, start_ms: int, end_ms: int
+    metric: str, subject: str, watched: Dependence, warning: Alarm | None, start_ms: int, end_ms: int
 ) -> Transition | None:
-    """Whether a warning begins, or the one that is there ends; ask after each value that the detector took."""
+    """Whether a warning about the values of ``subject`` (a series of the metric) begins, or the one that is there ends;
+    ask after each value that the detector took.
+    """
     found = watched.autocorrelation
     if warning is None:
         if not watched.warned or found is None:
             return None
         alarm = Alarm(
-            alarm_id=derived_id(dependent(metric), f"{pipeline}//{metric}", start_ms),
+            alarm_id=derived_id(dependent(metric), subject, start_ms),
             started_ms=end_ms,
             value=found,
             threshold=CALM,

@@ -18,13 +18,16 @@ from msgspec import Struct, field
 from streams.alarms import Alarm, Transition
 from streams.detectors import warnings
 from streams.detectors.baseline import BATCHES, WORD_METRICS, Level, Measured, level_of
+from streams.detectors.budget import Budget, Series
 from streams.detectors.change import split
 from streams.detectors.conformal import Conformal, ConformalState, Direction
 from streams.detectors.recent import Recent
 from streams.thresholds import dependent
+from tidemill.events import subject_of
 from tidemill.ids import derived_id
 from tidemill.metrics import UNITS
 
+GONE = "the metric is no longer watched"
 SHIFT = 1.0
 BACK_BATCHES = 4
 SHARES = ("share", "score", "distance")
@@ -41,6 +44,17 @@ class Where(NamedTuple):
     start_ms: int
     end_ms: int
     run_length: float
+    slice: str = ""
+
+    @property
+    def series(self) -> Series:
+        """The series in the budget."""
+        return Series(self.pipeline, self.metric, self.slice)
+
+    @property
+    def subject(self) -> str:
+        """The series in events, of which their ids are made."""
+        return subject_of(self.pipeline, self.metric, self.slice)
 
     @property
     def rule(self) -> str:
@@ -136,7 +150,7 @@ class Watch(Struct, omit_defaults=True):
 
     def _watch_assumptions(self, detector: Conformal, where: Where) -> Found:
         said = warnings.judge(
-            where.pipeline, where.metric, detector.dependence, self.warning, where.start_ms, where.end_ms
+            where.metric, where.subject, detector.dependence, self.warning, where.start_ms, where.end_ms
         )
         if said is None:
             return []
@@ -151,7 +165,7 @@ class Watch(Struct, omit_defaults=True):
             self.recent.keep(len(self.recent) - found.start)
             return []
         self.alarm = Alarm(
-            alarm_id=derived_id(where.rule, f"{where.pipeline}//{where.metric}", where.start_ms),
+            alarm_id=derived_id(where.rule, where.subject, where.start_ms),
             started_ms=where.end_ms,
             value=value,
             threshold=level.mean + found.after / 2 * level.deviation,
@@ -174,6 +188,22 @@ class Watch(Struct, omit_defaults=True):
             return []
         self.alarm, self.recent = None, Recent()
         return [(where.rule, Transition("resolved", alarm, where.start_ms, where.end_ms, value))]
+
+
+def judged(watch: Watch, full: Measured, budget: Budget, where: Where) -> Found:
+    """What a full batch begins or ends, staked with what the budget grants its series."""
+    budget.admit(where.series)
+    said = watch.take(full, where, budget.grant(where.series))
+    if any(rule == where.rule and found.state == "firing" for rule, found in said):
+        budget.alarmed(where.series)
+    return said
+
+
+def dropped(watch: Watch, budget: Budget, where: Where) -> Found:
+    """What ends because the metric is watched no longer."""
+    if where.series in budget.series:
+        budget.retire(where.series)
+    return watch.close(where, GONE)
 
 
 def rule_of(metric: str) -> str:

@@ -99,3 +99,9 @@ def named(dimensions: dict[str, Dimension], slice: str, start_ms: int) -> str:
     dimension = dimension_of(slice)
     known = dimensions.get(dimension, Dimension())
     return f"{dimension}={known.named(slice.partition('=')[2], start_ms)}"
+
+
+def names_of(dimensions: dict[str, Dimension], slicing: Slicing) -> frozenset[str]:
+    """The slices that have a name now, of the dimensions that are asked for."""
+    asked = ((name, dimension) for name, dimension in dimensions.items() if name in slicing.held)
+    return frozenset(f"{name}={value}" for name, dimension in asked for value in dimension.values)

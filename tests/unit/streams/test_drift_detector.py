@@ -10,8 +10,8 @@ import pytest
 from streams.alarms import Transition
 from streams.detectors.budget import Budget
 from streams.detectors.cusum import Cusum
-from streams.detectors.drift import GONE, Drift
-from streams.detectors.watch import Where
+from streams.detectors.drift import Drift
+from streams.detectors.watch import GONE, Where
 from streams.detectors.words import distance, unseen_share
 from streams.windows.tally import Sums, Tally
 from tests.unit.streams.drawing import START_MS

@@ -225,12 +225,12 @@ def test_a_state_of_the_schema_before_is_read_and_goes_on_as_the_present_one() -
     reader.take(meter.partial([answers(1, [5.0], errors=1)]))
     (fired,) = reader.take(meter.progress(11)).events
     parts = written(reader)
-    assert (parts[0], len(parts)) == (SCHEMA, 9)
+    assert (parts[0], len(parts)) == (SCHEMA, 10)
     again = restored([2, *parts[1:6]])
     (ended,) = again.take(meter.partial([answers(12, [5.0])]), meter.progress(21)).events
     assert (ended.data.state, ended.data.alarm_id) == ("resolved", fired.id)
     after = written(again)
-    assert (after[0], len(after)) == (SCHEMA, 9)
+    assert (after[0], len(after)) == (SCHEMA, 10)
 
 
 def test_open_alarms_of_the_detectors_before_are_closed_by_the_present_ones() -> None:
