@@ -14,13 +14,13 @@ from dashboards.console.view import Pipeline, Point
 
 VERSION_COLOURS = ("#0f766e", "#d97706", "#7c3aed", "#2563eb", "#be185d", "#4d7c0f")
 _PANELS = (
-    "quality (dashed: estimate without labels)",
+    "quality (dashed: estimate)",
     "latency, ms (p95; dashed: p50)",
     "calls / s",
     "drift",
     "cost, $ / h",
 )
-_TOP, _HEIGHT, _GAP = 70, 100, 40
+_TOP, _HEIGHT, _GAP = 86, 100, 40
 SHORTEST_MS = 180_000
 """The time axis is never shorter."""
 DRIFT_COLOUR = "#a16207"
@@ -165,7 +165,7 @@ def _marks(panel: int, marked: list[Marker], *, labelled: bool) -> dict[str, Any
                 "formatter": marker.label,
                 "color": marker.colour,
                 "fontSize": 10,
-                "distance": [0, 2 + 11 * (next(rows) % 3 if marker.label else 0)],
+                "distance": [0, 18 + 11 * (next(rows) % 3 if marker.label else 0)],
             },
         }
         for marker in marked

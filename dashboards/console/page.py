@@ -23,6 +23,8 @@ body { background: #f8fafc; color: #0f172a; }
 @keyframes tm-pulse { 50% { opacity: .1; } }
 @media (prefers-reduced-motion: reduce) { .tm-halo { animation: none; } }
 """
+ESTIMATE_OLD_MS = 180_000
+"""An estimate that began longer ago is not shown as the present one: it may have been withdrawn."""
 _DOTS = {"healthy": "#0d9488", "alarm": "#dc2626"}
 
 
@@ -164,7 +166,8 @@ def _facts(pipeline: Pipeline, picture: Picture) -> tuple[str, list[tuple[str, s
     errors = pipeline.recent("error_rate")
     quality = pipeline.recent("quality")
     slowest = max((value for value in p95 if value is not None), default=None)
-    value, low, high = (pipeline.newest(f"quality_estimate{end}") for end in ("", "_low", "_high"))
+    since_ms = picture.taken_ms - ESTIMATE_OLD_MS
+    value, low, high = (pipeline.champions(f"quality_estimate{end}", since_ms) for end in ("", "_low", "_high"))
     estimate = []
     if value is not None and low is not None and high is not None:
         estimate = [("estimated, without labels", f"{value:.2f} ({low:.2f} to {high:.2f})")]

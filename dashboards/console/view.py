@@ -73,10 +73,16 @@ class Pipeline:
         weight = sum(point.n for point in chosen)
         return sum((point.value or 0.0) * point.n for point in chosen) / weight if weight else None
 
-    def newest(self, metric: str) -> float | None:
-        """The value of a metric's newest window, of whatever version; None without data."""
-        points = [points[-1] for points in self.series.get(metric, {}).values() if points]
-        return max(points, key=lambda point: point.start_ms).value if points else None
+    @property
+    def champion(self) -> str:
+        """The version that clients are answered by; empty where no route says so."""
+        arms = self.route.arms if self.route is not None else ()
+        return next((arm.model_version for arm in arms if arm.variant == "champion"), "")
+
+    def champions(self, metric: str, since_ms: int) -> float | None:
+        """A metric's newest value of the champion, from windows that began at ``since_ms`` or later; else None."""
+        points = self.series.get(metric, {}).get(self.champion, ())
+        return points[-1].value if points and points[-1].start_ms >= since_ms else None
 
     def rate(self, metric: str, window_s: float, windows: int = 6) -> float | None:
         """A counting metric per second over its last windows; None without data."""

@@ -38,7 +38,7 @@ class Drift(Struct, omit_defaults=True):
     batch: Batch = field(default_factory=Batch)
     """Words that make no whole batch yet."""
     size: int = 0
-    """Calls that make a batch of words, at least; it grows so that a window never holds more."""
+    """Calls that make a batch of words, at least; it grows so that a window never holds more than twice as many."""
     reference: dict[int, int] = field(default_factory=dict)
     """Empty while it is gathered."""
 
@@ -85,11 +85,11 @@ class Drift(Struct, omit_defaults=True):
         self, tally: Tally, words: list[str], least: int, budget: Budget, where: Where
     ) -> list[tuple[str, Found]]:
         size = max(self.size, least)
-        grown, added = tally.sampled > size, self.reference and not self.watches.keys() >= set(words)
+        grown, added = tally.sampled > 2 * size, self.reference and not self.watches.keys() >= set(words)
         if (grown or added) and not any(self.watches[m].alarm for m in words if m in self.watches):
             self._forget_words()
             if grown:
-                self.size = size = max(tally.sampled, 2 * size) if self.size else tally.sampled
+                self.size = size = tally.sampled
         self.batch.add(tally, where.start_ms)
         if self.batch.calls < size:
             return []

@@ -70,7 +70,7 @@ class Watch(Struct, omit_defaults=True):
     alarm: Alarm | None = None
     warning: Alarm | None = None
     size: int = 0
-    """Observations that make a batch, at least; it grows so that a window never holds more."""
+    """Observations that make a batch, at least; it grows so that a window never holds more than twice as many."""
     n: int = 0
     total: float = 0.0
     start_ms: int = 0
@@ -84,9 +84,9 @@ class Watch(Struct, omit_defaults=True):
     def add(self, n: int, total: float, start_ms: int, least: int) -> Measured | None:
         """Take in a window's observations and their sum; the batch, where it is full with them."""
         size = max(self.size, least)
-        if n > size and self.alarm is None:
+        if n > 2 * size and self.alarm is None:
             self.begin()
-            self.size = size = max(n, 2 * size) if self.size else n
+            self.size = size = n
         self.start_ms = self.start_ms or start_ms
         self.n += n
         self.total += total

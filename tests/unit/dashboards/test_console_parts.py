@@ -14,10 +14,11 @@ from dashboards.console.charts import markers, options
 from dashboards.console.drawing import drawing
 from dashboards.console.hosts import is_own, own_names
 from dashboards.console.main import application, report_file
+from dashboards.console.page import _facts
 from dashboards.console.timeline import timeline
-from dashboards.console.view import Pipeline
+from dashboards.console.view import Pipeline, Point
 from dashboards.console.wheel import STATIONS, wheel
-from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, pipeline, rollout
+from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, picture, pipeline, rollout
 from tidemill.events import JobProgress, StationTime
 from tidemill.events.lifecycle import Station
 from tidemill.settings import Settings
@@ -107,6 +108,17 @@ def test_no_data_is_a_dash_and_not_zero() -> None:
     assert empty.recent("quality") is None
     assert empty.rate("requests", 5) is None
     assert wheel(empty, NOW).stations[0].figure == "quality –"
+
+
+def test_only_a_fresh_estimate_of_the_champion_is_shown() -> None:
+    def shown(version: str, start_ms: int) -> dict[str, str]:
+        estimates = {f"quality_estimate{end}": {version: (Point(start_ms, 0.9, 60),)} for end in ("", "_low", "_high")}
+        found = picture(series=estimates)
+        return dict(_facts(found.pipelines["schedule"], found)[1])
+
+    assert shown("schedule-v1", NOW - 40_000)["estimated, without labels"] == "0.90 (0.90 to 0.90)"
+    assert "estimated, without labels" not in shown("schedule-v1", NOW - 240_000), "it may have been withdrawn"
+    assert "estimated, without labels" not in shown("schedule-v0", NOW - 40_000), "of a version that serves no more"
 
 
 def test_the_drawing_is_well_formed_and_escapes_words() -> None:

@@ -67,12 +67,13 @@ def _played(settings: Settings, play_: Play, clock: Clock, say: Say, progress: C
             trained.append(name)
         progress(name, facts)
 
+    say("the demo's models: trained the first time, a minute or two; after that kept")
     place_models(settings, models_progress, play_.texts)
     pause = threading.Event()
     with Stack(settings, settings_file=settings.data_dir / "tidemill.yaml", receiver=True) as stack:
         stack.start(progress)
         setup_s = (clock.now_ms() - started_ms) / 1000
-        say(f"everything is ready after {setup_s:.0f} s")
+        say(f"everything is ready after {setup_s:.0f} s; watch it at {settings.console_url}")
         store = Store(settings)
         with Observer(settings) as observer, Users(settings, _habits(play_), seed=play_.seed, clock=clock) as users:
             killer = Killer(play_.kills, stack.kill, clock.now_ms)
