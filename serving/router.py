@@ -34,15 +34,7 @@ def pick_arm(route: Route, session: str) -> Arm:
             reached += arm.weight
             if where < reached:
                 return arm
-    return champion_of(route)
-
-
-def champion_of(route: Route) -> Arm:
-    """The champion's arm; where a route has none, its heaviest."""
-    for arm in route.arms:
-        if arm.variant == "champion":
-            return arm
-    return max(route.arms, key=lambda arm: arm.weight)
+    return route.champion
 
 
 def shadow_for(route: Route, call_id: str) -> Shadow | None:

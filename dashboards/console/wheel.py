@@ -72,7 +72,7 @@ def wheel(pipeline: Pipeline, now_ms: int) -> Wheel:
         for name in STATIONS
     )
     headline, detail = _words(pipeline, job, rollout, ended=ended, alarmed=bool(alarms))
-    return Wheel(stations, headline, detail, _version(pipeline))
+    return Wheel(stations, headline, detail, pipeline.champion)
 
 
 def _last_station(job: JobState | None, rollout: RolloutState | None) -> str | None:
@@ -102,7 +102,7 @@ def _seconds(job: JobState | None, rollout: RolloutState | None, now_ms: int) ->
 
 def _figures(pipeline: Pipeline, job: JobState | None, rollout: RolloutState | None) -> dict[str, str]:
     quality = pipeline.recent("quality")
-    figures = {"watch": "quality –" if quality is None else f"quality {quality:.2f}", "champion": _version(pipeline)}
+    figures = {"watch": "quality –" if quality is None else f"quality {quality:.2f}", "champion": pipeline.champion}
     if job is None:
         if pipeline.open_alarms:
             figures["alarm"] = pipeline.open_alarms[-1].data.metric
@@ -148,8 +148,3 @@ def _words(
     if job is not None:
         return "healthy", f"last turn: {job.phase}: {job.reason}"
     return "healthy", "nothing has changed so far"
-
-
-def _version(pipeline: Pipeline) -> str:
-    arms = pipeline.route.arms if pipeline.route is not None else ()
-    return next((arm.model_version for arm in arms if arm.variant == "champion"), "")

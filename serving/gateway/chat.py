@@ -26,7 +26,7 @@ from serving.gateway.rows import Call, Ending, Server
 from serving.gateway.shadow import Shadows
 from serving.gateway.spool import SpoolFull
 from serving.gateway.upstream import Answer, Upstream, UpstreamFailed, without_logprobs
-from serving.router import champion_of, pick_arm
+from serving.router import pick_arm
 from tidemill.clock import Clock
 from tidemill.events import Arm, Route
 from tidemill.ids import CompletionIds, Routing, uuid7
@@ -154,7 +154,7 @@ class _Serving:
     async def answer(self, asked: Asked, arm: Arm) -> None:
         """Ask the arm; if it has no such model, the champion."""
         self._chat._shadows.maybe(self._call, asked, self._route)
-        champion = champion_of(self._route)
+        champion = self._route.champion
         try:
             try:
                 await self._from(arm, asked)

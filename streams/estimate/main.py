@@ -85,7 +85,9 @@ class Estimates:
         """What is known of the version that serves most now; another version starts from nothing."""
         pipeline = self._settings.pipelines[name]
         rows = self._store.rows(_ROUTES, {"pipeline": name})
-        version = champion_of(msgspec.json.decode(rows[0]["state"], type=Route)) if rows else pipeline.champion
+        version = pipeline.champion
+        if rows:
+            version = msgspec.json.decode(rows[0]["state"], type=Route).champion.model_version
         known = self._watched.get(name)
         if known is None or known.version != version:
             quality = pipeline.quality
@@ -103,11 +105,6 @@ class Estimates:
             self._producer.produce(WINDOWS.name, encode(row), name, on_delivery=kafka.delivered(failures))
         if self._producer.flush(FLUSH_S) or failures:
             raise Retry(f"Kafka did not take an estimate: {failures[:1]}")
-
-
-def champion_of(route: Route) -> str:
-    """The champion's version, or that with the most weight."""
-    return max(route.arms, key=lambda arm: (arm.variant == "champion", arm.weight)).model_version
 
 
 def rows_of(pipeline: str, version: str, found: Estimate, start_ms: int, end_ms: int, time_ms: int) -> Iterator[Window]:

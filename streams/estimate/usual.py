@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from streams.detectors.baseline import BATCHES, WORD_METRICS, Batch, Level, joined_words, levels
+from streams.windows.tally import add_counts
 
 BATCH_CALLS = 25
 Words = Mapping[int, int]
@@ -49,6 +50,5 @@ class Usual:
 def _batch(texts: Sequence[Words]) -> Batch:
     words: dict[int, int] = {}
     for text in texts:
-        for bucket, count in text.items():
-            words[bucket] = words.get(bucket, 0) + count
+        add_counts(words, text)
     return Batch(calls=len(texts), words=words)

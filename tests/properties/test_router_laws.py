@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.router import champion_of, first_route, pick_arm, point, problem, shadow_for
+from serving.router import first_route, pick_arm, point, problem, shadow_for
 from tidemill.events import Arm, Route, Shadow
 from tidemill.settings import PipelineSettings
 from tidemill.settings.model import EngineSettings
@@ -82,7 +82,7 @@ def _lighter(good: Route) -> Route:
 def test_without_a_route_the_settings_champion_serves() -> None:
     engine = EngineSettings(base_model="base")
     adapter = PipelineSettings(engine="main", champion="talk-v1", champion_adapter="adapters/talk-v1")
-    assert champion_of(first_route("talk", adapter, engine)).model == "talk-v1"
+    assert first_route("talk", adapter, engine).champion.model == "talk-v1"
     bare = PipelineSettings(engine="main", champion="talk-v1")
-    assert champion_of(first_route("talk", bare, engine)).model == "base"
+    assert first_route("talk", bare, engine).champion.model == "base"
     assert first_route("talk", bare, engine).epoch == 0

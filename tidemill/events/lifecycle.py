@@ -164,6 +164,11 @@ class Route(Struct, frozen=True, kw_only=True):
     reason: str = ""
     rollout_id: str = ""
 
+    @property
+    def champion(self) -> Arm:
+        """The champion's arm; where a route has none, its heaviest."""
+        return max(self.arms, key=lambda arm: (arm.variant == "champion", arm.weight))
+
 
 class GatewayStatus(Struct, frozen=True, kw_only=True):
     """Said each second by every gateway: the epochs it applies and what is in flight."""

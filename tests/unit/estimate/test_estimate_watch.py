@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streams.detectors.baseline import BATCHES
-from streams.estimate.main import champion_of, rows_of
+from streams.estimate.main import rows_of
 from streams.estimate.usual import BATCH_CALLS, Usual
 from streams.estimate.watch import MOST_LABELS, Watched
 from tidemill.events import Arm, Route
@@ -145,4 +145,4 @@ def test_the_champion_of_a_route() -> None:
         Arm(variant="canary", model_version="s-v2", model="b", engine="local", weight=60),
         Arm(variant="champion", model_version="s-v1", model="a", engine="local", weight=40),
     )
-    assert champion_of(Route(pipeline="s", epoch=1, time_ms=1, arms=arms)) == "s-v1"
+    assert Route(pipeline="s", epoch=1, time_ms=1, arms=arms).champion.model_version == "s-v1"
