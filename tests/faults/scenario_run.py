@@ -110,6 +110,13 @@ class Judge:
                     raise
             time.sleep(1.0)
 
+    def comes_to(self, wrong: dict[str, int], within_s: float = 60.0) -> None:
+        """Wait until exactly this is wrong: what the deployment says of itself meanwhile is soon in its table, too."""
+        end_s = time.monotonic() + within_s
+        while (found := self.judged().wrong) != wrong:
+            assert time.monotonic() < end_s, f"{found} is wrong, not {wrong}"
+            time.sleep(0.5)
+
     def judged(self) -> Record:
         """What is so now. Raises TidemillError while store or broker are away."""
         tables = Counter[str]()

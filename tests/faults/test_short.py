@@ -30,16 +30,16 @@ def tampered(deployment: Deployment, judge: Judge) -> None:
     place = "_topic = 'inference.responses' AND _partition = 0 AND _offset = {offset:UInt64}"
     (found,) = store.rows("SELECT min(_offset) AS offset FROM responses WHERE _partition = 0")
     store.command(f"INSERT INTO responses SELECT * FROM responses WHERE {place}", found)
-    assert judge.judged().wrong == {"duplicates": 1}
+    judge.comes_to({"duplicates": 1})
     assert deployment.audited()["duplicates"] == 1
     store.command(f"ALTER TABLE responses DELETE WHERE {place} SETTINGS mutations_sync = 2", found)
-    assert judge.judged().wrong == {"missing": 1}
+    judge.comes_to({"missing": 1})
     assert deployment.audited()["missing"] == 1
     store.command(
         "INSERT INTO windows SELECT * REPLACE (revision + 9 AS revision, n + 1 AS n, 999999 AS _offset) FROM windows "
         "WHERE metric = 'answers' LIMIT 1"
     )
-    assert judge.judged().wrong == {"missing": 1, "unknown": 1, "windows_differing": 1}
+    judge.comes_to({"missing": 1, "unknown": 1, "windows_differing": 1})
     say_again_under_another_id(deployment)
     assert judge.judged().alarms_doubled == 1
 

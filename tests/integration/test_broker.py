@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import KafkaException, Producer
@@ -53,6 +56,33 @@ def test_emptied_topics_are_empty(settings: Settings, kafka: str) -> None:
         reader = follower(settings, "test-empty", topic)
         assert partition_count(reader, topic.name) == topic.partitions
         assert list(read_to_end(reader)) == []
+        reader.close()
+
+
+def test_a_topic_that_never_rests_is_read_to_where_it_ended(
+    settings: Settings, kafka: str, unique: Callable[[str], str]
+) -> None:
+    """A message comes sooner than a fetch has waited: the broker never has to say that there is nothing more."""
+    topic = replace(topics.HOSTS, name=unique("busy"), partitions=2)
+    ensure_topics(settings, (topic,))
+    writer = Producer({"bootstrap.servers": kafka, "linger.ms": 0})
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.wait(0.02):
+            writer.produce(topic.name, b"x", partition=0)
+            writer.poll(0)
+
+    writing = threading.Thread(target=write, name="write")
+    writing.start()
+    reader = follower(settings, "test-busy", topic)
+    started = time.monotonic()
+    try:
+        for _ in read_to_end(reader):
+            assert time.monotonic() < started + 20, "it ends"
+    finally:
+        done.set()
+        writing.join()
         reader.close()
 
 

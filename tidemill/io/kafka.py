@@ -167,20 +167,32 @@ def partition_count(client: Consumer, topic: str) -> int:
 
 
 def read_to_end(client: Consumer, *, timeout_s: float = 30.0) -> Iterator[Message]:
-    """Messages of a ``follower`` until each partition has reported its end once. Raises Retry on a broken broker."""
-    waiting = {(tp.topic, tp.partition) for tp in client.assignment()}
+    """Messages of a ``follower`` up to where each partition ended when this began, also where more keeps coming.
+
+    Some of what came since may follow. Raises Retry on a broken broker.
+    """
+    ends = {(place.topic, place.partition): _end(client, place) for place in client.assignment()}
     idle = 0.0
-    while waiting:
+    while ends:
         messages = client.consume(500, 0.1)
         idle = 0.0 if messages else idle + 0.1
         if idle > timeout_s:
             raise Retry("Kafka sends neither messages nor the end of the topic")
         for message in messages:
             error = message.error()
+            place = message.topic() or "", message.partition() or 0
             if error is None:
                 yield message
-            elif error.code() == KafkaError._PARTITION_EOF:
-                waiting.discard((message.topic() or "", message.partition() or 0))
+            at_end = error is None and int(message.offset() or 0) + 1 >= ends.get(place, 0)
+            if at_end or (error is not None and error.code() == KafkaError._PARTITION_EOF):
+                ends.pop(place, None)
+
+
+def _end(client: Consumer, place: TopicPartition) -> int:
+    try:
+        return int(client.get_watermark_offsets(place, timeout=TIMEOUT_S)[1])
+    except KafkaException as error:
+        raise Retry(f"Kafka does not say where {place.topic}/{place.partition} ends: {error}") from error
 
 
 def admin(settings: Settings, client: str) -> AdminClient:
