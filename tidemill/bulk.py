@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -54,8 +54,16 @@ class BulkDecoder(Generic[E]):
         return events, refused
 
 
-_Form = NDArray[np.bool_]
-"""Which bytes may stand at each place of a string of fixed length; shape (length, 256)."""
+class _Form(NamedTuple):
+    """What may stand at each place of a string of fixed length."""
+
+    kinds: bytes
+    """Of each byte, one bit for each kind of place that it may stand at; shape (256,)."""
+    places: NDArray[np.uint8]
+    """The bit of each place's kind; shape (length,)."""
+
+
+_MAX_KINDS = 8
 _PLACE = re.compile(r"\[([^\]\\]+)\]\{(\d+)\}|([\w-])", re.ASCII)
 
 
@@ -85,20 +93,25 @@ def _form(pattern: str | None) -> _Form | None:
     """The form of strings like ``^[0-9a-f]{8}-[0-9a-f]{4}$``; None for any other pattern."""
     if pattern is None or not re.fullmatch(rf"\^(?:{_PLACE.pattern})+\$", pattern):
         return None
-    places: list[list[bool]] = []
-    for kinds, count, letter in _PLACE.findall(pattern[1:-1]):
-        one = re.compile(f"[{kinds or re.escape(letter)}]")
-        places += [[code < 128 and one.fullmatch(chr(code)) is not None for code in range(256)]] * int(count or 1)
-    return np.array(places)
+    places: list[str] = []
+    for several, count, letter in _PLACE.findall(pattern[1:-1]):
+        places += [several or re.escape(letter)] * int(count or 1)
+    bits = {kind: 1 << number for number, kind in enumerate(dict.fromkeys(places))}
+    if len(bits) > _MAX_KINDS:
+        return None
+    allowed = {bit: re.compile(f"[{kind}]") for kind, bit in bits.items()}
+    kinds = [sum(bit for bit, one in allowed.items() if one.fullmatch(chr(code))) for code in range(128)]
+    return _Form(bytes(kinds).ljust(256, b"\0"), np.array([bits[kind] for kind in places], np.uint8))
 
 
 def _all_of(form: _Form, texts: list[str]) -> bool:
     """Whether every text has the form."""
-    length = len(form)
-    letters = np.frombuffer("".join(texts).encode(errors="replace"), np.uint8)
-    if letters.size != length * len(texts) or any(len(text) != length for text in texts):
+    length = len(form.places)
+    letters = "".join(texts).encode(errors="replace")
+    if len(letters) != length * len(texts) or set(map(len, texts)) - {length}:
         return False
-    return bool(form[np.arange(length), letters.reshape(-1, length)].all())
+    kinds = np.frombuffer(letters.translate(form.kinds), np.uint8).reshape(-1, length)
+    return bool((kinds & form.places).all())
 
 
 def _without(event_type: Any, names: Sequence[str]) -> Any:

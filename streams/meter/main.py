@@ -39,7 +39,7 @@ GROUP = "tidemill-meter"
 SOURCES = (REQUESTS, RESPONSES, FEEDBACK)
 MAX_MESSAGES = 20_000
 MAX_WAIT_S = 0.25
-MAX_BYTES = 20_971_520
+MAX_BYTES = 16_777_216
 AHEAD_MS = 60_000
 """Windows between the slowest and the fastest source partition stay open in stage 2: a minute's, no more."""
 PROGRESS_S = 0.25

@@ -103,7 +103,7 @@ def fetching(max_bytes: int) -> dict[str, int]:
     """
     return {
         "fetch_message_max_bytes": max_bytes,
-        "queued_max_messages_kbytes": 32 * max_bytes // 1024,
+        "queued_max_messages_kbytes": 48 * max_bytes // 1024,
         "fetch_queue_backoff_ms": 20,
     }
 
