@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from confluent_kafka import Message as KafkaMessage
 from tidemill.answers import answer_features
 from tidemill.clock import Clock, SystemClock
 from tidemill.codec import encode
+from tidemill.embedding import embedding_features
 from tidemill.errors import Retry, Stop
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Message
 from tidemill.ids import uuid7
@@ -89,11 +90,14 @@ class Recorder:
         messages: Iterable[tuple[str, str]] | None = None,
         call_id: str | None = None,
         time_ms: int | None = None,
+        embedding: Sequence[float] | None = None,
         **fields: Any,
     ) -> Call:
         """Record what was asked: ``messages`` are (role, text) pairs, None where content must not leave the app.
 
-        ``fields`` are further fields of InferenceRequest. Raises Stop where the event breaks the contract.
+        ``embedding``: the question's, where the app has one (from retrieval, say); four numbers of it leave the app,
+        and a shift of them is noticed. ``fields`` are further fields of InferenceRequest. Raises Stop where the event
+        breaks the contract.
         """
         now = self._clock.now_ms() if time_ms is None else time_ms
         sliced = {name: value for name, value in fields.items() if name in _SLICED_BY}
@@ -103,6 +107,11 @@ class Recorder:
         if users:
             fields.setdefault("input_features", question_features(said or ()))
             fields.setdefault("input_words", word_buckets(users))
+        if embedding is not None:
+            try:
+                fields["input_features"] = fields.get("input_features", {}) | embedding_features(embedding)
+            except ValueError as error:
+                raise Stop(f"call {call.call_id} of {pipeline!r}: {error}") from error
         event = InferenceRequest(
             call_id=call.call_id,
             time_ms=now,

@@ -34,6 +34,10 @@ WindowMetric = Literal[
     "input_mean_word_length",  # characters per word in the users' text
     "input_non_latin_share",  # share of letters of other scripts than Latin in the users' text
     "input_context_chars",  # length of what was fetched for the answer, characters
+    "input_embedding_1",  # first projection of the questions' embeddings, where a producer sends them
+    "input_embedding_2",  # second projection
+    "input_embedding_3",  # third projection
+    "input_embedding_4",  # fourth projection
     "input_unseen_share",  # share of words in hash buckets the reference never saw
     "input_word_distance",  # Jensen-Shannon distance of word buckets to the reference, in [0, 1]
     "output_chars",  # length of the answer, characters
@@ -90,6 +94,10 @@ UNITS: dict[str, str] = {
     "input_mean_word_length": "characters",
     "input_non_latin_share": "share",
     "input_context_chars": "characters",
+    "input_embedding_1": "projection",
+    "input_embedding_2": "projection",
+    "input_embedding_3": "projection",
+    "input_embedding_4": "projection",
     "input_unseen_share": "share",
     "input_word_distance": "distance",
     "output_chars": "characters",

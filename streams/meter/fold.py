@@ -20,6 +20,7 @@ from streams.meter.sample import chosen
 from streams.meter.scores import cell_keys, kept_points, relevant
 from streams.meter.slices import sliced
 from tidemill.answers import ANSWER_FEATURES, TRUNCATED, Check, answer_features, validity
+from tidemill.embedding import EMBEDDING_FEATURES
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint, SliceCell
 from tidemill.events.types import MAX_MICROS
 from tidemill.metrics import DURATIONS
@@ -29,6 +30,7 @@ from tidemill.text import QUESTION_FEATURES, WORD_BUCKETS, question_features, wo
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
 NUMBERS = (*(f"gen_ai_usage_{name}" for name in TOKENS), "cost_micros", *DURATIONS)
 """The columns of answers that are summed."""
+OF_QUESTIONS = (*QUESTION_FEATURES, *EMBEDDING_FEATURES)
 MAX_TEXTS = 2_000
 """So many calls' texts are looked at in a batch: the work is bounded, however many pipelines there are."""
 _MAX_WORD_COUNT = 1_000_000
@@ -109,7 +111,7 @@ def _requests(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
         place: event.input_features or question_features(event.gen_ai_input_messages or ())
         for place, event, _ in looked_at
     }
-    _features(cells, "sampled", "input", QUESTION_FEATURES, _in_cells(cells, found))
+    _features(cells, "sampled", "input", OF_QUESTIONS, _in_cells(cells, found))
     words: dict[int, dict[int, int]] = {}
     for place, event, users in looked_at:
         total = words.setdefault(int(cells.at[place]), {})
@@ -120,7 +122,7 @@ def _requests(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     if (by := sliced(batch, _dimensions(rules))) is None:
         return _Folded(cells)
     by.cells.count("requests")
-    _features(by.cells, "sampled", "input", QUESTION_FEATURES, by.pairs(found))
+    _features(by.cells, "sampled", "input", OF_QUESTIONS, by.pairs(found))
     return _Folded(cells, by.cells.build())
 
 

@@ -10,6 +10,7 @@ from msgspec import structs
 from streams.meter.batch import Batch
 from streams.meter.fold import TOKENS, Rules
 from tidemill.answers import ANSWER_FEATURES
+from tidemill.embedding import EMBEDDING_FEATURES
 from tidemill.events import Cell, Feedback, InferenceRequest, InferenceResponse, Moments
 from tidemill.metrics import DURATIONS
 from tidemill.sketch import bucket
@@ -61,7 +62,7 @@ def _request(cell: Cell, event: InferenceRequest, sampled: bool) -> None:
     if not sampled or not event.input_features:
         return
     _add(cell, "sampled", 1)
-    for name in QUESTION_FEATURES:
+    for name in (*QUESTION_FEATURES, *EMBEDDING_FEATURES):
         if name in event.input_features:
             _observe(cell, f"input_{name}", event.input_features[name])
     for word, n in event.input_words.items():

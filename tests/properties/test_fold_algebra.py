@@ -40,7 +40,7 @@ requests = st.builds(
     pipeline=pipelines,
     gen_ai_conversation_id=st.just("s"),
     input_features=st.dictionaries(
-        st.sampled_from(["chars", "words", "digit_share", "context_chars"]), quarters, max_size=3
+        st.sampled_from(["chars", "words", "digit_share", "context_chars", "embedding_1"]), quarters, max_size=3
     ),
     input_words=st.dictionaries(st.integers(0, 1023), st.integers(1, 9), max_size=3),
     tenant=tenants,

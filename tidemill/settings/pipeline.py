@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from tidemill.embedding import EMBEDDING_FEATURES
 from tidemill.metrics import MEAN_METRICS
 from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSettings, RuleSettings
@@ -58,6 +59,7 @@ class DriftSettings(Strict):
         "input_chars",
         "input_unseen_share",
         "input_word_distance",
+        *(f"input_{name}" for name in EMBEDDING_FEATURES),
         "output_chars",
         "error_rate",
         "output_tokens",

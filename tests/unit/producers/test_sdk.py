@@ -12,9 +12,11 @@ from producers.replay.replay import _taken, replay
 from producers.replay.rows import Row
 from producers.sdk import Recorder, checked
 from tidemill.clock import ManualClock, SystemClock
+from tidemill.embedding import EMBEDDING_FEATURES
 from tidemill.errors import Retry, Stop
 from tidemill.events import InferenceRequest
 from tidemill.ids import uuid7
+from tidemill.text import QUESTION_FEATURES
 from tidemill.topics import REQUESTS
 
 NOW = 1_763_800_000_000
@@ -121,6 +123,17 @@ def test_what_kafka_acknowledges_is_counted() -> None:
     recorder = Recorder("127.0.0.1:1", options=AWAY, clock=ManualClock(NOW))
     recorder._note(None, None)
     assert recorder.acknowledged == 1
+
+
+def test_four_numbers_of_an_embedding_go_out_beside_what_the_text_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, sent = Recorder("127.0.0.1:1", options=AWAY, clock=ManualClock(NOW)), []
+    monkeypatch.setattr(recorder, "_send", lambda topic, key, event: sent.append(event))
+    recorder.request(pipeline="p", session="s", messages=[("user", "hello")], embedding=[0.1, -0.2, 0.3])
+    recorder.request(pipeline="p", session="s", embedding=[0.1, -0.2, 0.3])
+    of_both, alone = (event.input_features for event in sent)
+    assert of_both.keys() == {*EMBEDDING_FEATURES, *QUESTION_FEATURES} and alone.keys() == set(EMBEDDING_FEATURES)
+    with pytest.raises(Stop, match=r"'p': an embedding needs numbers"):
+        recorder.request(pipeline="p", session="s", embedding=[0.0, 0.0])
 
 
 def test_an_answer_is_sliced_as_its_call() -> None:
