@@ -12,6 +12,7 @@ from consumers.audit.runs import Run, Runs, readings, size
 from tidemill.errors import Quarantine, Retry
 from tidemill.events import Window
 from tidemill.io import kafka, letters
+from tidemill.io.headers import headers_of
 from tidemill.settings import Settings
 from tidemill.topics import SINK_GROUP, Topic
 
@@ -122,7 +123,7 @@ class Log:
 
     def _read_letters(self, topic: Topic, start: TopicPartition, last: int, found: dict[int, set[int]]) -> None:
         for message in self._messages(start, last):
-            _, said = letters.split(message.headers() or ())
+            _, said = letters.split(headers_of(message))
             partition, offset = said.get("partition", ""), said.get("offset", "")
             if said.get("topic") == topic.name and partition.isdecimal() and offset.isdecimal():
                 found.setdefault(int(partition), set()).add(int(offset))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from tidemill.io import kafka
+from tidemill.io.headers import headers_of
 from tidemill.io.letters import PREFIX, Header, Refusal
 from tidemill.settings import Settings
 from tidemill.topics import BY_NAME
@@ -34,7 +35,7 @@ class Rejected(NamedTuple):
 
 def own_headers(message: Message) -> list[Header]:
     """The headers that the message came with."""
-    return [(name, as_bytes(value)) for name, value in message.headers() or []]
+    return [(name, as_bytes(value)) for name, value in headers_of(message)]
 
 
 def refusal_headers(rejected: Rejected) -> list[Header]:

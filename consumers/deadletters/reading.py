@@ -78,6 +78,11 @@ class Found:
         return self._parts[1]
 
     @property
+    def refused(self) -> bool:
+        """Whether a refusal was noted with it: then it is a letter, whatever its own headers say."""
+        return "topic" in self.said
+
+    @property
     def role(self) -> str:
         """Who refused it; empty: not said."""
         return self.said.get("connector.name", "")
@@ -128,8 +133,11 @@ class Replayed:
 
     @property
     def ids(self) -> list[str]:
-        """Letters' ids."""
-        return msgspec.json.decode(self.message.value() or b"[]", type=list[str])
+        """Letters' ids; none where somebody else wrote it."""
+        try:
+            return msgspec.json.decode(self.message.value() or b"[]", type=list[str])
+        except msgspec.DecodeError:
+            return []
 
 
 @dataclass(frozen=True)
@@ -167,8 +175,8 @@ def scan(settings: Settings, topic: Topic, progress: Progress = lambda _: None) 
     try:
         for message in read_to_end(reader):
             progress(1)
-            marker = any(name == REPLAYED for name, _ in message.headers() or ())
-            yield Replayed(message) if marker else Found(topic.name, message)
+            found = Found(topic.name, message)
+            yield found if found.refused or REPLAYED not in found.said else Replayed(message)
     finally:
         reader.close()
 

@@ -20,6 +20,7 @@ from consumers.deadletters.bury import DeadLetters, Rejected
 from consumers.deadletters.reading import Found, Wanted, letters, remembered
 from tests.integration.role_process import ROOT, environment_of
 from tidemill.cli.main import app
+from tidemill.io.headers import UNREADABLE
 from tidemill.io.kafka import follower, producer, read_to_end
 from tidemill.settings import Settings
 from tidemill.topics import FEEDBACK, MAX_DLQ_MESSAGE_BYTES, RESPONSES, Topic
@@ -51,6 +52,20 @@ def place(settings: Settings, topic: Topic, sent: list[tuple[bytes | None, bytes
         made.produce(topic.name, value, key, headers=[("origin", b"\x00\xff"), ("none", None)])
     assert made.flush(30) == 0
     return messages(settings, topic)[before:]
+
+
+def unreadable(settings: Settings, topic: Topic) -> list[Message]:
+    """Messages with a header whose name is not UTF-8, as other languages' clients can send it."""
+    script = (
+        "import asyncio, sys\nfrom aiokafka import AIOKafkaProducer\n"
+        "class Latin1(str):\n  def encode(self, *_, **__): return b'\\xff'\n"
+        "async def send():\n  made = AIOKafkaProducer(bootstrap_servers=sys.argv[1])\n  await made.start()\n"
+        "  for n in range(20): await made.send_and_wait(sys.argv[2], b'{', b'odd', headers=[(Latin1('name'), b'1')])\n"
+        "  await made.stop()\nasyncio.run(send())\n"
+    )
+    command = [sys.executable, "-c", script, settings.kafka_bootstrap, topic.name]
+    subprocess.run(command, check=True, env=os.environ | {"AIOKAFKA_NO_EXTENSIONS": "1"}, timeout=60)
+    return messages(settings, topic)
 
 
 def bury(settings: Settings, found: list[Message], reason: str = "schema: no field 7", stage: str = "decode") -> None:
@@ -240,3 +255,13 @@ def test_a_marker_outlives_the_place_it_was_written_for(deployment: Settings) ->
     assert max(lows) > 0
     tally = replaying.rehearse(deployment, RESPONSES, ALL)
     assert (tally.already, tally.sent) == (1, 1)
+
+
+def test_headers_that_cannot_be_read_are_no_end(deployment: Settings) -> None:
+    """The client would die of them; all else of the messages is kept, and sent back."""
+    bury(deployment, unreadable(deployment, RESPONSES))
+    found = list(letters(deployment, RESPONSES, ALL))
+    assert len(found) == 20
+    assert {(one.key, one.value, *one.own) for one in found} == {(b"odd", b"{", UNREADABLE)}
+    assert tidemill(deployment, "replay", "--yes").exit_code == 0
+    assert [message.headers() for message in messages(deployment, RESPONSES)[-20:]] == [[UNREADABLE]] * 20

@@ -9,7 +9,7 @@ from confluent_kafka import Message
 
 from consumers.deadletters.bury import Rejected, letter, stub
 from consumers.deadletters.guard import sent_since
-from consumers.deadletters.reading import ID, REPLAYED, Found, Wanted
+from consumers.deadletters.reading import ID, REPLAYED, Found, Replayed, Wanted
 from consumers.deadletters.replay import Tally, batches, marker, sendable
 from tidemill.cli.letters import as_json, cut, lines, readable
 from tidemill.io.letters import PREFIX, Refusal, split
@@ -69,6 +69,14 @@ def test_a_message_has_one_id_wherever_its_letter_stands() -> None:
     first = found(at=3)
     assert first.id == found(at=9).id == "1-7@55" != found(offset=8).id
     assert found(at=9, more=[(ID, b"letter 0-3")]).id == "letter 0-3"
+
+
+def test_a_refused_message_that_calls_itself_a_marker_is_a_letter() -> None:
+    forged = Refusal(REQUESTS.name, "sink", "decode", "why").headers()
+    message = Message(topic=REQUESTS.dlq, partition=0, offset=1, headers=[(REPLAYED, b"1"), *forged])
+    assert Found(REQUESTS.name, message).refused
+    marker_ = Message(topic=REQUESTS.dlq, partition=0, offset=2, value=b"not json", headers=[(REPLAYED, b"1")])
+    assert not Found(REQUESTS.name, marker_).refused and Replayed(marker_).ids == []
 
 
 def test_an_hours_letters_are_the_sinks_own_each_once() -> None:
