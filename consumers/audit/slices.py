@@ -11,6 +11,8 @@ from tidemill.metrics import DURATIONS
 from tidemill.settings.slices import ATTRIBUTE, dimension_of
 from tidemill.sql.counting import COUNTED, START
 
+MAX_NAME = 256
+"""The meter keeps so much of a slice's name, ``<dimension>=<value>``."""
 MAX_VALUES = 256
 """With more values in a window the meter may have counted some of them as `other`: it is not compared by these."""
 WHOLE = Series("", "champion", "client")
@@ -77,7 +79,7 @@ def _count(
 
 def _value(dimension: str) -> str:
     field = "attributes[{attribute:String}]" if dimension.startswith(ATTRIBUTE) else dimension
-    return f"substringUTF8({field}, 1, 256)"
+    return f"substringUTF8({field}, 1, {MAX_NAME - len(dimension) - 1})"
 
 
 def _where(table: str) -> str:

@@ -11,7 +11,7 @@ from streams.pipeline import Outputs
 from tidemill.clock import Clock
 
 PARTIALS = Counter(
-    "tidemill_streams_partials", "Partials by outcome (applied, repeated, overlap, refused)", ["outcome"]
+    "tidemill_streams_partials", "Partials by outcome (applied, repeated, overlap, refused, malformed)", ["outcome"]
 )
 WINDOWS = Counter("tidemill_streams_windows", "Window rows emitted")
 MISPLACED = Counter("tidemill_streams_misplaced", "Requests and answers outside their window (late, ahead)", ["why"])
@@ -45,6 +45,10 @@ class Measures:
         WINDOWS.inc(len(out.windows))
         for event in out.events:
             EVENTS.labels(event.data.kind, event.data.state).inc()
+
+    def malformed(self) -> None:
+        """Note a message that is none: all its figures are missing."""
+        PARTIALS.labels("malformed").inc()
 
     def stepped(self, messages: int, folds: Mapping[int, PartitionFold]) -> None:
         """Note one batch, and where all partitions stand after it."""

@@ -203,6 +203,7 @@ class Worker:
         except Quarantine as problem:
             log.warning("a message is no partial: %s", problem.reason, extra={"offset": message.offset})
             await self._outlet.reject(message, event.value, problem.reason)
+            self.measures.malformed()
             return
         for out in fold.take(said, message.offset, round(message.timestamp * 1000)):
             await self._outlet.send(out)

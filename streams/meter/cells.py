@@ -55,7 +55,7 @@ class SliceKey(NamedTuple):
     slice: str
 
     def bounded(self) -> SliceKey:
-        """As it is: ``slices.py`` bounds the value alone."""
+        """As it is: ``slices.py`` bounds its names."""
         return self
 
     def cell(self, fields: dict[str, Any]) -> SliceCell:

@@ -43,7 +43,7 @@ def sliced(batch: Batch, dimensions: Mapping[str, Sequence[str]]) -> Sliced | No
         having = frozenset(pipeline for pipeline, several in dimensions.items() if dimension in several)
         here = _places(batch, pipelines, having)
         values = batch.column(dimension)
-        named = {value: f"{dimension}={value[:MAX_NAME]}" for value in set(values)}
+        named = {value: f"{dimension}={value}"[:MAX_NAME] for value in set(values)}
         keys += _bounded([(pipelines[place], seconds[place], named[values[place]]) for place in here])
         places += here
     return Sliced(Cells(keys, SliceKey), places) if keys else None

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +19,10 @@ from streams.meter.fold import Rules, fold
 from streams.meter.pack import pack
 from streams.windows.tally import Tally
 from tests.properties.naive_fold import naive_fold
+from tests.unit.sink.samples import full
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, Partials
 from tidemill.events.monitoring import Cell
+from tidemill.topics import PARTIALS
 
 DIMENSIONS = ("tenant", "attributes.language")
 RULES = {"p": Rules("exact_match", 1000, slices=DIMENSIONS), "q": Rules("thumb", 1000)}
@@ -112,6 +115,19 @@ def packed(events: list[Any], max_bytes: int = 700_000) -> dict[str, list[Partia
         for partial in decode(one.value, type=Partials).partials:
             found.setdefault(partial.pipeline, []).append(partial)
     return found
+
+
+@given(st.text(min_size=240, max_size=300), st.text(min_size=240, max_size=300))
+def test_stage_two_takes_whatever_names_calls_have(tenant: str, plan: str) -> None:
+    """One that it refuses would take all other pipelines' figures with it."""
+    calls = {"tenant": tenant, "attributes": {"plan": plan}}
+    asked = msgspec.structs.replace(full(InferenceRequest), **calls)
+    said = msgspec.structs.replace(full(InferenceResponse), role="client", model_version=plan, **calls)
+    rules = {asked.pipeline: Rules(slices=("tenant", "attributes.plan"))}
+    for event in (asked, said):
+        for one in pack(SPAN, batch([event]), rules, 2):
+            (partial,) = PARTIALS.decoder()(one.value).partials
+            assert {cell.slice.partition("=")[0] for cell in partial.slices} == {"tenant", "attributes.plan"}
 
 
 @given(streams, st.integers(0, 5))

@@ -11,6 +11,8 @@ DIMENSIONS = ("tenant", "prompt_version")
 ATTRIBUTE = "attributes."
 """Before the name of an attribute that is a dimension."""
 MAX_DIMENSIONS = 4
+MAX_DIMENSION = 100
+"""Characters of a dimension: the names of its slices are kept up to 256."""
 OTHER = "other"
 """The value of all calls whose own value has no figures of its own."""
 
@@ -23,6 +25,8 @@ def dimension_of(slice: str) -> str:
 def dimension_fault(dimension: str) -> str | None:
     """What is wrong with a dimension's name; None: nothing."""
     attribute = dimension.removeprefix(ATTRIBUTE)
+    if len(dimension) > MAX_DIMENSION:
+        return f"{dimension!r} has {len(dimension)} characters; at most {MAX_DIMENSION}, so that values find room"
     if dimension in DIMENSIONS or (attribute != dimension and attribute and "=" not in attribute):
         return None
     known = (*DIMENSIONS, f"{ATTRIBUTE}<name>")
