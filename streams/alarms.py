@@ -26,6 +26,8 @@ class Alarm(Struct, frozen=True, omit_defaults=True):
     """… which it does at this much."""
     warning: str = ""
     """What the detector assumes and the values were found not to keep to."""
+    season: Literal["day", "week"] | None = None
+    """``reference`` is what the hour of the day or week is usually like; None: what came before."""
 
 
 class Transition(NamedTuple):

@@ -21,6 +21,7 @@ from streams.detectors.budget import Series as Watched
 from streams.detectors.budget import Spend as Spent
 from streams.detectors.drift import Drift
 from streams.detectors.quality import QualityDetector, QualityState
+from streams.detectors.season import period_of
 from streams.detectors.slice_drift import SliceDrift
 from streams.detectors.watch import Found, Where
 from streams.false_alarms import FalseAlarms
@@ -63,6 +64,7 @@ class PipelineFold:
         # A pipeline that is not in the settings still gets windows and detectors, with defaults and no rules.
         self._pipeline = settings.pipelines.get(name) or PipelineSettings(engine="", champion="")
         self._state = PipelineState() if state is None else read(name, state)
+        self._season = period_of(self._pipeline.season)
         self._slicing = slicing_of(self._pipeline)
         self._budgeted = {each.each or dimension_of(each.slice) for each in self._pipeline.budgets}
         self._clock_ms = self._watermark_ms = 0
@@ -73,6 +75,12 @@ class PipelineFold:
         self._quality: QualityDetector | None = None
         """Decoded with the first score: many pipelines have none."""
         self._quality_moved = False
+        self._waiting: dict[str, int] = {}
+        """Counted anew whenever a part has judged."""
+        if self._season is not None:
+            self._waiting["quality"] = self._watched_quality().waits
+            self._waiting["drift"] = _drift_decoder.decode(kept.drift).waiting
+            self._waiting["slices"] = _slice_drift_decoder.decode(kept.slice_drift).waiting
         self._levels = Levels(name, self._pipeline, kept.rules, kept.objectives, kept.spend)
 
     @property
@@ -94,6 +102,11 @@ class PipelineFold:
     def error_budgets(self) -> dict[str, float]:
         """By objective, the share of its error budget that is left (of the windows that have closed), to look at."""
         return dict(self._levels.budgets_left(self._state.windows.next_ms or 0))
+
+    @property
+    def waiting(self) -> int | None:
+        """Series without a verdict on their last value, as too little is known of its hour; None without a season."""
+        return None if self._season is None else sum(self._waiting.values())
 
     @property
     def name(self) -> str:
@@ -169,13 +182,14 @@ class PipelineFold:
             warned = detector.warn(point.time_ms)
             if warned is not None:
                 self._say(warned, thresholds.of_dependence(quality.RULE), out)
+        self._waiting["quality"] = detector.waits
         self._false_alarms.close(budget)
 
     def _watched_quality(self) -> QualityDetector:
         if self._quality is None:
             known = _quality_decoder.decode(self._state.quality)
             run_length = self._false_alarms.run_length
-            self._quality = QualityDetector(self._name, self._pipeline.quality, run_length, known)
+            self._quality = QualityDetector(self._name, self._pipeline.quality, run_length, known, self._season)
         return self._quality
 
     def _report(self, closed: Closed, out: Outputs) -> None:
@@ -211,7 +225,8 @@ class PipelineFold:
     def _watch(self, drift: Drift, whole: Tally, closed: Closed, out: Outputs) -> None:
         """Let the detectors judge the clients' calls of a complete window, once."""
         budget = self._false_alarms.open(self._watermark_ms)
-        where = Where(self._name, "", closed.start_ms, self._end(closed), self._false_alarms.run_length)
+        run_length, season = self._false_alarms.run_length, self._season
+        where = Where(self._name, "", closed.start_ms, self._end(closed), run_length, season=season)
         champion = _champion(closed)
         judged = drift.judge(whole, champion, self._pipeline.drift, budget, where)
         found = [(where._replace(metric=metric), said) for metric, said in judged]
@@ -220,6 +235,7 @@ class PipelineFold:
                 warned = rule == thresholds.dependent(at.metric)
                 cause = thresholds.of_dependence(at.metric) if warned else thresholds.of_drift(at.metric, rule)
                 self._say(transition, cause._replace(slice=at.slice), out)
+        self._waiting["drift"] = drift.waiting
         self._state.drift = msgspec.Raw(_encoder.encode(drift))
         self._false_alarms.close(budget)
 
@@ -232,6 +248,7 @@ class PipelineFold:
         drift = _slice_drift_decoder.decode(state.slice_drift)
         names = names_of(state.windows.dimensions, self._slicing)
         found = drift.judge(closed.slices, names, champion, self._pipeline.drift, budget, where)
+        self._waiting["slices"] = drift.waiting
         state.slice_drift = msgspec.Raw(_encoder.encode(drift))
         return found
 

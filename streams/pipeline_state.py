@@ -16,9 +16,10 @@ from streams.windows.state import Windows
 from tidemill.errors import Stop
 from tidemill.events import ScorePoint
 
-SCHEMA = 4
-"""Of PipelineState. 3 added objectives and spend, 4 slices, the false-alarm budget and other detectors. A state of
-before is read as one without them: its references and open alarms are kept, its detectors have seen nothing."""
+SCHEMA = 5
+"""Of PipelineState. 3 added objectives and spend, 4 slices, the false-alarm budget and other detectors, 5 seasons. A
+state of before is read as one without them: its references and open alarms are kept, its detectors have seen nothing
+(since 4: what they have)."""
 _encoder = msgspec.msgpack.Encoder()
 NO_SLICES = msgspec.Raw(_encoder.encode(SliceDrift()))
 

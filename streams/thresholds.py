@@ -106,7 +106,7 @@ def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, 
         alarm_id=alarm.alarm_id,
         started_ms=alarm.started_ms,
         summary=_summary(pipeline, cause, transition),
-        reason=transition.reason,
+        reason=transition.reason or (_compared(alarm) if transition.state == "firing" else ""),
     )
     return threshold_event(event_id, f"tidemill/{deployment}/streams", data, time_ms)
 
@@ -131,7 +131,12 @@ def _summary(pipeline: str, cause: Cause, transition: Transition) -> str:
         return f"{subject} is {now}, {side} {_figure(alarm.threshold)}{since}{before}"
     fell = alarm.reference is not None and alarm.value is not None and alarm.value < alarm.reference
     verb = "fell" if fell else "rose"
-    return f"{subject} {verb} from {_figure(alarm.reference)} to {now}{since}"
+    usual = f" (usual for this hour of the {alarm.season})" if alarm.season else ""
+    return f"{subject} {verb} from {_figure(alarm.reference)}{usual} to {now}{since}"
+
+
+def _compared(alarm: Alarm) -> str:
+    return f"compared with what its hour of the {alarm.season} is usually like" if alarm.season else ""
 
 
 def _give_or_take(alarm: Alarm) -> str:

@@ -156,6 +156,7 @@ RoleMetric = Literal[
     "tidemill_streams_false_alarms_allowed",  # false alarms that the budget allowed so far, on average
     "tidemill_streams_detected_alarms",  # alarms that detectors have raised on that budget, false or not
     "tidemill_streams_watched_series",  # series that share the budget
+    "tidemill_streams_waiting_series",  # those of a pipeline with a season that know too little of their hour
     "tidemill_sink_rows_total",  # rows acknowledged by table
     "tidemill_sink_dead_letters_total",  # messages sent to dead-letter topics by topic
     "tidemill_sink_insert_retries_total",  # insert attempts that had to be repeated

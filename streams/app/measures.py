@@ -24,6 +24,11 @@ STATE = Gauge("tidemill_streams_state_bytes", "Largest state of a pipeline's win
 ALLOWED = Gauge("tidemill_streams_false_alarms_allowed", "False alarms that the budget allowed so far, on average")
 DETECTED = Gauge("tidemill_streams_detected_alarms", "Alarms of the detectors on that budget so far, false or not")
 WATCHED = Gauge("tidemill_streams_watched_series", "Series that share the false-alarm budget")
+WAITING = Gauge(
+    "tidemill_streams_waiting_series",
+    "Watched series of a pipeline with a season that know too little of their hour",
+    ["pipeline"],
+)
 LEFT = Gauge(
     "tidemill_streams_error_budget_left", "Share of an objective's error budget that is left", ["pipeline", "objective"]
 )
@@ -39,6 +44,7 @@ class Measures:
         """Messages handled since the start."""
         self._oldest_ms = 0
         self._objectives: set[tuple[str, str]] = set()
+        self._seasoned: set[str] = set()
 
     def said(self, out: Outputs) -> None:
         """Note what went out."""
@@ -56,6 +62,7 @@ class Measures:
         folded = early = largest = 0
         allowed, alarms, series = 0.0, 0, 0
         left: dict[tuple[str, str], float] = {}
+        waiting: dict[str, int] = {}
         for fold in folds.values():
             for outcome, count in fold.outcomes.items():
                 PARTIALS.labels(outcome).inc(count)
@@ -73,6 +80,8 @@ class Measures:
                 alarms += spent.alarms
                 series += spent.series
                 left |= {(pipeline.name, objective): share for objective, share in pipeline.error_budgets.items()}
+                if pipeline.waiting is not None:
+                    waiting[pipeline.name] = pipeline.waiting
         FOLDED.set(folded)
         EARLY.set(early)
         STATE.set(largest)
@@ -80,6 +89,7 @@ class Measures:
         DETECTED.set(alarms)
         WATCHED.set(series)
         self._say_left(left)
+        self._say_waiting(waiting)
         self._oldest_ms = min((fold.watermark_ms for fold in folds.values() if fold.watermark_ms), default=0)
         self.aged()
 
@@ -89,6 +99,13 @@ class Measures:
         self._objectives = set(left)
         for labels, share in left.items():
             LEFT.labels(*labels).set(share)
+
+    def _say_waiting(self, waiting: dict[str, int]) -> None:
+        for gone in self._seasoned - waiting.keys():
+            WAITING.remove(gone)
+        self._seasoned = set(waiting)
+        for pipeline, series in waiting.items():
+            WAITING.labels(pipeline).set(series)
 
     def aged(self) -> None:
         """Say how old the watermark is by now: it ages while nothing comes, too."""

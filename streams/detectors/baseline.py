@@ -18,7 +18,8 @@ from streams.windows.tally import Tally, add_counts
 
 BATCHES = 8
 """The reference is this many batches."""
-WORD_METRICS = ("input_unseen_share", "input_word_distance")
+WORD_DISTANCE = "input_word_distance"
+WORD_METRICS = ("input_unseen_share", WORD_DISTANCE)
 
 
 class Measured(NamedTuple):
@@ -60,14 +61,18 @@ class Level(Struct, frozen=True, array_like=True):
         return (value - self.mean) / self.deviation
 
     def off(self, metric: str, found: Measured) -> float:
-        """The same for a batch, as if it had as many observations as usual: the mean of n varies like 1 / sqrt(n); a
-        distance from a reference of BATCHES times the usual grows like sqrt(1 / n + 1 / reference) as n falls.
-        """
+        """The same for a batch, as if it had as many observations as usual: the mean of n varies like 1 / sqrt(n)."""
         if not self.usual:
             return self.z(found.value)
-        if metric == "input_word_distance":
-            return self.z(found.value * math.sqrt((1 + BATCHES) * found.n / (found.n + BATCHES * self.usual)))
+        if metric == WORD_DISTANCE:
+            return self.z(self.distance_as_usual(found))
         return self.z(found.value) * math.sqrt(found.n / self.usual)
+
+    def distance_as_usual(self, found: Measured) -> float:
+        """A distance as if its batch had as many words as usual: from a reference of BATCHES times the usual it grows
+        like sqrt(1 / n + 1 / reference) as n falls.
+        """
+        return found.value * math.sqrt((1 + BATCHES) * found.n / (found.n + BATCHES * self.usual))
 
 
 def word_metric(metric: str, words: dict[int, int], reference: dict[int, int]) -> float | None:

@@ -22,7 +22,8 @@ from streams.detectors.baseline import (
     word_metric,
 )
 from streams.detectors.budget import Budget
-from streams.detectors.watch import Found, Watch, Where, dropped, judged
+from streams.detectors.season import Period
+from streams.detectors.watch import SEASON_CHANGED, Found, Watch, Where, dropped, judged
 from streams.windows.figures import Figure, observed
 from streams.windows.tally import Tally
 from tidemill.settings import DriftSettings
@@ -41,6 +42,13 @@ class Drift(Struct, omit_defaults=True):
     """Calls that make a batch of words, at least; it grows so that a window never holds more than twice as many."""
     reference: dict[int, int] = field(default_factory=dict)
     """Empty while it is gathered."""
+    season: Period | None = None
+    """What the watches were made for."""
+
+    @property
+    def waiting(self) -> int:
+        """Series without a verdict on their last batch, as too little is known of its hour."""
+        return sum(watch.waits for watch in self.watches.values())
 
     def word_figures(self, tally: Tally) -> dict[str, Figure]:
         """The word metrics of one window against the reference; none while it is gathered."""
@@ -65,6 +73,11 @@ class Drift(Struct, omit_defaults=True):
         said = self._drop(set(self.watches) - set(watched), budget, where)
         if not watched:
             return [(metric, found) for metric, found in said if found]
+        if self.season != where.season:
+            said += self._start_anew(SEASON_CHANGED, where)
+            for watch in self.watches.values():
+                watch.hours = b""
+            self.season = where.season
         if champion is not None and champion != self.champion:
             if self.champion:
                 said += self._start_anew(f"{champion} became champion; a new reference is gathered", where)

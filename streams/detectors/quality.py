@@ -5,6 +5,9 @@ where and by how much. A fall of at least ``min_drop`` is an alarm; a rise never
 that a slow decay adds up. The alarm resolves when the last ``recover_scores`` scores are back within ``min_drop`` of
 the reference; the detector then compares with what comes from there on.
 
+With a season a score is compared with what its hour is usually like: the detector gets its place among such scores, the
+rest what it is off. No verdict before the hour is known; while an alarm lasts the season learns nothing.
+
 The false-alarm budget holds for these alarms: each needs a word of the detector since the one before it ended. What
 comes after that word (the size, the memory) only keeps alarms back.
 """
@@ -22,6 +25,9 @@ from streams.alarms import Alarm, Transition
 from streams.detectors import warnings
 from streams.detectors.change import Split, split
 from streams.detectors.conformal import Conformal, ConformalState
+from streams.detectors.hours import seed_of
+from streams.detectors.score_hours import ScoreHours
+from streams.detectors.season import Period, SeasonState
 from tidemill.events import ScorePoint, subject_of
 from tidemill.ids import derived_id
 from tidemill.settings import QualitySettings
@@ -53,6 +59,7 @@ class QualityState(Struct, frozen=True, omit_defaults=True):
     times: tuple[int, ...] = ()
     """Call times of the recent scores in order of arrival, each as the difference to the one before."""
     scores: tuple[float, ...] = ()
+    """With a season what they are off."""
     held: float | None = None
     """The level before falls that were too small for an alarm."""
     alarm: Alarm | None = None
@@ -60,15 +67,26 @@ class QualityState(Struct, frozen=True, omit_defaults=True):
     """That scores depend on each other, while they do."""
     wealth: float | None = None
     """Of the detector, when it last spoke."""
+    season: Period | None = None
+    hours: SeasonState | None = None
+    waits: bool = False
+    """Whether the last score had no verdict, as too little is known of its hour."""
 
 
 class QualityDetector:
     """Watches one pipeline's scores. Feed it each score once, in event-time order."""
 
     def __init__(
-        self, pipeline: str, settings: QualitySettings, run_length: float, state: QualityState | None = None
+        self,
+        pipeline: str,
+        settings: QualitySettings,
+        run_length: float,
+        state: QualityState | None = None,
+        season: Period | None = None,
     ) -> None:
-        """``run_length``: at most one false alarm in so many units of mass."""
+        """``run_length``: at most one false alarm in so many units of mass. With another ``season`` than the state's it
+        begins anew, once no alarm is on.
+        """
         state = state or QualityState()
         self._pipeline = pipeline
         self._settings = settings
@@ -85,11 +103,21 @@ class QualityDetector:
         self._alarm = state.alarm
         self._warning = state.warning
         self._wealth = state.wealth
+        self._wanted, self._season = season, state.season
+        self._hours = None if self._season is None else ScoreHours(self._season, self._seed, state.hours)
+        self._waits = state.waits
+        if self._alarm is None:
+            self._follow_settings()
 
     @property
     def alarm(self) -> Alarm | None:
         """The alarm that fires now."""
         return self._alarm
+
+    @property
+    def waits(self) -> bool:
+        """Whether the last score had no verdict, as too little is known of its hour."""
+        return self._waits
 
     def snapshot(self) -> QualityState:
         """The exact state: a detector made from it goes on as this one would."""
@@ -97,18 +125,35 @@ class QualityDetector:
         differences = tuple(now - before for before, now in pairwise(times))
         scores = tuple(score for _, score in self._points)
         return QualityState(
-            self._conformal.snapshot(), differences, scores, self._held, self._alarm, self._warning, self._wealth
+            conformal=self._conformal.snapshot(),
+            times=differences,
+            scores=scores,
+            held=self._held,
+            alarm=self._alarm,
+            warning=self._warning,
+            wealth=self._wealth,
+            season=self._season,
+            hours=None if self._hours is None else self._hours.snapshot(),
+            waits=self._waits,
         )
 
     def update(self, point: ScorePoint, mass: float) -> Transition | None:
         """Take one score and what the budget grants for it; tell when the alarm begins or ends."""
-        self._points.append((point.call_time_ms, point.score))
+        usual, seen = 0.0, point.score
+        if self._hours is not None:
+            place = None if self._alarm else self._hours.take(point.score, point.time_ms)
+            known = self._hours.usual(point.time_ms)
+            self._waits = known is None
+            if known is None:
+                return None
+            usual, seen = known, point.score if place is None else place
+        self._points.append((point.call_time_ms, point.score - usual))
         if self._alarm is not None:
-            return self._recovered(self._alarm, point)
-        self._conformal.update(point.score, mass)
+            return self._recovered(self._alarm, point, usual)
+        self._conformal.update(seen, mass)
         if self._conformal.drift_detected:
-            return self._changed(point)
-        return self._sunk(point)
+            return self._changed(point, usual)
+        return self._sunk(point, usual)
 
     def warn(self, at_ms: int) -> Transition | None:
         """Whether scores were found to depend on each other, or do so no more; ask after each score."""
@@ -118,7 +163,7 @@ class QualityDetector:
             self._warning = found.alarm if found.state == "firing" else None
         return found
 
-    def _changed(self, point: ScorePoint) -> Transition | None:
+    def _changed(self, point: ScorePoint, usual: float) -> Transition | None:
         self._wealth = self._conformal.wealth
         ordered = sorted(self._points, key=lambda p: p[0])
         found = split([score for _, score in ordered])
@@ -128,22 +173,24 @@ class QualityDetector:
         if found.after >= found.before:
             self._held = None
             return None
-        reference = max(found.before, self._held or 0.0)
-        if self._surely_below(reference, found.after, len(ordered) - found.start):
-            return self._fire(point, reference, found.after, _when(ordered, found))
+        reference = max(found.before, self._held or 0.0) if self._hours is None else usual
+        after = _score(usual + found.after)
+        if self._surely_below(reference, after, len(ordered) - found.start):
+            return self._fire(point, reference, after, _when(ordered, found))
         self._held = reference
         return None
 
-    def _sunk(self, point: ScorePoint) -> Transition | None:
+    def _sunk(self, point: ScorePoint, usual: float) -> Transition | None:
         """Below a remembered level since then: falls too small, too slow or too unsure for an alarm at once."""
         n = len(self._points)
         if self._held is None or n < LEAST:
             return None
-        mean = sum(score for _, score in self._points) / n
-        if not self._surely_below(self._held, mean, n):
+        reference = self._held if self._hours is None else usual
+        mean = _score(usual + sum(score for _, score in self._points) / n)
+        if not self._surely_below(reference, mean, n):
             return None
         first_ms = min(time_ms for time_ms, _ in self._points)
-        return self._fire(point, self._held, mean, When(first_ms))
+        return self._fire(point, reference, mean, When(first_ms))
 
     def _surely_below(self, reference: float, mean: float, n: int) -> bool:
         """Whether the level behind ``mean`` is at least ``min_drop`` under the reference, by SURE standard errors."""
@@ -164,21 +211,38 @@ class QualityDetector:
             statistic=self._wealth,
             statistic_limit=self._run_length,
             warning=self._warning.warning if self._warning else "",
+            season=self._season,
         )
         self._points.clear()
+        if self._hours is not None:
+            self._hours.skip_visit()
         return Transition("firing", self._alarm, point.time_ms, point.time_ms, value)
 
-    def _recovered(self, alarm: Alarm, point: ScorePoint) -> Transition | None:
+    def _recovered(self, alarm: Alarm, point: ScorePoint, usual: float) -> Transition | None:
         if len(self._points) < self._settings.recover_scores:
             return None
-        mean = self._last_mean()
-        if mean < alarm.threshold:
+        mean = _score(usual + self._last_mean())
+        if mean < (alarm.threshold if self._hours is None else usual - self._settings.min_drop):
             return None
         self._alarm = None
         self._held = None
         self._points.clear()
         self._conformal.forget()
+        self._follow_settings()
         return Transition("resolved", alarm, point.time_ms, point.time_ms, mean)
+
+    def _follow_settings(self) -> None:
+        """Begin anew where the settings name another season now."""
+        if self._season == self._wanted:
+            return
+        self._season, self._held, self._waits = self._wanted, None, False
+        self._hours = None if self._season is None else ScoreHours(self._season, self._seed)
+        self._points.clear()
+        self._conformal.forget()
+
+    @property
+    def _seed(self) -> int:
+        return seed_of(subject_of(self._pipeline, RULE))
 
     def _last_mean(self) -> float:
         count = self._settings.recover_scores
@@ -188,6 +252,11 @@ class QualityDetector:
     def _keep(self, points: list[tuple[int, float]]) -> None:
         self._points.clear()
         self._points.extend(points)
+
+
+def _score(mean: float) -> float:
+    """What is made of a level and a mean of differences may lie a little outside."""
+    return min(1.0, max(0.0, mean))
 
 
 def _when(ordered: list[tuple[int, float]], found: Split) -> When:

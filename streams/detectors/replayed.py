@@ -8,6 +8,7 @@ from functools import partial
 from streams import thresholds
 from streams.detectors.budget import Budget, Series
 from streams.detectors.quality import RULE, QualityDetector
+from streams.detectors.season import Period, period_of
 from streams.false_alarms import LONGEST_S, share_of
 from tidemill.events import ScorePoint, ThresholdEvent
 from tidemill.settings import QualitySettings, Settings
@@ -20,11 +21,16 @@ class ReplayedQuality:
     """Feed it each score of one pipeline once, in event-time order."""
 
     def __init__(
-        self, pipeline: str, settings: QualitySettings, run_length: float = 604_800.0, share: float = SHARE
+        self,
+        pipeline: str,
+        settings: QualitySettings,
+        run_length: float = 604_800.0,
+        share: float = SHARE,
+        season: Period | None = None,
     ) -> None:
-        """``run_length``, ``share``: the false-alarm budget and this series' part of it."""
+        """``run_length``, ``share``: the false-alarm budget and this series' part of it; ``season``: its own."""
         self._pipeline = pipeline
-        self._detector = QualityDetector(pipeline, settings, run_length)
+        self._detector = QualityDetector(pipeline, settings, run_length, season=season)
         self._budget = Budget(run_length, share, LONGEST_S)
         self._series = Series(pipeline, RULE)
         self._begun_s: int | None = None
@@ -44,4 +50,6 @@ def with_budget_of(settings: Settings, pipeline: str) -> Callable[[str, QualityS
     """Makes detectors that have the part of the budget that the stream gives to the quality of this pipeline."""
     found = settings.pipelines.get(pipeline)
     metrics = len(found.drift.metrics) if found and found.drift.enabled else 0
-    return partial(ReplayedQuality, run_length=settings.run_length, share=share_of(pipeline, settings) / (1 + metrics))
+    share = share_of(pipeline, settings) / (1 + metrics)
+    season = period_of(found.season) if found else None
+    return partial(ReplayedQuality, run_length=settings.run_length, share=share, season=season)

@@ -33,13 +33,14 @@ Brown, Durbin, Evans: Techniques for testing the constancy of regression relatio
 from __future__ import annotations
 
 from math import isfinite, sqrt
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from streams.detectors.ranks import uniform
 
 Period = Literal["day", "week"]
+Setting = Literal["none", "day", "week"]
 SLOT_MS = 3_600_000
 SLOTS: dict[Period, int] = {"day": 24, "week": 168}
 LEAST = 10
@@ -51,6 +52,20 @@ FLOOR = 0.1
 """A slot's deviation is at least this part of the usual one over all slots: a quiet hour may be so by chance."""
 LIMIT = 1e6
 """Residuals are at most this, either way: values may have been constant so far."""
+
+
+class Usual(NamedTuple):
+    """What values of one time are like, in their own unit."""
+
+    level: float
+    deviation: float
+
+
+class Forecast(NamedTuple):
+    """The level expected of the next value, and how many values say so."""
+
+    level: float
+    n: float
 
 
 class SeasonState(Struct, frozen=True, omit_defaults=True):
@@ -70,34 +85,48 @@ class SeasonState(Struct, frozen=True, omit_defaults=True):
 
 
 class Season:
-    """The season of one series of numbers, by the hour of the ``day`` or of the ``week``."""
+    """The season of one series of numbers, by the hour of the ``day`` or of the ``week``.
 
-    def __init__(self, period: Period = "week", seed: int = 0) -> None:
+    ``clip``: beyond so many deviations values count as if there.
+    """
+
+    def __init__(self, period: Period = "week", seed: int = 0, clip: float = CLIP) -> None:
         if period not in SLOTS:
             raise ValueError(f"season is {period!r}; it is day or week (for none, leave the values as they are)")
         self.period = period
         self.seed = seed
+        self.clip = clip
         self._levels, self._variances, self._weights = ([0.0] * SLOTS[period] for _ in range(3))
         self._visit = self._n = self._drawn = 0
         self._total = self._squares = 0.0
         self._set_floor()
 
-    def update(self, x: float, time_ms: int, step: float = 0.0) -> float | None:
+    @property
+    def hour_ms(self) -> int:
+        """When the hour of the last value began; earlier values cannot be taken."""
+        return self._visit * SLOT_MS
+
+    def usual(self, time_ms: int) -> Usual | None:
+        """What earlier visits say of values of ``time_ms``; None where they say too little."""
+        at, phase = divmod(time_ms, SLOT_MS)
+        slot = at % len(self._levels)
+        if self._weights[slot] < LEAST:
+            return None
+        level, variance = self._expected(slot, phase / SLOT_MS - 0.5)
+        return Usual(level, sqrt(max(variance, self._floor)))
+
+    def update(self, x: float, time_ms: int, step: float = 0.0, least: float = 0.0) -> float | None:
         """Take a value of ``time_ms``, in order of time; give back its residual, in deviations.
 
         None while there is nothing to compare it with. ``step``: values are multiples of it; 0 where they are not.
+        ``least``: no deviation counts as smaller.
         """
         if not isfinite(x):
             raise ValueError(f"the value is {x}; leave out what could not be measured")
         if step:
-            x += (uniform(self.seed, self._drawn) - 0.5) * step
-            self._drawn += 1
-        at, phase = divmod(time_ms, SLOT_MS)
-        slot = at % len(self._levels)
-        if at != self._visit:
-            self._learn()
-            self._visit = at
-        level, variance = self._expected(slot, phase / SLOT_MS - 0.5)
+            x += (self.draw() - 0.5) * step
+        slot, phase = self._enter(time_ms)
+        level, variance = self._expected(slot, phase)
         off, behind = x - level, self._weights[slot]
         if behind < LEAST:
             self._add(off)
@@ -105,9 +134,41 @@ class Season:
         known = behind + self._n
         usual = self._total / known
         spread = (behind * variance + self._squares) / known - usual * usual
-        deviation = sqrt(max(spread, self._floor) * (1 + 1 / known))
-        self._add(usual + max(-CLIP * deviation, min(CLIP * deviation, off - usual)))
+        deviation = sqrt(max(spread, self._floor, least * least) * (1 + 1 / known))
+        self._add(usual + max(-self.clip * deviation, min(self.clip * deviation, off - usual)))
         return max(-LIMIT, min(LIMIT, (off - usual) / deviation))
+
+    def forecast(self, time_ms: int) -> Forecast | None:
+        """What the next value is expected to be if it is of ``time_ms``, by earlier visits and this one so far.
+
+        In order of time, as ``update``; None as there.
+        """
+        slot, phase = self._enter(time_ms)
+        behind = self._weights[slot]
+        if behind < LEAST:
+            return None
+        known = behind + self._n
+        return Forecast(self._expected(slot, phase)[0] + self._total / known, known)
+
+    def draw(self) -> float:
+        """The next number of this series' chance, in [0, 1)."""
+        self._drawn += 1
+        return uniform(self.seed, self._drawn - 1)
+
+    def skip_visit(self) -> None:
+        """Learn nothing of the hour's values so far: they were found to have changed."""
+        self._n, self._total, self._squares = 0, 0.0, 0.0
+
+    def shift(self, deviations: float) -> None:
+        """Move the level of every hour by so many of its own deviations: values are known to lie elsewhere now.
+
+        Nobody knows that they do so alike in every hour: the next visit counts for most of what there is.
+        """
+        self.skip_visit()
+        for slot, weight in enumerate(self._weights):
+            if weight:
+                self._levels[slot] += deviations * sqrt(max(self._variances[slot], self._floor))
+                self._weights[slot] = min(weight, LEAST)
 
     def snapshot(self) -> SeasonState:
         """The exact state."""
@@ -126,6 +187,14 @@ class Season:
         self._visit, self._n, self._total, self._squares = state.visit, state.n, state.total, state.squares
         self._drawn = state.drawn
         self._set_floor()
+
+    def _enter(self, time_ms: int) -> tuple[int, float]:
+        """Begin another visit where the hour is another; the slot, and where in it the time is, in [-0.5, 0.5)."""
+        at, phase = divmod(time_ms, SLOT_MS)
+        if at != self._visit:
+            self._learn()
+            self._visit = at
+        return at % len(self._levels), phase / SLOT_MS - 0.5
 
     def _expected(self, slot: int, phase: float) -> tuple[float, float]:
         """Level and variance at ``phase``, in [-0.5, 0.5) of a slot from the middle of ``slot``."""
@@ -153,9 +222,14 @@ class Season:
                 self._variances[slot] += n / weight * (spread - self._variances[slot])
             self._weights[slot] = weight
             self._set_floor()
-        self._n, self._total, self._squares = 0, 0.0, 0.0
+        self.skip_visit()
 
     def _set_floor(self) -> None:
         known = [v for v, weight in zip(self._variances, self._weights, strict=True) if weight > 0]
         usual = sum(known) / len(known) if known else 0.0
         self._floor = max(FLOOR * FLOOR * usual, 1e-24)
+
+
+def period_of(setting: Setting) -> Period | None:
+    """What the setting ``season`` of a pipeline says; None: no season."""
+    return None if setting == "none" else setting

@@ -13,7 +13,8 @@ from msgspec import Struct, field
 
 from streams.detectors.baseline import BATCHES, WORD_METRICS
 from streams.detectors.budget import Budget
-from streams.detectors.watch import Found, Watch, Where, dropped, judged
+from streams.detectors.season import Period
+from streams.detectors.watch import SEASON_CHANGED, Found, Watch, Where, dropped, judged
 from streams.windows.figures import observed
 from streams.windows.tally import Tally
 from tidemill.metrics import SLICE_METRICS
@@ -26,6 +27,13 @@ class SliceDrift(Struct, omit_defaults=True):
     champion: str = ""
     watches: dict[str, dict[str, Watch]] = field(default_factory=dict)
     """By slice, by metric."""
+    season: Period | None = None
+    """What the watches were made for."""
+
+    @property
+    def waiting(self) -> int:
+        """Series without a verdict on their last batch, as too little is known of its hour."""
+        return sum(watch.waits for watches in self.watches.values() for watch in watches.values())
 
     def judge(
         self,
@@ -42,6 +50,12 @@ class SliceDrift(Struct, omit_defaults=True):
         """
         watched = [m for m in settings.metrics if m in SLICE_METRICS and m not in WORD_METRICS]
         said = self._drop(names, watched if settings.enabled else [], budget, where)
+        if self.season != where.season:
+            said += self._start_anew(SEASON_CHANGED, where)
+            for watches in self.watches.values():
+                for watch in watches.values():
+                    watch.hours = b""
+            self.season = where.season
         if champion is not None and champion != self.champion:
             if self.champion:
                 said += self._start_anew(f"{champion} became champion; a new reference is gathered", where)

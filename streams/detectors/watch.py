@@ -5,11 +5,17 @@ deviations of the reference it is off. What the detector finds is a notice when 
 deviations from the reference; a smaller change becomes part of the past. A notice resolves when the last BACK_BATCHES
 lie nearer to the reference, on average, than half way to the level that was found.
 
+With a season a batch is compared with what its hour is usually like instead, and the detector gets the residual: no
+verdict before the hour is known. While a notice lasts the season learns nothing; it resolves within SHIFT deviations of
+the hour, too. What makes a new reference otherwise (a new champion, larger batches) moves all hours by what the next
+eight batches are off, where that is SHIFT or more; words begin a new season, since they have another reference.
+
 The false-alarm budget holds for notices: each needs a word of the detector.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import msgspec
@@ -17,21 +23,21 @@ from msgspec import Struct, field
 
 from streams.alarms import Alarm, Transition
 from streams.detectors import warnings
-from streams.detectors.baseline import BATCHES, WORD_METRICS, Level, Measured, level_of
+from streams.detectors.baseline import BATCHES, WORD_DISTANCE, WORD_METRICS, Level, Measured, level_of
 from streams.detectors.budget import Budget, Series
 from streams.detectors.change import split
 from streams.detectors.conformal import Conformal, ConformalState, Direction
+from streams.detectors.hours import Hours, least_deviation
 from streams.detectors.recent import Recent
+from streams.detectors.season import Period, Usual
 from streams.thresholds import dependent
 from tidemill.events import subject_of
 from tidemill.ids import derived_id
-from tidemill.metrics import UNITS
 
 GONE = "the metric is no longer watched"
+SEASON_CHANGED = "the pipeline's season was set anew; so is what is usual"
 SHIFT = 1.0
 BACK_BATCHES = 4
-SHARES = ("share", "score", "distance")
-"""Units whose values lie in [0, 1]: a deviation below half a hundredth says nothing there."""
 Found = list[tuple[str, Transition]]
 """Rules, and what begins or ends by them."""
 
@@ -45,6 +51,8 @@ class Where(NamedTuple):
     end_ms: int
     run_length: float
     slice: str = ""
+    season: Period | None = None
+    """What batches are compared by the hour of."""
 
     @property
     def series(self) -> Series:
@@ -60,6 +68,19 @@ class Where(NamedTuple):
     def rule(self) -> str:
         """The rule that notices on this metric go by."""
         return rule_of(self.metric)
+
+
+class Seen(NamedTuple):
+    """A batch beside what is usual, in the metric's unit; ``z``: by how many deviations it is off."""
+
+    usual: Usual
+    z: float
+    residual: float
+    """What the detector gets: ``z``, less what was seen of a season's hour so far."""
+
+
+STANDARD = Level(0.0, 1.0)
+"""Of what is counted in usual deviations already."""
 
 
 class Watch(Struct, omit_defaults=True):
@@ -80,6 +101,12 @@ class Watch(Struct, omit_defaults=True):
     """Deviations since the reference, or since the last notice began."""
     detector: bytes = b""
     """A ConformalState; encoded apart, since most windows fill no batch."""
+    hours: bytes = b""
+    """Where there is a season, what the hours are like; encoded apart, too."""
+    halfway: float = 0.0
+    """Deviations beyond which the notice that fires goes on; 0 for one that an earlier version began."""
+    waits: bool = False
+    """Whether the last batch had no verdict, as too little is known of its hour."""
 
     def add(self, n: int, total: float, start_ms: int, least: int) -> Measured | None:
         """Take in a window's observations and their sum; the batch, where it is full with them."""
@@ -97,40 +124,83 @@ class Watch(Struct, omit_defaults=True):
         return full
 
     def begin(self) -> None:
-        """Gather a new reference; the detector forgets its past, its wealth stays."""
+        """Gather a new reference; the detector forgets its past, its wealth stays, and so does the season."""
         self.level, self.alarm, self.gathered, self.recent = None, None, [], Recent()
         self.n, self.total, self.start_ms = 0, 0.0, 0
 
     def take(self, found: Measured, where: Where, mass: float) -> Found:
         """Judge a batch; ``mass``: what the budget grants for it."""
-        if self.level is None:
-            self.gathered.append(found)
-            if len(self.gathered) == BATCHES:
-                least = 0.005 if UNITS[where.metric] in SHARES else 1e-9
-                self.settle(level_of(self.gathered, least), self.gathered, where)
+        seen = self._in_season(found, where, where.season) if where.season else self._beside_reference(found, where)
+        if seen is None:
             return []
-        z = self.level.off(where.metric, found)
-        self.recent.add(z, found.start_ms)
+        self.recent.add(seen.z, found.start_ms)
         if self.alarm is not None:
-            return self._back(self.alarm, self.level, found.value, where)
+            return self._back(self.alarm, found.value, where)
         detector = self._restored(where)
-        detector.update(z, mass)
+        detector.update(seen.residual, mass)
         said = self._watch_assumptions(detector, where)
         if detector.drift_detected:
-            said += self._changed(self.level, detector, found.value, where)
+            said += self._changed(seen.usual, detector, found.value, where)
         self.detector = _encoder.encode(detector.snapshot())
         return said
 
     def settle(self, level: Level, gathered: list[Measured], where: Where) -> None:
         """The reference is there; its batches fix the detector's buckets and are used for nothing else."""
+        if where.season:  # the distances are from other words now, so the hours say nothing any more
+            self.hours = b""
+            self._settle(Level(0.0, 1.0, level.usual), [], where)
+        else:
+            self._settle(level, [level.off(where.metric, found) for found in gathered], where)
+
+    def _settle(self, level: Level, values: list[float], where: Where) -> None:
         detector = self._restored(where)
         detector.forget()
         if self.warning is None:
             detector.dependence.clear()
         self.level, self.gathered, self.recent = level, [], Recent()
-        for found in gathered:
-            detector.update(level.off(where.metric, found), 0.0)
+        for value in values:
+            detector.update(value, 0.0)
         self.detector = _encoder.encode(detector.snapshot())
+
+    def _beside_reference(self, found: Measured, where: Where) -> Seen | None:
+        if self.level is not None:
+            z = self.level.off(where.metric, found)
+            return Seen(Usual(self.level.mean, self.level.deviation), z, z)
+        self.gathered.append(found)
+        if len(self.gathered) == BATCHES:
+            self.settle(level_of(self.gathered, least_deviation(where.metric)), self.gathered, where)
+        return None
+
+    def _in_season(self, found: Measured, where: Where, period: Period) -> Seen | None:
+        if self.level is None and not self.hours:
+            self._settle(STANDARD, [], where)
+        if self.level is not None and where.metric == WORD_DISTANCE:
+            found = found._replace(value=self.level.distance_as_usual(found))
+        hours = Hours(where.metric, where.subject, period, self.hours)
+        residual = None if self.alarm is not None else hours.take(found)
+        usual = hours.usual(found)
+        self.waits = usual is None
+        seen = None
+        if usual is not None:
+            z = (found.value - usual.level) / usual.deviation
+            if self.level is None:
+                self._move(hours, found._replace(value=z), where)
+            else:
+                seen = Seen(usual, z, z if residual is None else residual)
+        self.hours = hours.raw
+        return seen
+
+    def _move(self, hours: Hours, off: Measured, where: Where) -> None:
+        """Gather the first batches of another champion; then the hours are moved to them."""
+        self.gathered.append(off)
+        if len(self.gathered) < BATCHES:
+            return
+        values = [each.value for each in self.gathered]
+        mean = sum(values) / len(values)
+        if abs(mean) >= SHIFT:
+            hours.shift(mean)
+            values = [value - mean for value in values]
+        self._settle(STANDARD, values, where)
 
     def close(self, where: Where, reason: str) -> Found:
         """Take back what is said of the metric, for a reason that is none of its values."""
@@ -157,33 +227,41 @@ class Watch(Struct, omit_defaults=True):
         self.warning = said.alarm if said.state == "firing" else None
         return [(dependent(where.metric), said)]
 
-    def _changed(self, level: Level, detector: Conformal, value: float, where: Where) -> Found:
+    def _changed(self, usual: Usual, detector: Conformal, value: float, where: Where) -> Found:
         found, times = split(self.recent.numbers()), self.recent.times_ms()
         if found is None:
             return []
         if abs(found.after) < SHIFT or (found.after < 0 and where.metric in WORD_METRICS):
             self.recent.keep(len(self.recent) - found.start)
             return []
+        self.halfway = found.after / 2
+        if where.season:  # a change may be smaller in another hour
+            self.halfway = math.copysign(min(abs(self.halfway), SHIFT), found.after)
         self.alarm = Alarm(
             alarm_id=derived_id(where.rule, where.subject, where.start_ms),
             started_ms=where.end_ms,
             value=value,
-            threshold=level.mean + found.after / 2 * level.deviation,
-            reference=level.mean,
+            threshold=usual.level + self.halfway * usual.deviation,
+            reference=usual.level,
             change_time_ms=times[found.start],
             change_from_ms=times[found.first - 1],
             change_until_ms=times[found.last + 1] if found.last + 1 < len(times) else where.end_ms,
             statistic=detector.wealth,
             statistic_limit=where.run_length,
             warning=self.warning.warning if self.warning else "",
+            season=where.season,
         )
         self.recent = Recent()
+        if where.season:
+            hours = Hours(where.metric, where.subject, where.season, self.hours)
+            hours.skip_visit()
+            self.hours = hours.raw
         return [(where.rule, Transition("firing", self.alarm, where.start_ms, where.end_ms, value))]
 
-    def _back(self, alarm: Alarm, level: Level, value: float, where: Where) -> Found:
+    def _back(self, alarm: Alarm, value: float, where: Where) -> Found:
         last = self.recent.numbers()[-BACK_BATCHES:]
         mean = sum(last) / len(last)
-        halfway = level.z(alarm.threshold)
+        halfway = self.halfway or (self.level or STANDARD).z(alarm.threshold)
         if len(last) < BACK_BATCHES or (mean >= halfway if halfway > 0 else mean <= halfway):
             return []
         self.alarm, self.recent = None, Recent()

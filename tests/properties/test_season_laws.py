@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.alarms import Transition
+from streams.detectors.baseline import Measured
 from streams.detectors.e_bh import changed
+from streams.detectors.quality import QualityDetector, QualityState
 from streams.detectors.season import LIMIT, Season, SeasonState
+from streams.detectors.watch import Found, Watch, Where
+from tests.unit.streams.drawing import score
+from tidemill.settings import QualitySettings
 
 VALUES = st.lists(st.sampled_from([0.0, 0.2, 0.25, 0.9, 1.0, 7.0]), min_size=1, max_size=400)
 STEP_MS = 420_000
@@ -26,6 +32,42 @@ def test_a_season_made_from_a_snapshot_goes_on_exactly(before: list[float], afte
     run(first, before)
     second.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(first.snapshot()), type=SeasonState))
     assert run(first, after, len(before)) == run(second, after, len(before))
+    assert first.snapshot() == second.snapshot()
+
+
+def judged(watch: Watch, values: list[float], begin: int) -> tuple[Watch, list[Found]]:
+    """What is said of a batch of 25 each few minutes, on a budget that is soon used up."""
+    said = []
+    for n, value in enumerate(values, begin):
+        at = n * STEP_MS
+        where = Where("p", "error_rate", at, at + STEP_MS, 5.0, season="day")
+        said.append(watch.take(Measured(25, value, at), where, 1.0))
+    return watch, said
+
+
+@given(before=VALUES, after=VALUES)
+def test_a_watch_with_a_season_goes_on_exactly_from_its_bytes(before: list[float], after: list[float]) -> None:
+    first, _ = judged(Watch(), before * 2, 0)
+    second = msgspec.msgpack.decode(msgspec.msgpack.encode(first), type=Watch)
+    (one, said), (two, again) = (judged(watch, after, 2 * len(before)) for watch in (first, second))
+    assert said == again
+    assert msgspec.msgpack.encode(one) == msgspec.msgpack.encode(two)
+
+
+def scored(detector: QualityDetector, values: list[float], begin: int) -> list[Transition | None]:
+    points = (score((begin + n) * STEP_MS / 1000, min(1.0, value)) for n, value in enumerate(values))
+    return [told for point in points for told in (detector.update(point, 1.0), detector.warn(point.time_ms))]
+
+
+@given(before=VALUES, after=VALUES)
+def test_quality_with_a_season_goes_on_exactly_from_its_bytes(before: list[float], after: list[float]) -> None:
+    def made(state: QualityState | None = None) -> QualityDetector:
+        return QualityDetector("p", QualitySettings(), 5.0, state, "day")
+
+    first = made()
+    scored(first, before * 2, 0)
+    second = made(msgspec.msgpack.decode(msgspec.msgpack.encode(first.snapshot()), type=QualityState))
+    assert scored(first, after, 2 * len(before)) == scored(second, after, 2 * len(before))
     assert first.snapshot() == second.snapshot()
 
 

@@ -7,12 +7,17 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tidemill.embedding import EMBEDDING_FEATURES
-from tidemill.metrics import MEAN_METRICS
+from tidemill.metrics import MEAN_METRICS, SLICE_METRICS
 from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSettings, RuleSettings
 from tidemill.settings.output import OutputFormatSettings
 from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, slice_fault, values_of
 from tidemill.settings.strict import Strict, choice, wrong
+
+HOURS = {"none": 0, "day": 24, "week": 168}
+"""That a season tells apart."""
+MAX_SLICE_HOURS = 168_000
+"""Of all slices' series together: 27 bytes each in the pipeline's state."""
 
 
 def _without(data: Any, *gone: str) -> Any:
@@ -207,6 +212,10 @@ class PipelineSettings(Strict):
     max_slices: int = Field(default=20, ge=1, le=200)
     """Values of a dimension that have figures of their own; further ones are counted as `other`. Those that rules and
     budgets name come first, then those with traffic first."""
+    season: Literal["none", "day", "week"] = "none"
+    """Whether quality and `drift.metrics` move by themselves each day or week. Then each value is compared with what
+    its hour (UTC) is usually like. An hour has no verdict before 10 scores (for drift: batches of calls) of the same
+    hour on earlier days, or weeks, are known; so there is none in the first day or week."""
     quality: QualitySettings = QualitySettings()
     rules: tuple[RuleSettings, ...] = ()
     objectives: tuple[ObjectiveSettings, ...] = Field(default=(), max_length=MAX_OBJECTIVES)
@@ -236,6 +245,7 @@ class PipelineSettings(Strict):
         if len(names) != len(set(names)):
             raise ValueError(f"rules: names must be unique within a pipeline, got {names}")
         self._check_slices()
+        self._check_season()
         taken = set(names)
         for group in ("objectives", "budgets"):
             for index, each in enumerate(getattr(self, group)):
@@ -247,6 +257,16 @@ class PipelineSettings(Strict):
                         raise wrong((group, index, "name"), message)
                     taken.add(name)
         return self
+
+    def _check_season(self) -> None:
+        metrics = sum(metric in SLICE_METRICS for metric in self.drift.metrics) if self.drift.enabled else 0
+        series = len(self.slices) * self.max_slices * metrics
+        if series * HOURS[self.season] > MAX_SLICE_HOURS:
+            message = (
+                f"{self.season!r} for up to {series:,} series of slices takes too much memory; "
+                f"set max_slices or drift.metrics so that there are at most {MAX_SLICE_HOURS // HOURS[self.season]:,}"
+            )
+            raise wrong(("season",), message + (", or season: day" if self.season == "week" else ""))
 
     @property
     def named_slices(self) -> frozenset[str]:

@@ -89,6 +89,14 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         (GOOD + "    drift: {metrics: [input_char]}\n", 7, "no window metric with a mean; did you mean 'input_chars'?"),
         (GOOD + "    drift: {metrics: [requests]}\n", 7, "drift.metrics: 'requests' is no window metric with a mean"),
         (GOOD + "    drift: {metrics: [quality]}\n", 7, "'quality' is watched score by score already; leave it out"),
+        (GOOD + "    season: year\n", 7, "season: must be 'none', 'day' or 'week' (got 'year')"),
+        (
+            GOOD + "    season: week\n    slices: [tenant]\n    max_slices: 200\n    drift: {metrics: [cost, e2e_ms, "
+            "ttft_ms, error_rate, output_tokens, output_chars]}\n",
+            7,
+            "season: 'week' for up to 1,200 series of slices takes too much memory; set max_slices or drift.metrics so "
+            "that there are at most 1,000, or season: day",
+        ),
         (GOOD + "    drift: {metrics: [cost, cost]}\n", 7, "each metric once, got cost, cost"),
         (
             GOOD + "    drift: {delta: 0.01}\n",

@@ -263,5 +263,5 @@ def test_a_state_that_a_later_version_wrote_is_refused() -> None:
     meter, reader = Meter(), Reader(deployment())
     reader.take(meter.partial([requests(1, 3)]))
     parts = written(reader)
-    with pytest.raises(Stop, match=r"state of pipeline 'schedule' has schema 5, .* up to 4: .* run that version again"):
+    with pytest.raises(Stop, match=r"state of pipeline 'schedule' has schema 6, .* up to 5: .* run that version again"):
         restored([SCHEMA + 1, "another", "shape", *parts[1:]])

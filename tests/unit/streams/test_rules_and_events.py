@@ -75,6 +75,7 @@ def test_the_alarm_knows_since_when_and_what_was_before() -> None:
 QUALITY = thresholds.of_quality("exact_match")
 ALARM = Alarm("a1", START_MS, 0.12, 0.87, reference=0.97, change_time_ms=START_MS - 10_000)
 
+IN_SEASON = Alarm("a1", START_MS, 0.12, 0.87, reference=0.97, season="week")
 BETWEEN = Alarm(
     "a1",
     START_MS,
@@ -116,6 +117,11 @@ BETWEEN = Alarm(
             "schedule: cost per answer fell from 0.97 to 0.12 since 22:13:10 UTC (between 22:13:00 and 22:13:15)",
         ),
         (
+            QUALITY,
+            Transition("firing", IN_SEASON, START_MS, START_MS, 0.12),
+            "schedule: quality (exact_match) fell from 0.97 (usual for this hour of the week) to 0.12",
+        ),
+        (
             thresholds.of_dependence("quality"),
             Transition("firing", Alarm("a3", START_MS, 0.4, 0.15, warning="values depend"), START_MS, START_MS, 0.4),
             "schedule: quality: values depend",
@@ -137,6 +143,12 @@ def test_an_event_carries_the_evidence() -> None:
     data = thresholds.event("d", "p", cause, Transition("firing", alarm, START_MS, START_MS, 0.1), START_MS).data
     assert (data.statistic, data.statistic_limit, data.warning, data.slice) == (2e5, 1e5, "w", "tenant=a")
     assert (data.detector, data.change_from_ms, data.change_until_ms) == ("conformal", None, None)
+
+
+def test_an_alarm_says_that_it_was_conditioned_on_a_season_and_its_end_does_not() -> None:
+    said = [Transition(state, IN_SEASON, START_MS, START_MS, 0.1) for state in ("firing", "resolved")]
+    reasons = [thresholds.event("d", "p", QUALITY, each, START_MS).data.reason for each in said]
+    assert reasons == ["compared with what its hour of the week is usually like", ""]
 
 
 def test_events_are_cloudevents_with_ids_from_their_cause() -> None:

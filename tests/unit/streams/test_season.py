@@ -102,6 +102,50 @@ def test_chance_spreads_values_over_their_step_and_is_the_same_in_a_replay() -> 
     assert len(set(known(run(1, 0.25)))) > 1_000
 
 
+def test_what_is_usual_and_what_is_forecast() -> None:
+    season = Season("day")
+    assert season.usual(0) is None and season.forecast(0) is None
+    residuals(season, range(3), Random(8))
+    at = 3 * DAY + 6 * HOUR
+    usual = season.usual(at)
+    assert usual is not None and usual.level == pytest.approx(level(at), abs=2)
+    assert usual.deviation == pytest.approx(5, abs=1.5)
+    for minute in range(60):
+        season.update(usual.level + 20, at + minute * MINUTE)
+    forecast = season.forecast(at + HOUR - 1)
+    assert forecast is not None and forecast.n > 60 and forecast.level > level(at) + 4, "the hour's own values count"
+    assert season.usual(at) == usual, "and not in what is usual"
+    assert season.hour_ms == at
+
+
+def test_a_visit_can_be_left_out() -> None:
+    season, calm = Season("day"), Season("day")
+    for each in (season, calm):
+        residuals(each, range(2), Random(9))
+    for minute in range(20):
+        season.update(500, 2 * DAY + minute * MINUTE)
+    season.skip_visit()
+    for each in (season, calm):
+        each.update(100, 2 * DAY + HOUR)
+    assert season.snapshot().levels[0] == calm.snapshot().levels[0]
+
+
+def test_all_hours_can_be_moved_and_then_follow_soon() -> None:
+    season = Season("day")
+    residuals(season, range(4), Random(0))
+    season.shift(4.0)
+    found = known(residuals(season, range(4, 5), Random(10), shift=20))
+    assert abs(fmean(found)) < 0.4
+    assert min(season.snapshot().weights[:-1]) > 60, "all but the hour that goes on"
+
+
+def test_no_deviation_counts_as_smaller_than_the_least() -> None:
+    season = Season("day")
+    for at in range(0, DAY + HOUR, MINUTE):
+        season.update(1.0, at, least=0.1)
+    assert season.update(1.2, DAY + HOUR, least=0.1) == pytest.approx(2.0, rel=0.02)
+
+
 def test_a_detector_behind_keeps_its_promise_nearly() -> None:
     """Ten runs of nine days, the first without a verdict: at most the alarms of the budget, by three deviations."""
     alarms = 0
