@@ -200,6 +200,38 @@ def test_one_stack_at_a_time_seen_and_ended_from_elsewhere(tmp_path: Path) -> No
     assert "no stack is running" in tidemill("down").stdout
 
 
+def test_a_demo_is_seen_while_it_makes_its_models_and_says_that_it_was_ended(tmp_path: Path) -> None:
+    environ = {
+        **os.environ,
+        "TIDEMILL_SETTINGS": str(ROOT / "tidemill.yaml"),
+        "TIDEMILL_DATA_DIR": str(tmp_path / "data"),
+        "TIDEMILL_MODELS": str(tmp_path / "models"),
+        "TIDEMILL_LOCAL__PORT_BASE": str(free_port_base()),
+    }
+    command = [sys.executable, "-m", "tidemill.cli.main"]
+
+    def seen() -> str:
+        done = subprocess.run(
+            [*command, "status"], capture_output=True, text=True, env=environ, timeout=60, check=False
+        )
+        assert done.returncode == 1
+        return done.stdout
+
+    out = tmp_path / "demo.txt"
+    with out.open("w") as file:
+        demo = subprocess.Popen([*command, "demo", "--json"], stdout=subprocess.PIPE, stderr=file, env=environ)
+    try:
+        until(lambda: "making the demo's models: base" in seen() or demo.poll() is not None, within_s=120)
+        demo.terminate()
+        said, _ = demo.communicate(timeout=60)
+        assert (demo.returncode, said) == (143, b"")
+    finally:
+        demo.kill()
+        demo.wait()
+    assert "ended from outside (SIGTERM)" in out.read_text().splitlines()[-1]
+    assert "no stack is running" in seen()
+
+
 def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
     base = free_port_base()
     settings = load_settings(

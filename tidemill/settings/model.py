@@ -260,6 +260,10 @@ class Settings(Strict):
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(self.console.host, self.console.host)
         return f"http://{host}:{self.console_port}"
 
+    def at_ports(self, port_base: int) -> Settings:
+        """The same with the embedded stack's ports from ``port_base`` on."""
+        return self.model_copy(update={"local": self.local.model_copy(update={"port_base": port_base})})
+
     def resolve(self, path: str) -> Path:
         """A folder or file named in the settings, absolute.
 
