@@ -13,9 +13,10 @@ from rich.table import Table
 
 from tidemill.cli import context
 from tidemill.clock import Clock, SystemClock
-from tidemill.io.spend import Spend, spent
+from tidemill.io.spend import Spend, allowed_a_day, spent
 from tidemill.local import lifecycle, statefile
 from tidemill.local.statefile import StackFile
+from tidemill.settings import Settings
 
 _COLOURS = {"ready": "green", "done": "green", "backoff": "red"}
 
@@ -34,7 +35,8 @@ def status(
     stack = statefile.read(settings.data_dir)
     found = {} if stack is None else spent(settings.at_ports(stack.port_base))
     if as_json:
-        spend = {name: each._asdict() for name, each in found.items()}
+        a_day = {"allowed_a_day": allowed_a_day(settings)}
+        spend = {name: each._asdict() | a_day for name, each in found.items()}
         line = {"running": pid is not None, "stack": stack, "false_alarms": spend}
         typer.echo(msgspec.json.encode(line).decode())
     elif pid is None:
@@ -43,7 +45,7 @@ def status(
         typer.echo(f"process {pid} has {settings.data_dir} and is about to start or to end; look again in a moment")
     else:
         _show(stack, SystemClock())
-        _show_spend(found, settings.max_false_alarms)
+        _show_spend(found, settings)
     if not settled(stack):
         raise typer.Exit(1)
 
@@ -94,16 +96,18 @@ def _show(stack: StackFile, clock: Clock) -> None:
             console.print(f"{state.name}{verb} {state.reason}", markup=False, soft_wrap=True)
 
 
-def _show_spend(found: Mapping[str, Spend], budget: str) -> None:
+def _show_spend(found: Mapping[str, Spend], settings: Settings) -> None:
     """Nothing where nothing is known."""
     if not found:
         return
     console = Console(highlight=False)
-    console.print(f"\nfalse alarms: at most {budget} (max_false_alarms), shared by all pipelines", soft_wrap=True)
+    console.print(f"\nfalse alarms: at most {settings.max_false_alarms} (max_false_alarms)", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("pipeline", overflow="fold")
-    for column in ("series watched", "allowed so far", "alarms of detectors so far"):
+    for column in ("series", "allowed a day", "allowed so far", "detectors' alarms so far"):
         table.add_column(column, justify="right", no_wrap=True)
+    a_day = allowed_a_day(settings)
     for name, spend in found.items():
-        table.add_row(escape(name), f"{spend.series:,}", f"{spend.allowed:.3g}", f"{spend.alarms:,}")
+        figures = f"{spend.series:,}", f"{a_day:.3g}", f"{spend.allowed:.3g}", f"{spend.alarms:,}"
+        table.add_row(escape(name), *figures)
     console.print(table)

@@ -11,6 +11,7 @@ import urllib3
 from tidemill.settings import Settings
 
 TIMEOUT_S = 1.0
+DAY_S = 86_400
 _NAMES = {
     "tidemill_streams_false_alarms_allowed": "allowed",
     "tidemill_streams_detected_alarms": "alarms",
@@ -29,6 +30,11 @@ class Spend(NamedTuple):
     """Alarms of the detectors so far, false or not."""
     series: int
     """Series that share it."""
+
+
+def allowed_a_day(settings: Settings) -> float:
+    """False alarms that the budget allows one pipeline of the settings in a day, on average."""
+    return DAY_S / settings.run_length * settings.false_alarm_share
 
 
 def spent(settings: Settings) -> dict[str, Spend]:

@@ -228,6 +228,11 @@ class Settings(Strict):
         return _updates(self.max_false_alarms)
 
     @property
+    def false_alarm_share(self) -> float:
+        """Each pipeline's part of the budget of false alarms; those of no setting have one together."""
+        return 1 / (len(self.pipelines) + 1)
+
+    @property
     def kafka_bootstrap(self) -> str:
         """Where the broker is."""
         return self.kafka.bootstrap or f"127.0.0.1:{self.port('kafka')}"

@@ -85,6 +85,8 @@ def test_the_spend_of_the_budget_is_shown_by_pipeline_where_the_role_is_up(deplo
         gauge.remove("[shop]")
     assert code == 0
     assert "at most 1 per 604_800 clock updates" in shown
-    assert shown.splitlines()[-1].split() == ["[shop]", "11", "0.125", "2"]
-    assert line["false_alarms"]["[shop]"] == {"allowed": 0.125, "alarms": 2, "series": 11}
+    assert shown.splitlines()[-1].split() == ["[shop]", "11", "0.143", "0.125", "2"]
+    assert line["false_alarms"]["[shop]"] == {
+        **{"allowed": 0.125, "alarms": 2, "series": 11, "allowed_a_day": pytest.approx(1 / 7)},
+    }
     assert REGISTRY.get_sample_value("tidemill_streams_watched_series", {"pipeline": "[shop]"}) is None

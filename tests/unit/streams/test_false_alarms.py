@@ -187,4 +187,5 @@ def test_the_spend_is_seen_in_prometheus() -> None:
     found = said(generate_latest(REGISTRY).decode())
     assert set(found) == {fold.name for fold in reader.fold} and len(found) == 3
     for spend in found.values():
-        assert spend == (pytest.approx(100 / 1_000 / 4, rel=0.1), 0, 6)
+        assert spend.allowed == pytest.approx(100 / 1_000 / 4, rel=0.1)
+        assert (spend.alarms, spend.series) == (0, 6)
