@@ -96,7 +96,7 @@ def facts(story: Story) -> list[Fact]:
         found.append(Fact("found by", _JUDGES.get(data.detector, data.detector)))
     if data.statistic is not None:
         limit = amount(data.statistic_limit)
-        note = f"it alarms at {limit}: at most one false alarm in so many seconds of traffic"
+        note = f"it alarms at {limit}: on average one false alarm in so many seconds of traffic at most"
         found.append(Fact("the detector stood at", amount(data.statistic), note))
     if data.change_time_ms is not None:
         note = "estimated, by the time of the calls"

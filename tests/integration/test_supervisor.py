@@ -200,7 +200,17 @@ def test_one_stack_at_a_time_seen_and_ended_from_elsewhere(tmp_path: Path) -> No
     assert "no stack is running" in tidemill("down").stdout
 
 
-def test_a_demo_is_seen_while_it_makes_its_models_and_says_that_it_was_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["demo", "--json"], 143, "ended from outside (SIGTERM); all that it had started"),
+        (["up"], 0, "ended before anything was started"),
+    ],
+    ids=["demo", "up"],
+)
+def test_the_making_of_models_is_seen_and_an_end_of_it_is_said(
+    tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
     environ = {
         **os.environ,
         "TIDEMILL_SETTINGS": str(ROOT / "tidemill.yaml"),
@@ -217,18 +227,17 @@ def test_a_demo_is_seen_while_it_makes_its_models_and_says_that_it_was_ended(tmp
         assert done.returncode == 1
         return done.stdout
 
-    out = tmp_path / "demo.txt"
+    out = tmp_path / "said.txt"
     with out.open("w") as file:
-        demo = subprocess.Popen([*command, "demo", "--json"], stdout=subprocess.PIPE, stderr=file, env=environ)
+        running = subprocess.Popen([*command, *arguments], stdout=file, stderr=file, env=environ)
     try:
-        until(lambda: "making the demo's models: base" in seen() or demo.poll() is not None, within_s=120)
-        demo.terminate()
-        said, _ = demo.communicate(timeout=60)
-        assert (demo.returncode, said) == (143, b"")
+        until(lambda: "making the demo's models: base" in seen() or running.poll() is not None, within_s=120)
+        running.terminate()
+        assert running.wait(60) == code, out.read_text()
     finally:
-        demo.kill()
-        demo.wait()
-    assert "ended from outside (SIGTERM)" in out.read_text().splitlines()[-1]
+        running.kill()
+        running.wait()
+    assert words in out.read_text().splitlines()[-1]
     assert "no stack is running" in seen()
 
 

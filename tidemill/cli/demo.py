@@ -83,7 +83,7 @@ def demo(
         with _ended_by_signals():
             result = play(settings, what, clock, say, _Progress(say))
     except _EndedBySignal as ended:
-        say(f"ended from outside ({ended.signal.name}) before its end; all that it had started is stopped")
+        say(f"ended from outside ({ended.signal.name}); all that it had started is stopped")
         raise typer.Exit(128 + ended.signal) from None
     show(result["figures"], result["goals"], console)
     print(json.dumps(result), flush=True)
