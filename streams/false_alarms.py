@@ -61,7 +61,7 @@ class FalseAlarms:
 
 def share_of(pipeline: str, settings: Settings) -> float:
     """A pipeline's part of the budget."""
-    part = 1 / (len(settings.pipelines) + 1)
+    part = settings.false_alarm_share
     if pipeline in settings.pipelines:
         return part
     return part / max(1, settings.windows.max_unknown_pipelines * PARTIALS.partitions)

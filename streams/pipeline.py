@@ -62,6 +62,7 @@ class PipelineFold:
         self._deployment = settings.deployment
         self._settings = settings.windows
         # A pipeline that is not in the settings still gets windows and detectors, with defaults and no rules.
+        self._announced = name in settings.pipelines
         self._pipeline = settings.pipelines.get(name) or PipelineSettings(engine="", champion="")
         self._state = PipelineState() if state is None else read(name, state)
         self._season = period_of(self._pipeline.season)
@@ -112,6 +113,11 @@ class PipelineFold:
     def name(self) -> str:
         """The pipeline's."""
         return self._name
+
+    @property
+    def announced(self) -> bool:
+        """Whether the settings name it."""
+        return self._announced
 
     def snapshot(self, into: bytearray) -> None:
         """Append the whole state, encoded."""

@@ -153,9 +153,9 @@ RoleMetric = Literal[
     "tidemill_streams_windows_total",  # window rows emitted
     "tidemill_streams_watermark_age_seconds",  # how far the watermark is behind the clock
     "tidemill_streams_threshold_events_total",  # threshold events by kind and state
-    "tidemill_streams_false_alarms_allowed",  # false alarms that the budget allowed so far, on average
-    "tidemill_streams_detected_alarms",  # alarms that detectors have raised on that budget, false or not
-    "tidemill_streams_watched_series",  # series that share the budget
+    "tidemill_streams_false_alarms_allowed",  # false alarms that the budget allowed so far, on average, by pipeline
+    "tidemill_streams_detected_alarms",  # alarms that detectors have raised on that budget, false or not, by pipeline
+    "tidemill_streams_watched_series",  # series that share the budget, by pipeline
     "tidemill_streams_waiting_series",  # those of a pipeline with a season that know too little of their hour
     "tidemill_sink_rows_total",  # rows acknowledged by table
     "tidemill_sink_dead_letters_total",  # messages sent to dead-letter topics by topic

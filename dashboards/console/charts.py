@@ -6,6 +6,7 @@ Pure: a Pipeline in, ECharts options out. Source: the ECharts option reference.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,14 @@ _PANELS = (
     "drift",
     "cost, $ / h",
 )
+_QUALITY, _LATENCY = 0, 1
+CUT_SHARE = 0.02
+"""Share of the p95s that the latency axis may leave out (one at least): a cold start must not flatten the rest."""
+CUT_FROM = 2.0
+"""They are left out only where the highest is so many times what the others need."""
 _TOP, _HEIGHT, _GAP = 86, 100, 40
+LEAST_CUT = 5
+"""With fewer p95s all are shown."""
 SHORTEST_MS = 180_000
 """The time axis is never shorter."""
 DRIFT_COLOUR = "#a16207"
@@ -68,7 +76,7 @@ def options(pipeline: Pipeline, from_ms: int, to_ms: int, window_s: int) -> dict
     for version in versions:
         colour = colours[version]
         series.append(_line(version, 0, _values(pipeline, "quality", version), colour))
-        series.append(_line(version, 0, _values(pipeline, "quality_estimate", version), colour, dashed=True))
+        series.append(_line(version, 0, _estimates(pipeline, version), colour, dashed=True))
         series.append(_line(version, 1, _quantile(pipeline, version, "p95"), colour))
         series.append(_line(version, 1, _quantile(pipeline, version, "p50"), colour, dashed=True))
         series.append(_area(version, 2, _values(pipeline, "answers", version, 1 / window_s), colour))
@@ -76,6 +84,7 @@ def options(pipeline: Pipeline, from_ms: int, to_ms: int, window_s: int) -> dict
     series.append(_line("unseen words", 3, _values(pipeline, "input_unseen_share", ""), "#0284c7"))
     series.append(_line("distance of wording", 3, _values(pipeline, "input_word_distance", ""), "#9333ea"))
     marked = markers(pipeline, from_ms)
+    cut = latency_cut([p.p95 for points in pipeline.series.get("e2e_ms", {}).values() for p in points])
     start_ms = _start(pipeline, from_ms, to_ms)
     for panel in range(len(_PANELS)):
         series.append(_marks(panel, marked, labelled=panel == 0))
@@ -99,7 +108,7 @@ def options(pipeline: Pipeline, from_ms: int, to_ms: int, window_s: int) -> dict
             }
             for panel in range(len(_PANELS))
         ],
-        "yAxis": [_axis(panel, name) for panel, name in enumerate(_PANELS)],
+        "yAxis": [_axis(panel, name, cut) for panel, name in enumerate(_PANELS)],
         "series": series,
     }
 
@@ -110,7 +119,21 @@ def _start(pipeline: Pipeline, from_ms: int, to_ms: int) -> int:
     return max(from_ms, min([to_ms - SHORTEST_MS, *firsts]))
 
 
-def _axis(panel: int, name: str) -> dict[str, Any]:
+def latency_cut(p95s: Iterable[float | None]) -> tuple[float, float] | None:
+    """Where the latency axis ends, and the highest value, both ms; None where all values are shown."""
+    known = sorted((value for value in p95s if value is not None), reverse=True)
+    if len(known) < LEAST_CUT:
+        return None
+    top = known[max(1, int(len(known) * CUT_SHARE))]
+    if known[0] <= CUT_FROM * top or top <= 0:
+        return None
+    step = 10.0 ** math.floor(math.log10(top))
+    return math.ceil(1.2 * top / step) * step, known[0]
+
+
+def _axis(panel: int, name: str, cut: tuple[float, float] | None) -> dict[str, Any]:
+    if panel == _LATENCY and cut is not None:
+        name += f"; cut off at {cut[0]:,.0f}, the highest is {cut[1]:,.0f}"
     axis: dict[str, Any] = {
         "type": "value",
         "gridIndex": panel,
@@ -120,12 +143,20 @@ def _axis(panel: int, name: str) -> dict[str, Any]:
         "splitNumber": 3,
         "min": 0,
     }
-    return axis | ({"max": 1, "interval": 0.5} if panel == 0 else {})
+    if panel == _LATENCY and cut is not None:
+        return axis | {"max": cut[0]}
+    return axis | ({"max": 1, "interval": 0.5} if panel == _QUALITY else {})
 
 
 def _values(pipeline: Pipeline, metric: str, version: str, scale: float = 1.0) -> list[list[float | None]]:
     points = pipeline.series.get(metric, {}).get(version, ())
     return [[p.start_ms, None if p.value is None else round(p.value * scale, 4)] for p in points]
+
+
+def _estimates(pipeline: Pipeline, version: str) -> list[list[float | None]]:
+    """At the ends of the stretches that they are of: nobody knew them before."""
+    points = pipeline.series.get("quality_estimate", {}).get(version, ())
+    return [[p.end_ms or p.start_ms, None if p.value is None else round(p.value, 4)] for p in points]
 
 
 def _quantile(pipeline: Pipeline, version: str, name: str) -> list[list[float | None]]:

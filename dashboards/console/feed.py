@@ -14,13 +14,14 @@ from tidemill.codec import Decoder
 from tidemill.errors import TidemillError
 from tidemill.events import JobProgress, JobState, RolloutState, Route, ThresholdData, ThresholdEvent
 from tidemill.io.clickhouse import Store
+from tidemill.io.spend import allowed_a_day, spent
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
 SHOWN_MINUTES = 20
 NOBODY_LOOKS_S = 10.0
 _WINDOWS = """
-SELECT pipeline, metric, model_version, start_ms, value, p50, p95, n FROM windows
+SELECT pipeline, metric, model_version, start_ms, end_ms, value, p50, p95, n FROM windows
 WHERE start >= fromUnixTimestamp64Milli({from_ms:Int64}) AND role = 'client' AND slice = ''
 ORDER BY revision DESC LIMIT 1 BY pipeline, metric, model_version, variant, start_ms
 """
@@ -88,6 +89,7 @@ class Feed:
         steps = _by_pipeline(rollouts_of(self._store.rows(_ROLLOUTS, since)), lambda s: s.pipeline)
         routes = {route.pipeline: route for route in _states(self._store.rows(_ROUTES), _route)}
         progress = {row["pipeline"]: JobProgress(**row) for row in self._store.rows(_PROGRESS, since)}
+        spend, a_day = spent(self._settings), allowed_a_day(self._settings)
         names = [*self._settings.pipelines, *sorted(set(series) - set(self._settings.pipelines))]
         pipelines = {
             name: Pipeline(
@@ -100,6 +102,8 @@ class Feed:
                 steps=tuple(steps.get(name, ())),
                 route=routes.get(name),
                 progress=progress.get(name),
+                spend=spend.get(name) if name in self._settings.pipelines else None,
+                allowed_a_day=a_day,
                 content_free=name in self._settings.pipelines and self._settings.pipelines[name].capture == "off",
             )
             for name in names
@@ -144,7 +148,7 @@ def _together(start_ms: int, metric: str, parts: list[Mapping[str, Any]]) -> Poi
         weight = sum(part["n"] for part in known)
         value = sum(part["value"] * part["n"] for part in known) / weight if weight else known[0]["value"]
     biggest = max(parts, key=lambda part: part["n"])
-    return Point(start_ms, value, n, biggest["p50"], biggest["p95"])
+    return Point(start_ms, value, n, biggest["p50"], biggest["p95"], biggest["end_ms"])
 
 
 def events_of(rows: Iterable[Mapping[str, Any]]) -> list[ThresholdEvent]:

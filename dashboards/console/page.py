@@ -9,7 +9,7 @@ from nicegui import ui
 from dashboards.console import charts
 from dashboards.console.drawing import drawing
 from dashboards.console.feed import Feed
-from dashboards.console.timeline import timeline
+from dashboards.console.timeline import standing, timeline
 from dashboards.console.view import Picture, Pipeline
 from dashboards.console.wheel import wheel
 from tidemill.clock import Clock
@@ -25,6 +25,8 @@ body { background: #f8fafc; color: #0f172a; }
 """
 ESTIMATE_OLD_MS = 180_000
 """An estimate that began longer ago is not shown as the present one: it may have been withdrawn."""
+UNSEEN = ("pending", "shadow")
+"""Phases of a rollout in which no client sees an answer of the candidate."""
 _DOTS = {"healthy": "#0d9488", "alarm": "#dc2626"}
 
 
@@ -45,6 +47,7 @@ class Page:
                     self._title = ui.label().classes("text-lg font-bold")
                     self._purpose = ui.label().classes("text-sm text-slate-500 -mt-2")
                     self._watched = ui.label().classes("text-xs text-amber-700 -mt-2")
+                    self._false_alarms = ui.label().classes("text-xs text-slate-500 -mt-2")
                     self._wheel = ui.html("", sanitize=False).classes("w-full")
                     self._rollout = ui.column().classes("w-full gap-1")
                 with ui.column().classes("tm-card p-3 grow basis-0 min-w-[300px]"):
@@ -106,6 +109,8 @@ class Page:
         self._title.text, self._purpose.text = pipeline.name, pipeline.description
         self._watched.text = pipeline.watched
         self._watched.visible = bool(pipeline.watched)
+        self._false_alarms.text = pipeline.false_alarms
+        self._false_alarms.visible = bool(pipeline.false_alarms)
         svg = drawing(now, pipeline.name)
         if self._news("wheel", svg):
             self._wheel.content = svg
@@ -139,13 +144,12 @@ class Page:
         if rollout is None:
             return
         with self._rollout:
-            ui.label(f"rollout of {rollout.candidate_version}: {rollout.phase.replace('_', ' ')}").classes("font-bold")
+            ui.label(standing(rollout)).classes("font-bold")
             colour = "negative" if rollout.phase in ("rolled_back", "failed") else "teal"
             share = 100 if rollout.phase == "champion" else rollout.weight
             ui.linear_progress(share / 100, show_value=False, color=colour).classes("h-2")
-            ui.label(f"{share} % of the traffic · steps {', '.join(map(str, rollout.steps))}").classes(
-                "text-xs text-slate-500"
-            )
+            seen = "none of its answers is shown yet" if rollout.phase in UNSEEN else f"{share} % of the traffic"
+            ui.label(f"{seen} · steps {', '.join(map(str, rollout.steps))} %").classes("text-xs text-slate-500")
             for verdict in rollout.verdicts[-3:]:
                 ui.label(f"{verdict.check}: {verdict.outcome}, {verdict.reason}").classes("text-xs text-slate-600")
 

@@ -23,7 +23,7 @@ SELECT id, source, type, subject, time_ms, data FROM events
 WHERE position(data, {alarm:String}) > 0 ORDER BY time_ms, id LIMIT 1 BY id LIMIT 100
 """
 _WINDOWS = """
-SELECT pipeline, metric, model_version, start_ms, value, p50, p95, n FROM windows
+SELECT pipeline, metric, model_version, start_ms, end_ms, value, p50, p95, n FROM windows
 WHERE pipeline = {pipeline:String} AND metric = {metric:String} AND role = 'client' AND slice = {slice:String}
   AND start >= fromUnixTimestamp64Milli({from_ms:Int64}) AND start < fromUnixTimestamp64Milli({to_ms:Int64})
 ORDER BY revision DESC LIMIT 1 BY model_version, variant, start_ms LIMIT 20000

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dashboards.console.view import Pipeline
-from tidemill.events import ThresholdData
+from tidemill.events import RolloutState, ThresholdData
+from tidemill.events.lifecycle import JobPhase, RolloutPhase
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def _evidence(data: ThresholdData) -> str:
     """What the detector had against there being no change, and what is wrong with its assumptions."""
     told = ""
     if data.statistic is not None and data.statistic_limit is not None and data.kind != "system":
-        told = f"; wealth {data.statistic:,.0f}, it alarms at {data.statistic_limit:,.0f}"
+        told = f"; the detector stood at {data.statistic:,.0f}, it alarms at {data.statistic_limit:,.0f}"
     return told + (f"; {data.warning}" if data.warning and data.warning not in data.summary else "")
 
 
@@ -59,7 +60,7 @@ def _jobs(pipeline: Pipeline) -> list[Entry]:
     found = []
     for job in pipeline.jobs:
         icon, colour = icons.get(job.phase, ("model_training", "purple"))
-        found.append(Entry(job.time_ms, icon, colour, f"retraining {job.phase}: {job.reason}"))
+        found.append(Entry(job.time_ms, icon, colour, f"{_JOB_WORDS[job.phase]}: {job.reason}"))
         found += [
             Entry(verdict.time_ms, "fact_check", "grey", f"gate, {verdict.check}: {verdict.outcome}, {verdict.reason}")
             for verdict in job.verdicts
@@ -80,6 +81,33 @@ def _steps(pipeline: Pipeline) -> list[Entry]:
         good = step.phase == "champion"
         icon = "undo" if bad else "star" if good else "trending_up"
         colour = "red" if bad else "teal"
-        text = f"{step.candidate_version} {step.phase.replace('_', ' ')} at {step.weight} %: {step.reason}"
-        found.append(Entry(step.time_ms, icon, colour, text))
+        found.append(Entry(step.time_ms, icon, colour, f"{standing(step)}: {step.reason}"))
     return found
+
+
+_JOB_WORDS: dict[JobPhase, str] = {
+    "declined": "no retraining",
+    "collecting": "retraining collects labels",
+    "snapshot": "retraining freezes its data",
+    "training": "retraining trains an adapter",
+    "gating": "retraining has its candidate judged by the gate",
+    "registered": "retraining made a new version",
+    "rejected": "retraining ended, its candidate did not pass the gate",
+    "failed": "retraining failed",
+}
+_STANDING: dict[RolloutPhase, str] = {
+    "pending": "is on its way into the engine",
+    "shadow": "is the shadow (it answers, but is not shown to clients)",
+    "canary": "is the canary",
+    "promoting": "takes over",
+    "champion": "is the champion",
+    "rolled_back": "was rolled back",
+    "paused": "is paused",
+    "failed": "failed",
+}
+
+
+def standing(rollout: RolloutState) -> str:
+    """Where the candidate of a rollout stands, in words."""
+    share = f" with {rollout.weight} % of the traffic" if rollout.phase in ("canary", "paused") else ""
+    return f"{rollout.candidate_version} {_STANDING[rollout.phase]}{share}"

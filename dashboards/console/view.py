@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tidemill.events import JobProgress, JobState, RolloutState, Route, ThresholdEvent
+from tidemill.io.spend import Spend
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Point:
     n: int
     p50: float | None = None
     p95: float | None = None
+    end_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Pipeline:
     """Every recorded state of the rollouts of the time shown, oldest first."""
     route: Route | None = None
     progress: JobProgress | None = None
+    spend: Spend | None = None
+    """Of the budget of false alarms; None: nobody says."""
+    allowed_a_day: float = 0.0
+    """False alarms that the budget allows it in a day, on average."""
     content_free: bool = False
     """None of its text is kept (``capture: off``)."""
 
@@ -44,6 +50,17 @@ class Pipeline:
     def watched(self) -> str:
         """What cannot be watched of it, in words; empty: nothing is left out."""
         return "capture is off: only content-free features are watched" if self.content_free else ""
+
+    @property
+    def false_alarms(self) -> str:
+        """The spend of its budget of false alarms, in words; empty: unknown."""
+        if self.spend is None:
+            return ""
+        allowed, alarms, series = self.spend
+        return (
+            f"false alarms allowed: {self.allowed_a_day:.2g} a day, {allowed:.2g} so far; "
+            f"detectors raised {alarms:,} (false or not) on {series:,} series"
+        )
 
     @property
     def open_alarms(self) -> tuple[ThresholdEvent, ...]:

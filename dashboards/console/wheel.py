@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dashboards.console.timeline import standing
 from dashboards.console.view import Pipeline
 from tidemill.events import JobState, RolloutState
 
@@ -144,7 +145,7 @@ def _words(
     if rollout is not None and rollout.phase == "champion":
         return "healthy", f"last turn: {rollout.candidate_version} took over from {rollout.champion_version}"
     if rollout is not None:
-        return "healthy", f"last turn: {rollout.phase}: {rollout.reason}"
+        return "healthy", f"last turn: {standing(rollout)}: {rollout.reason}"
     if job is not None:
         return "healthy", f"last turn: {job.phase}: {job.reason}"
     return "healthy", "nothing has changed so far"

@@ -96,11 +96,13 @@ def facts(story: Story) -> list[Fact]:
         found.append(Fact("found by", _JUDGES.get(data.detector, data.detector)))
     if data.statistic is not None:
         limit = amount(data.statistic_limit)
-        found.append(Fact("wealth", amount(data.statistic), f"alarms at {limit}: one false alarm in so many updates"))
+        note = f"it alarms at {limit}: on average one false alarm in so many seconds of traffic at most"
+        found.append(Fact("the detector stood at", amount(data.statistic), note))
     if data.change_time_ms is not None:
         note = "estimated, by the time of the calls"
-        if data.change_from_ms is not None and data.change_until_ms is not None:
-            note = f"or between {_clock(data.change_from_ms)} and {_clock(data.change_until_ms)}"
+        ends = [_clock(ms) for ms in (data.change_from_ms, data.change_until_ms) if ms is not None]
+        if len(set(ends)) == 2:
+            note = f"or between {ends[0]} and {ends[1]}"
         found.append(Fact("changed at", _clock(data.change_time_ms), note))
     found.append(Fact("alarm at", _clock(story.alarm.time_ms), _later(data.change_time_ms, story.alarm.time_ms)))
     if story.resolved is not None:
@@ -113,6 +115,8 @@ _JUDGES = {
     "rule": "a rule of the settings",
     "burn_rate": "how fast the error budget may burn",
     "budget": "what may be spent in a day",
+    "conformal": "beyond it counts as changed, says the change detector",
+    "dependence": "a test whether values depend on those before them",
     "adwin": "ADWIN: the least fall that counts",
     "cusum": "CUSUM, in deviations gathered",
 }

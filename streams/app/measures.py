@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from prometheus_client import Counter, Gauge
 
+from streams.detectors.budget import Spend
 from streams.partition import PartitionFold
 from streams.pipeline import Outputs
+from streams.windows.tally import OTHER
 from tidemill.clock import Clock
 
 PARTIALS = Counter(
@@ -21,9 +24,13 @@ FOLDED = Gauge(
 )
 EARLY = Gauge("tidemill_streams_early_windows", "Windows that left early: their pipeline's state was full")
 STATE = Gauge("tidemill_streams_state_bytes", "Largest state of a pipeline's windows, bytes at most")
-ALLOWED = Gauge("tidemill_streams_false_alarms_allowed", "False alarms that the budget allowed so far, on average")
-DETECTED = Gauge("tidemill_streams_detected_alarms", "Alarms of the detectors on that budget so far, false or not")
-WATCHED = Gauge("tidemill_streams_watched_series", "Series that share the false-alarm budget")
+ALLOWED = Gauge(
+    "tidemill_streams_false_alarms_allowed", "False alarms that the budget allowed so far, on average", ["pipeline"]
+)
+DETECTED = Gauge(
+    "tidemill_streams_detected_alarms", "Alarms of the detectors on that budget so far, false or not", ["pipeline"]
+)
+WATCHED = Gauge("tidemill_streams_watched_series", "Series that share the false-alarm budget", ["pipeline"])
 WAITING = Gauge(
     "tidemill_streams_waiting_series",
     "Watched series of a pipeline with a season that know too little of their hour",
@@ -45,6 +52,7 @@ class Measures:
         self._oldest_ms = 0
         self._objectives: set[tuple[str, str]] = set()
         self._seasoned: set[str] = set()
+        self._pipelines: set[str] = set()
 
     def said(self, out: Outputs) -> None:
         """Note what went out."""
@@ -60,7 +68,7 @@ class Measures:
         """Note one batch, and where all partitions stand after it."""
         self.messages += messages
         folded = early = largest = 0
-        allowed, alarms, series = 0.0, 0, 0
+        spent: dict[str, list[Spend]] = defaultdict(list)
         left: dict[tuple[str, str], float] = {}
         waiting: dict[str, int] = {}
         for fold in folds.values():
@@ -75,23 +83,28 @@ class Measures:
                 folded += windows.folded
                 early += windows.early
                 largest = max(largest, windows.weight)
-                spent = pipeline.spent
-                allowed += spent.allowed
-                alarms += spent.alarms
-                series += spent.series
+                spent[pipeline.name if pipeline.announced else OTHER].append(pipeline.spent)
                 left |= {(pipeline.name, objective): share for objective, share in pipeline.error_budgets.items()}
                 if pipeline.waiting is not None:
                     waiting[pipeline.name] = pipeline.waiting
         FOLDED.set(folded)
         EARLY.set(early)
         STATE.set(largest)
-        ALLOWED.set(allowed)
-        DETECTED.set(alarms)
-        WATCHED.set(series)
+        self._say_spent(spent)
         self._say_left(left)
         self._say_waiting(waiting)
         self._oldest_ms = min((fold.watermark_ms for fold in folds.values() if fold.watermark_ms), default=0)
         self.aged()
+
+    def _say_spent(self, spent: Mapping[str, list[Spend]]) -> None:
+        for gone in self._pipelines - spent.keys():
+            for gauge in (ALLOWED, DETECTED, WATCHED):
+                gauge.remove(gone)
+        self._pipelines = set(spent)
+        for pipeline, parts in spent.items():
+            ALLOWED.labels(pipeline).set(sum(part.allowed for part in parts))
+            DETECTED.labels(pipeline).set(sum(part.alarms for part in parts))
+            WATCHED.labels(pipeline).set(sum(part.series for part in parts))
 
     def _say_left(self, left: dict[tuple[str, str], float]) -> None:
         for gone in self._objectives - left.keys():

@@ -145,12 +145,13 @@ def _misfits(test: RuleTest, settings: Settings) -> Iterator[tuple[Path_, str]]:
     """What of a test does not go with the settings."""
     pipeline = settings.pipelines.get(test.pipeline)
     if pipeline is None:
-        yield ("pipeline",), f"{test.pipeline!r} is not in pipelines; {choice(test.pipeline, settings.pipelines)}"
+        known = f"there are {', '.join(settings.pipelines)}" if settings.pipelines else "the settings have none"
+        yield ("pipeline",), f"there is no pipeline {test.pipeline!r} in the settings; {known}"
         return
     for name in test.slices:
         if (fault := slice_fault(name, pipeline.slices)) is not None:
             yield ("slices", name), fault
-    known, size_s = alarms_of(pipeline), settings.windows.size_s
+    levels, size_s = alarms_of(pipeline), settings.windows.size_s
     if test.start_ms % (size_s * 1000):
         yield ("start",), f"{test.start.isoformat()} begins no window of {size_s} s; choose a round time"
     for index, expected in enumerate(test.alarms):
@@ -158,8 +159,11 @@ def _misfits(test: RuleTest, settings: Settings) -> Iterator[tuple[Path_, str]]:
             message = f"{expected.at} s is after the last window ({test.windows} of {size_s} s); give longer series"
             yield ("alarms", index, "at"), message
         for name in expected.firing:
-            if name not in known:
-                yield ("alarms", index, "firing"), f"no level of {test.pipeline} raises {name!r}; {choice(name, known)}"
+            if name not in levels:
+                yield (
+                    ("alarms", index, "firing"),
+                    f"no level of {test.pipeline} raises {name!r}; {choice(name, levels)}",
+                )
     for objective in pipeline.objectives:
         for window, value in enumerate(test.series.get(objective.metric, ())):
             bad = (value or 0.0) * count_of(test, objective.metric, window)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from streams.app.measures import ALLOWED, DETECTED, WATCHED
 from tests.integration.role_process import Role
 from tests.integration.store_fixture import start_store
 from tests.unit.dashboards.console_pictures import ALARM_ID, alarm, job, rollout, route
@@ -20,6 +21,7 @@ from tidemill.clock import SystemClock
 from tidemill.codec import encode
 from tidemill.evidence import evidence_file
 from tidemill.io.clickhouse import Store
+from tidemill.io.service import Service
 from tidemill.local.ports import free_port_base
 from tidemill.settings import Settings, load_settings
 
@@ -184,7 +186,7 @@ def _open(browser: Browser, settings: Settings, width: int, height: int) -> tupl
         ),
     )
     page.goto(f"http://127.0.0.1:{settings.console_port}/", timeout=60_000)
-    page.get_by_text("rollout of schedule-v2").wait_for(timeout=60_000)
+    page.get_by_text("schedule-v2 is the canary").first.wait_for(timeout=60_000)
     page.locator("canvas").first.wait_for(timeout=60_000)
     return page, errors, elsewhere
 
@@ -243,6 +245,26 @@ def test_a_pipeline_can_be_chosen(console: Settings, browser: Browser) -> None:
         page.close()
 
 
+def test_the_spend_of_the_budget_is_shown_while_the_stream_processor_says_it(
+    console: Settings, browser: Browser
+) -> None:
+    page, errors, _ = _open(browser, console, 1280, 900)
+    gauges = {ALLOWED: 0.02, DETECTED: 3, WATCHED: 11}
+    try:
+        assert not page.get_by_text("false alarms allowed").is_visible()
+        for gauge, value in gauges.items():
+            gauge.labels("schedule").set(value)
+        with Service(console, "streams", port=console.port("streams")):
+            said = "false alarms allowed: 0.048 a day, 0.02 so far; detectors raised 3 (false or not) on 11 series"
+            page.get_by_text(said).wait_for(timeout=30_000)
+        page.get_by_text(said).wait_for(state="hidden", timeout=30_000)
+        assert errors == []
+    finally:
+        for gauge in gauges:
+            gauge.remove("schedule")
+        page.close()
+
+
 def _alarm_page(browser: Browser, settings: Settings, width: int) -> tuple[Page, list[str], list[str]]:
     """The alarm's page with evidence whose questions are an attack; what it complained of, and what it asked for."""
     file = evidence_file(settings.data_dir, ALARM_ID)
@@ -268,7 +290,7 @@ def test_an_alarm_explains_itself_and_runs_nothing_that_users_wrote(
         assert page.get_by_role("heading", level=1).inner_text() == "schedule: quality fell <b>fast</b>"
         assert page.get_by_text("Most of it is tenant “acme”").is_visible()
         assert page.get_by_text(HOSTILE.split(" ")[0]).first.is_visible()
-        assert page.get_by_text("schedule-v2 canary at 25 %").is_visible()
+        assert page.get_by_text("schedule-v2 is the canary with 25 % of the traffic").is_visible()
         assert page.locator("svg.trend:visible polyline").count() == 1
         assert page.locator("script, img").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= width

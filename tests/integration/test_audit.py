@@ -90,8 +90,8 @@ def test_after_a_clean_run_nothing_differs_and_dead_letters_are_no_loss(deployme
     assert sum(part.rows for part in parts) == ROWS and sum(part.dead_letters for part in parts) == BAD
     done = command(deployment, "audit")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "responses" in done.stdout
-    said = json.loads(done.stdout.splitlines()[-1])
+    assert "responses" in done.stdout and done.stdout.splitlines()[-1].startswith("holds: ")
+    said = json.loads(command(deployment, "audit", "--json").stdout)
     assert said["holds"] is True and (said["missing"], said["duplicates"]) == (0, 0)
 
 

@@ -105,8 +105,8 @@ def rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def command(store: StoreProcess, *options: str) -> Result:
-    environment = {"TIDEMILL_CLICKHOUSE__URL": store.url, "TIDEMILL_CLICKHOUSE__DATABASE": DATABASE}
+def command(store: StoreProcess, *options: str, database: str = DATABASE) -> Result:
+    environment = {"TIDEMILL_CLICKHOUSE__URL": store.url, "TIDEMILL_CLICKHOUSE__DATABASE": database}
     settings = str(Path(__file__).parents[2] / "tidemill.yaml")
     return CliRunner().invoke(app, ["--settings", settings, "policy", "replay", *options], env=environment)
 
@@ -143,6 +143,16 @@ def test_policies_are_compared_on_one_line(filled: Store, store: StoreProcess, t
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     table = command(store, *asked)
     assert "schedule: 1,200 scores, 1 fall of quality" in table.output and "recorded" in table.output
+
+
+def test_before_there_is_data_one_sentence_says_so(store: StoreProcess, stack_settings: Settings) -> None:
+    asked = ["--from", "1h", "--pipeline", "schedule"]
+    bare = command(store, *asked, database="policy_bare")
+    assert str(bare.exception).startswith("there is no data yet: the store has no tables.")
+    empty = {"clickhouse.url": store.url, "clickhouse.database": "policy_empty"}
+    Store(with_overrides(stack_settings, empty)).migrate()
+    nothing = str(command(store, *asked, database="policy_empty").exception)
+    assert nothing.startswith("no history: schedule has no scores") and "there are no scores at all" in nothing
 
 
 def test_a_time_without_history_says_where_there_is_some(filled: Store) -> None:

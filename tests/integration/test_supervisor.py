@@ -200,6 +200,47 @@ def test_one_stack_at_a_time_seen_and_ended_from_elsewhere(tmp_path: Path) -> No
     assert "no stack is running" in tidemill("down").stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["demo", "--json"], 143, "ended from outside (SIGTERM); all that it had started"),
+        (["up"], 0, "ended before anything was started"),
+    ],
+    ids=["demo", "up"],
+)
+def test_the_making_of_models_is_seen_and_an_end_of_it_is_said(
+    tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    environ = {
+        **os.environ,
+        "TIDEMILL_SETTINGS": str(ROOT / "tidemill.yaml"),
+        "TIDEMILL_DATA_DIR": str(tmp_path / "data"),
+        "TIDEMILL_MODELS": str(tmp_path / "models"),
+        "TIDEMILL_LOCAL__PORT_BASE": str(free_port_base()),
+    }
+    command = [sys.executable, "-m", "tidemill.cli.main"]
+
+    def seen() -> str:
+        done = subprocess.run(
+            [*command, "status"], capture_output=True, text=True, env=environ, timeout=60, check=False
+        )
+        assert done.returncode == 1
+        return done.stdout
+
+    out = tmp_path / "said.txt"
+    with out.open("w") as file:
+        running = subprocess.Popen([*command, *arguments], stdout=file, stderr=file, env=environ)
+    try:
+        until(lambda: "making the demo's models: base" in seen() or running.poll() is not None, within_s=120)
+        running.terminate()
+        assert running.wait(60) == code, out.read_text()
+    finally:
+        running.kill()
+        running.wait()
+    assert words in out.read_text().splitlines()[-1]
+    assert "no stack is running" in seen()
+
+
 def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
     base = free_port_base()
     settings = load_settings(

@@ -11,18 +11,35 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tidemill.cli import context
-from tidemill.clock import SystemClock
+from tidemill.clock import SystemClock, rfc3339
 from tidemill.errors import Retry, Stop
 
 if TYPE_CHECKING:
-    from consumers.audit.report import Report, Windows
+    from collections.abc import Sequence
+
+    from consumers.audit.report import Part, Report, Windows
 
 QUERY_TIMEOUT_S = 600.0
 """A whole table may be looked at, and somebody waits who can end it."""
+NO_LOSS = {
+    "dead_letters": "refused with a reason, kept as they came; see `tidemill dlq list`",
+    "unburied": "no row can be made of them, and they are not (or no longer) among the dead letters",
+    "expired": "older than their table keeps rows",
+    "holes": "offsets without a message: used by transactions, or removed by compaction or retention",
+}
+"""Why an offset may have no row without anything being lost; in words, where there are any."""
+LEFT_OUT = {
+    "incomplete": "incomplete",
+    "late": "with rows that may have come late",
+    "repeated": "with repeated events",
+    "gone": "without raw rows",
+    "stray": "of pipelines that the stream does not know",
+}
+"""Why windows were not compared."""
 
 
 def audit(
-    as_json: Annotated[bool, typer.Option("--json", help="Only one JSON line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line instead of a table.")] = False,
     look_back: Annotated[
         float, typer.Option(help="Compare what arrived in the last so many seconds; 0: all that Kafka keeps.", min=0)
     ] = 0,
@@ -58,9 +75,10 @@ def audit(
             )
         except (Retry, StoreError) as error:
             raise Stop(f"the comparison could not be finished: {error}; see `tidemill status`") from error
-    if not as_json:
+    if as_json:
+        typer.echo(encode(line(report)).decode())
+    else:
         _show(report)
-    typer.echo(encode(line(report)).decode())
     if not report.holds:
         raise typer.Exit(1)
 
@@ -77,39 +95,24 @@ def line(report: Report) -> dict[str, object]:
     }
 
 
+def verdict(report: Report) -> str:
+    """The conclusion in one sentence."""
+    windows = report.windows
+    rows = f"{sum(part.rows for part in report.parts):,} rows"
+    missing, twice = (f"{n:,}" if n else "none" for n in (report.missing, report.duplicates))
+    said = [rows, f"{missing} missing", f"{twice} twice"]
+    if report.unequal:
+        said.append(f"{report.unequal} of {len(report.projections)} projections not equal to their table")
+    if windows.behind:
+        said.append("windows not compared")
+    else:
+        said.append(f"{windows.different:,} of {windows.compared:,} windows differ")
+    return f"{'holds' if report.holds else 'differs'}: {', '.join(said)}"
+
+
 def _show(report: Report) -> None:
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for column in (
-        "table",
-        "partition",
-        "offsets",
-        "rows",
-        "missing",
-        "too many",
-        "dead letters",
-        "unburied",
-        "expired",
-        "holes",
-        "where",
-    ):
-        table.add_column(column, justify="left" if column in ("table", "offsets", "where") else "right")
-    for part in report.parts:
-        if part.hi > part.lo:
-            wrong = "red" if part.missing or part.duplicates else ""
-            numbers = (
-                part.rows,
-                part.missing,
-                part.duplicates,
-                part.dead_letters,
-                part.unburied,
-                part.expired,
-                part.holes,
-            )
-            offsets = f"{part.lo:,}-{part.hi - 1:,}"
-            cells = (part.table, str(part.partition), offsets, *(f"{n:,}" for n in numbers), ", ".join(part.examples))
-            table.add_row(*cells, style=wrong)
-    console.print(table)
+    console = Console(highlight=False, soft_wrap=True)
+    _show_rows(console, report.parts)
     for repeats in report.repeats:
         if repeats.repeated:
             console.print(
@@ -124,6 +127,33 @@ def _show(report: Report) -> None:
         }[one.equal]
         console.print(f"projection {escape(one.name)} of {one.table}: {said}")
     _show_windows(console, report.windows)
+    colour = "green" if report.holds else "red"
+    console.print(f"[{colour}]{verdict(report)}[/{colour}]")
+
+
+def _show_rows(console: Console, parts: Sequence[Part]) -> None:
+    """A line for each table, what the columns mean where that is no plain word, and each partition that is wrong."""
+    looked_at = [part for part in parts if part.hi > part.lo]
+    columns = [name for name in NO_LOSS if any(getattr(part, name) for part in looked_at)]
+    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column("table", no_wrap=True)
+    for column in ("offsets", "rows", "missing", "twice", *columns):
+        grid.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
+    for table in dict.fromkeys(part.table for part in looked_at):
+        own = [part for part in looked_at if part.table == table]
+        names = ("rows", "missing", "duplicates", *columns)
+        sums = [sum(getattr(part, name) for part in own) for name in names]
+        cells = (sum(part.hi - part.lo for part in own), *sums)
+        grid.add_row(table, *(f"{n:,}" for n in cells), style="red" if sums[1] or sums[2] else "")
+    console.print(grid, soft_wrap=False)
+    for name in columns:
+        console.print(f"{name.replace('_', ' ')}: {NO_LOSS[name]}")
+    for part in looked_at:
+        if part.missing or part.duplicates:
+            console.print(
+                f"[red]{part.table}[/red], partition {part.partition}, offsets {part.lo:,} to {part.hi - 1:,}: "
+                f"{part.missing:,} missing, {part.duplicates:,} twice; at {', '.join(part.examples)}"
+            )
 
 
 def _show_windows(console: Console, windows: Windows) -> None:
@@ -132,14 +162,14 @@ def _show_windows(console: Console, windows: Windows) -> None:
             f"windows: not compared, as the sink is {windows.behind:,} messages behind; see `tidemill status`"
         )
         return
+    left_out = [f"{n:,} {why}" for name, why in LEFT_OUT.items() if (n := getattr(windows, name))]
     console.print(
-        f"windows: {windows.compared:,} compared, {windows.different:,} differ; left out: {windows.incomplete:,} "
-        f"incomplete, {windows.late:,} with rows that may have come late, {windows.repeated:,} with repeated events, "
-        f"{windows.gone:,} without raw rows, {windows.stray:,} of pipelines that the stream does not know"
+        f"windows: {windows.compared:,} compared, {windows.different:,} differ"
+        + (f"; left out: {', '.join(left_out)}" if left_out else "")
     )
     for example in windows.examples:
         series = " ".join(filter(None, (example.model_version, example.variant, example.role, example.slice)))
         console.print(
-            f"  [red]{escape(example.pipeline)}[/red] {example.start_ms} {escape(series)} {escape(example.metric)}: "
-            f"stream {example.stream or 'nothing'}, rows {example.rows or 'nothing'}"
+            f"  [red]{escape(example.pipeline)}[/red] {rfc3339(example.start_ms)} {escape(series)} "
+            f"{escape(example.metric)}: stream {example.stream or 'nothing'}, rows {example.rows or 'nothing'}"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tidemill.errors import Stop
+from tidemill.errors import Stop, TidemillError
 from tidemill.settings import Settings, find_settings_file, load_settings
 from tidemill.settings.load import NO_PIPELINES
 
@@ -52,3 +52,17 @@ def no_kafka(settings: Settings) -> Stop:
     """What to say where the broker is silent."""
     way_out = "see kafka.bootstrap in tidemill.yaml" if settings.kafka.bootstrap else "see `tidemill status`"
     return Stop(f"Kafka at {settings.kafka_bootstrap} does not answer; {way_out}")
+
+
+def no_store(settings: Settings, error: TidemillError) -> Stop:
+    """What to say where the store gave no answer to a query."""
+    from tidemill.io.clickhouse import NO_TABLES, StoreError
+
+    way_out = "see clickhouse.url in tidemill.yaml" if settings.clickhouse.url else "see `tidemill status`"
+    if not isinstance(error, StoreError):
+        return Stop(f"the store does not answer; {way_out}")
+    if error.code in NO_TABLES:
+        return Stop(
+            "there is no data yet: the store has no tables. They are made as a stack starts, or by `tidemill init`"
+        )
+    return Stop(f"the store refused a query (ClickHouse's error {error.code}: {error}); {way_out}")

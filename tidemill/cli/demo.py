@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -48,6 +51,8 @@ def demo(
 ) -> None:
     """Close the loop once and count everything; exit code 0 only if it closed.
 
+    Ctrl-C or SIGTERM stops everything.
+
     Examples: tidemill demo
               tidemill demo --scenario bad-canary --seed 3
               tidemill demo --texts questions.csv --text-column text --label-column category
@@ -74,10 +79,41 @@ def demo(
         console.print(f"[dim]{clock.monotonic_s() - begun_s:6.1f} s[/]  {line}")
 
     what = Play(scenario=chosen, seed=seed, texts=source, kills=kills, turns=turns or None)
-    result = play(settings, what, clock, say, _Progress(say))
+    try:
+        with _ended_by_signals():
+            result = play(settings, what, clock, say, _Progress(say))
+    except _EndedBySignal as ended:
+        say(f"ended from outside ({ended.signal.name}); all that it had started is stopped")
+        raise typer.Exit(128 + ended.signal) from None
     show(result["figures"], result["goals"], console)
     print(json.dumps(result), flush=True)
     raise typer.Exit(judge_exit(result))
+
+
+class _EndedBySignal(BaseException):
+    """Not an Exception, so that nothing on the way takes it for an error that it can live with."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the block in order; a second one ends the process, and its guard what it has started."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
+        raise _EndedBySignal(number)
+
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def kills_of(names: str) -> tuple[str, ...]:

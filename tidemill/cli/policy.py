@@ -94,7 +94,7 @@ def replay(
             store = Store(settings, query_timeout_s=QUERY_TIMEOUT_S)
             histories = _read(store, settings, names, since_ms, until_ms, bar, only=pipeline is not None)
         except (Retry, StoreError) as error:
-            raise Stop(f"the history could not be read: {error}; see `tidemill status`") from error
+            raise context.no_store(settings, error) from error
         turns = [_turn(history, histories, train_s, takeover_s) for history in histories]
         compared = _compare(settings, histories, turns, policies, said, gpu_usd_per_hour, bar)
     if plot is not None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tidemill.cli import context
 from tidemill.clock import Clock, SystemClock
+from tidemill.io.spend import Spend, allowed_a_day, spent
 from tidemill.local import lifecycle, statefile
 from tidemill.local.statefile import StackFile
+from tidemill.settings import Settings
 
 _COLOURS = {"ready": "green", "done": "green", "backoff": "red"}
 
@@ -21,20 +24,37 @@ _COLOURS = {"ready": "green", "done": "green", "backoff": "red"}
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Show the running stack's processes; exit code 1 when none runs or a process is not ready.
+    """Show the running stack's processes and what was spent of the budget of false alarms.
+
+    Exit code 1 when none runs or a process is not ready.
 
     Example: tidemill status --json
     """
     settings = context.settings()
+    pid = statefile.running(settings.data_dir)
     stack = statefile.read(settings.data_dir)
+    found = {} if stack is None else spent(settings.at_ports(stack.port_base))
     if as_json:
-        typer.echo(msgspec.json.encode({"running": stack is not None, "stack": stack}).decode())
-    elif stack is None:
+        a_day = {"allowed_a_day": allowed_a_day(settings)}
+        spend = {name: each._asdict() | a_day for name, each in found.items()}
+        line = {"running": pid is not None, "stack": stack, "false_alarms": spend}
+        typer.echo(msgspec.json.encode(line).decode())
+    elif pid is None:
         typer.echo(f"no stack is running on {settings.data_dir}; start one with `tidemill up`")
+    elif stack is None:
+        typer.echo(f"process {pid} has {settings.data_dir} and is about to start or to end; look again in a moment")
     else:
         _show(stack, SystemClock())
-    if stack is None or any(state.phase not in lifecycle.SETTLED for state in stack.processes):
+        _show_spend(found, settings)
+    if not settled(stack):
         raise typer.Exit(1)
+
+
+def settled(stack: StackFile | None) -> bool:
+    """Whether a stack runs and all of it is ready."""
+    if stack is None or not stack.processes:
+        return False
+    return all(state.phase in lifecycle.SETTLED for state in stack.processes)
 
 
 def down() -> None:
@@ -51,22 +71,43 @@ def _show(stack: StackFile, clock: Clock) -> None:
     console = Console(highlight=False)
     minutes = (clock.now_ms() - stack.started_ms) / 60_000
     console.print(f"running for {minutes:.0f} min as process {stack.pid}, ports from {stack.port_base}")
-    table = Table(box=None, pad_edge=False)
-    reasons = ("waits for / ended",) if any(state.reason for state in stack.processes) else ()
-    for column in ("process", "state", "pid", "restarts", "peak MB", "address", *reasons):
+    if stack.doing:
+        console.print(f"nothing is started yet: {stack.doing}", markup=False, soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("process", "state", "pid", "restarts", "peak MB", "address"):
         right = column in ("pid", "restarts", "peak MB")
-        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=column not in reasons)
+        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=True)
     for state in stack.processes:
         colour = _COLOURS.get(state.phase, "yellow")
-        fields = asdict(state)
         peak = stack.peak_rss_mb.get(state.name, 0.0)
         table.add_row(
             state.name,
             f"[{colour}]{state.phase}[/{colour}]",
-            str(fields["pid"] or ""),
+            str(state.pid or ""),
             str(state.restarts or ""),
             f"{peak:.0f}" if peak else "",
             state.address,
-            *([state.reason] if reasons else ()),
         )
+    console.print(table)
+    for state in stack.processes:
+        if state.reason:
+            verb = " waits for" if state.phase in ("waiting", "preparing", "starting") else ":"
+            console.print(f"{state.name}{verb} {state.reason}", markup=False, soft_wrap=True)
+
+
+def _show_spend(found: Mapping[str, Spend], settings: Settings) -> None:
+    """Nothing where nothing is known."""
+    if not found:
+        return
+    console = Console(highlight=False)
+    console.print(f"\nfalse alarms: at most {settings.max_false_alarms} (max_false_alarms)", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("pipeline", overflow="fold")
+    for column in ("series", "allowed a day", "allowed so far", "detectors' alarms so far"):
+        table.add_column(column, justify="right", no_wrap=True)
+    a_day = allowed_a_day(settings)
+    for name, spend in found.items():
+        figures = f"{spend.series:,}", f"{a_day:.3g}", f"{spend.allowed:.3g}", f"{spend.alarms:,}"
+        table.add_row(escape(name), *figures)
     console.print(table)

@@ -23,6 +23,7 @@ from tidemill.errors import Stop
 from tidemill.io.secrets import GATEWAY_KEYS
 from tidemill.local import lifecycle, statefile
 from tidemill.local.engine import embedded_name
+from tidemill.local.needed import refuse_missing
 from tidemill.local.plan import PARTS
 from tidemill.local.stack import Stack
 from tidemill.settings import Settings
@@ -46,14 +47,21 @@ def up(
     if names is None:
         context.needs_pipelines(settings)
     ending = _Ending()
-    if statefile.running(settings.data_dir) is None and (names is None or "engine" in names):
-        _models(settings, console)
-    stack = Stack(settings, roles=names, traffic=traffic and names is None, receiver=names is None)
+    lock = statefile.StackLock(settings.data_dir)
     try:
-        _run(stack, settings, console, ending)
+        lock.take()
+        if (names is None or "engine" in names) and not _models(settings, console, ending):
+            console.print("ended before anything was started; models that were finished are kept")
+            return
+        refuse_missing(settings, names)
+        stack = Stack(settings, roles=names, traffic=traffic and names is None, receiver=names is None, lock=lock)
+        try:
+            _run(stack, settings, console, ending)
+        finally:
+            with console.status("stopping"):
+                stack.stop(hurry=ending.twice)
     finally:
-        with console.status("stopping"):
-            stack.stop(hurry=ending.twice)
+        lock.free()
         ending.restore()
     console.print("everything is stopped")
 
@@ -116,23 +124,35 @@ def _wait(stack: Stack, changes: queue.SimpleQueue[Mapping[str, Any]]) -> None:
         changes.put({"stop": str(stop)})
 
 
-def _models(settings: Settings, console: Console) -> None:
-    """Make the demo's models where the settings name a base model under data_dir."""
+class _Asked(Exception):
+    """Somebody asked for the end meanwhile."""
+
+
+def _models(settings: Settings, console: Console, ending: _Ending) -> bool:
+    """Make the demo's models where the settings name a base model under data_dir; False where the end was asked for."""
     name = embedded_name(settings)
     if name is None or settings.resolve(settings.engines[name].base_dir) != settings.data_dir / "models" / "base":
-        return
-    from tidemill.local.demo.place import place_models
+        return True
+    from tidemill.local.demo.place import place_models, telling
 
     clock = SystemClock()
     begun_s = clock.monotonic_s()
     with console.status("models") as status:
 
         def tell(what: str, facts: Mapping[str, Any]) -> None:
+            if ending.asked.is_set():
+                raise _Asked
             if "step" in facts:
                 status.update(f"training {what}: step {facts['step']} of {facts.get('of', '?')}")
 
-        place_models(settings, tell)
+        try:
+            place_models(settings, telling(settings, clock.now_ms(), tell))
+        except (_Asked, Stop):
+            if not ending.asked.is_set():
+                raise
+            return False
     console.print(f"  models      ready in {clock.monotonic_s() - begun_s:6.1f} s  {settings.data_dir / 'models'}")
+    return True
 
 
 def _pending(stack: Stack, status: Status, elapsed_s: float) -> None:

@@ -17,6 +17,8 @@ from tidemill.settings import Settings
 INSERT_TIMEOUT_S = 8.0
 QUERY_TIMEOUT_S = 30.0
 _SYNCED = ("fsync_after_insert", "fsync_part_directory")
+NO_TABLES = (60, 81)
+"""Error codes for a table or database that is not there."""
 _PARSE_CODES = frozenset({6, 26, 27, 33, 38, 41, 53, 70, 72, 117, 349})
 """Error codes that blame the data: parse errors, type mismatch, unknown or missing values."""
 

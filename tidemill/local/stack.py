@@ -31,7 +31,8 @@ class Stack:
     """The processes of a deployment on this machine. One runs on a data directory at a time.
 
     Use as a context manager: on the way out everything is stopped. ``roles`` names the parts to run (default: all);
-    ``settings_file`` is the file that ``settings`` came from (default: they are written to one under data_dir).
+    ``settings_file`` is the file that ``settings`` came from (default: they are written to one under data_dir);
+    ``lock`` is that of the data directory, where it is held already.
     """
 
     def __init__(
@@ -43,10 +44,11 @@ class Stack:
         traffic: bool = False,
         receiver: bool = False,
         clock: Clock | None = None,
+        lock: statefile.StackLock | None = None,
     ) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
-        self._lock = statefile.StackLock(settings.data_dir)
+        self._lock = lock or statefile.StackLock(settings.data_dir)
         self._file = settings_file
         self._processes = embedded_stack(settings, roles, traffic=traffic, receiver=receiver)
         self._supervisor: Supervisor | None = None

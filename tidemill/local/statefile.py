@@ -25,6 +25,8 @@ class StackFile(msgspec.Struct, frozen=True):
     started_ms: int
     processes: list[State]
     peak_rss_mb: dict[str, float] = {}
+    doing: str = ""
+    """What is done before the first process starts; empty: nothing any more."""
 
 
 class StackLock:
@@ -35,7 +37,9 @@ class StackLock:
         self._file: IO[str] | None = None
 
     def take(self) -> None:
-        """Hold the lock. Raises Stop when a stack runs on this data directory already."""
+        """Hold the lock. Safe to call twice. Raises Stop when a stack runs on this data directory already."""
+        if self._file is not None:
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = self._path.open("a+")
         for last in (False, False, True):
@@ -63,9 +67,17 @@ class StackLock:
             self._file = None
 
 
-def write(data_dir: Path, states: Sequence[State], *, port_base: int, started_ms: int, peak: dict[str, float]) -> None:
+def write(
+    data_dir: Path,
+    states: Sequence[State],
+    *,
+    port_base: int,
+    started_ms: int,
+    peak: dict[str, float] | None = None,
+    doing: str = "",
+) -> None:
     """Replace the state file in one step."""
-    content = StackFile(os.getpid(), port_base, started_ms, list(states), peak)
+    content = StackFile(os.getpid(), port_base, started_ms, list(states), peak or {}, doing)
     unfinished = data_dir / "stack.json.unfinished"
     unfinished.write_bytes(msgspec.json.encode(content))
     unfinished.replace(data_dir / "stack.json")

@@ -35,7 +35,10 @@ def explain(
 ) -> str:
     """One line for each thing that is wrong; what two pipelines share (an alias in the file) is said once."""
     said: dict[tuple[str, str, Path_], str] = {}
-    for each in error.errors():
+    found = error.errors()
+    for each in found:
+        if each["type"] == "too_short" and any(_is_below(other["loc"], each["loc"]) for other in found):
+            continue  # only those that are wrong themselves were left out of the count
         path: Path_ = (*each["loc"], *each.get("ctx", {}).get("path", ()))
         where = _where(path, file, lines, from_environment)
         message = _message(each, path, model)
@@ -43,6 +46,10 @@ def explain(
             (where, message, path[2:] or path), f"{where}: {'.'.join(map(str, path)) or 'settings'}: {message}"
         )
     return "\n".join(said.values())
+
+
+def _is_below(path: Path_, other: Path_) -> bool:
+    return len(path) > len(other) and path[: len(other)] == other
 
 
 def _where(path: Path_, file: Path, lines: Mapping[Path_, int], from_environment: Mapping[Path_, str]) -> str:

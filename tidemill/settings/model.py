@@ -228,6 +228,11 @@ class Settings(Strict):
         return _updates(self.max_false_alarms)
 
     @property
+    def false_alarm_share(self) -> float:
+        """Each pipeline's part of the budget of false alarms; those of no setting have one together."""
+        return 1 / (len(self.pipelines) + 1)
+
+    @property
     def kafka_bootstrap(self) -> str:
         """Where the broker is."""
         return self.kafka.bootstrap or f"127.0.0.1:{self.port('kafka')}"
@@ -259,6 +264,10 @@ class Settings(Strict):
             return self.console.public_url.rstrip("/")
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(self.console.host, self.console.host)
         return f"http://{host}:{self.console_port}"
+
+    def at_ports(self, port_base: int) -> Settings:
+        """The same with the embedded stack's ports from ``port_base`` on."""
+        return self.model_copy(update={"local": self.local.model_copy(update={"port_base": port_base})})
 
     def resolve(self, path: str) -> Path:
         """A folder or file named in the settings, absolute.

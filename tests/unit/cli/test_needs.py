@@ -10,10 +10,11 @@ import pytest
 
 from tidemill.cli import context, rollout
 from tidemill.cli.train import train
-from tidemill.errors import Stop
+from tidemill.errors import Retry, Stop
+from tidemill.io.clickhouse import StoreError
 from tidemill.local import statefile
 from tidemill.settings import Settings
-from tidemill.settings.model import KafkaSettings
+from tidemill.settings.model import ClickHouseSettings, KafkaSettings
 
 FILE = """\
 data_dir: data
@@ -74,6 +75,16 @@ def test_a_silent_broker_is_named_with_its_setting(
     with pytest.raises(Stop, match=r"^Kafka at 127.0.0.1:1 does not answer; see kafka.bootstrap in tidemill.yaml$"):
         rollout.last_states(settings)
     assert capfd.readouterr().err == ""
+
+
+def test_a_store_that_gives_no_answer_is_told_in_one_line_with_the_way_out(tmp_path: Path) -> None:
+    here = Settings(data_dir=tmp_path)
+    there = here.model_copy(update={"clickhouse": ClickHouseSettings(url="http://store:8123")})
+    away = Retry("HTTPConnectionPool(host=…)")
+    assert str(context.no_store(here, away)) == "the store does not answer; see `tidemill status`"
+    assert str(context.no_store(there, away)) == "the store does not answer; see clickhouse.url in tidemill.yaml"
+    assert "no tables" in str(context.no_store(here, StoreError(60, "Code: 60. DB::Exception")))
+    assert "error 241: memory limit" in str(context.no_store(here, StoreError(241, "memory limit")))
 
 
 def test_options_of_the_settings_are_kept_when_clients_are_quiet(tmp_path: Path) -> None:

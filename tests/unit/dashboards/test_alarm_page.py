@@ -48,8 +48,11 @@ def test_the_page_says_what_changed_since_when_where_and_what_was_done() -> None
         "Most of it is tenant “acme”: 20% of the calls before the change, 24% since.",
         "Its calls went from 0.95 to 0.10, all others from 0.95 to 0.96.",
         "right answer tue 15:30 room 4",
-        "retraining registered",
-        "schedule-v2 champion at 100 %",
+        "retraining made a new version: it is registered",
+        "schedule-v2 is the shadow (it answers, but is not shown to clients): it is shadow",
+        "schedule-v2 is the canary with 25 % of the traffic",
+        "schedule-v2 is the champion: it is champion",
+        "“gone without it” says",
         "schedule: quality is back at 0.94",
     ):
         assert part in said, part
@@ -105,7 +108,7 @@ def test_the_sentence_on_slices_says_what_is_known(fields: dict[str, object], sa
     assert said in words(why.page(story(evidence=some_evidence(**fields)), "demo"))
 
 
-def test_a_detector_with_a_promise_shows_its_wealth_its_interval_and_its_warning() -> None:
+def test_a_detector_with_a_promise_shows_where_it_stood_its_interval_and_its_warning() -> None:
     told = alarm()
     found = msgspec.structs.replace(
         told.data,
@@ -118,11 +121,26 @@ def test_a_detector_with_a_promise_shows_its_wealth_its_interval_and_its_warning
     )
     page = why.page(story(alarm=msgspec.structs.replace(told, data=found)), "demo")
     said = words(page)
-    assert "wealth 12,400 alarms at 10,000" in said and "slice tenant=acme" in said
+    assert "the detector stood at 12,400 it alarms at 10,000" in said and "slice tenant=acme" in said
     assert "or between" in said and "estimated" not in said
     assert "What its promise assumes does not hold: values follow each other" in said
     assert "<script>" not in page
-    assert "wealth" not in words(why.page(story(), "demo"))
+    assert "the detector stood" not in words(why.page(story(), "demo"))
+
+
+def test_an_interval_whose_ends_are_one_time_is_one_time() -> None:
+    told = alarm()
+    found = msgspec.structs.replace(
+        told.data, change_from_ms=CHANGE, change_until_ms=CHANGE, threshold=0.87, detector="conformal"
+    )
+    facts = {fact.label: fact for fact in why.facts(story(alarm=msgspec.structs.replace(told, data=found)))}
+    assert facts["changed at"].note == "estimated, by the time of the calls"
+    assert facts["threshold"].note == "beyond it counts as changed, says the change detector"
+
+
+def test_columns_of_the_table_are_explained_only_where_there_is_one() -> None:
+    bare = some_evidence(found="too_few_calls", telling=0, slices=())
+    assert "gone without it" not in words(why.page(story(evidence=bare), "demo"))
 
 
 def test_without_texts_the_page_says_so() -> None:

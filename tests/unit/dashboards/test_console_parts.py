@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree
 
 import pytest
@@ -10,17 +11,18 @@ from msgspec import structs
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from dashboards.console.charts import markers, options
+from dashboards.console.charts import latency_cut, markers, options
 from dashboards.console.drawing import drawing
 from dashboards.console.hosts import is_own, own_names
 from dashboards.console.main import application, report_file
 from dashboards.console.page import _facts
-from dashboards.console.timeline import timeline
+from dashboards.console.timeline import standing, timeline
 from dashboards.console.view import Pipeline, Point
 from dashboards.console.wheel import STATIONS, wheel
 from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, picture, pipeline, rollout
 from tidemill.events import JobProgress, StationTime
-from tidemill.events.lifecycle import Station
+from tidemill.events.lifecycle import JobPhase, RolloutPhase, Station
+from tidemill.io.spend import Spend
 from tidemill.settings import Settings
 from tidemill.settings.model import ClickHouseSettings, ConsoleSettings
 
@@ -128,6 +130,54 @@ def test_the_drawing_is_well_formed_and_escapes_words() -> None:
     assert "<script>" not in svg
 
 
+def test_every_phase_has_words_of_its_own() -> None:
+    jobs = [timeline(pipeline(jobs=(job(phase, verdicts=()),)))[0].text for phase in get_args(JobPhase)]
+    steps = [standing(rollout(phase, 0)) for phase in get_args(RolloutPhase)]
+    assert len(set(jobs)) == len(jobs) and len(set(steps)) == len(steps)
+    assert "retraining trains an adapter: it is training" in jobs
+    assert not any("0 %" in step for step in steps if "canary" not in step and "paused" not in step)
+
+
+def test_the_spend_of_the_budget_of_false_alarms_is_said_where_it_is_known() -> None:
+    told = Pipeline("p", "", spend=Spend(0.0214, 3, 11), allowed_a_day=1 / 21).false_alarms
+    assert told == ("false alarms allowed: 0.048 a day, 0.021 so far; detectors raised 3 (false or not) on 11 series")
+    assert Pipeline("p", "").false_alarms == ""
+
+
+def test_a_cold_start_does_not_flatten_the_latency_of_all_that_follows() -> None:
+    usual = [Point(FROM + 5_000 * n, 100.0, 9, 50.0, 110.0 + n % 7) for n in range(1, 40)]
+    cold = Point(FROM, 5_000.0, 1, 5_000.0, 5_200.0)
+    cut = options(pipeline(series={"e2e_ms": {"v": (cold, *usual)}}), FROM, NOW, 5)
+    axis = cut["yAxis"][1]
+    assert axis["max"] == 200 and axis["name"].endswith("; cut off at 200, the highest is 5,200")
+    drawn = [point for series in cut["series"] if series["data"] for point in series["data"]]
+    assert [FROM, 5_200.0] in drawn, "left out of sight, not of the figures"
+    whole = options(pipeline(series={"e2e_ms": {"v": tuple(usual)}}), FROM, NOW, 5)["yAxis"][1]
+    assert "max" not in whole and "cut" not in whole["name"]
+
+
+@pytest.mark.parametrize(
+    "p95s",
+    [
+        [],
+        [None] * 9,
+        [5_000.0, 10.0],
+        [0.0] * 9,
+        [100.0] * 30 + [190.0],
+        [100.0] * 60 + [900.0] * 3,
+    ],
+    ids=["nothing", "unknown", "too few", "zeros", "a little more", "not one odd window but a change"],
+)
+def test_all_of_the_latency_is_shown_where_nothing_sticks_out_alone(p95s: list[float | None]) -> None:
+    assert latency_cut(p95s) is None
+
+
+def test_an_estimate_is_drawn_when_it_was_known() -> None:
+    known = (Point(FROM, 0.9, 60, end_ms=FROM + 40_000),)
+    drawn = options(pipeline(series={"quality_estimate": {"v": known}}), FROM, NOW, 5)["series"]
+    assert [series["data"] for series in drawn if series["data"]] == [[[FROM + 40_000, 0.9]]]
+
+
 def test_what_happened_is_marked_on_every_panel() -> None:
     shown = pipeline(alarms=(alarm(),), jobs=(job("registered"),), rollouts=(rollout("canary"),))
     assert [marker.label for marker in markers(shown, FROM)] == ["change", "alarm: quality", "canary"]
@@ -145,7 +195,7 @@ def test_the_timeline_is_newest_first_and_links_each_alarm_to_its_page() -> None
     shown = pipeline(alarms=(alarm(),), jobs=(job("registered"),), steps=(rollout("canary"), rollout("canary")))
     entries = timeline(shown)
     assert [entry.time_ms for entry in entries] == sorted((entry.time_ms for entry in entries), reverse=True)
-    assert len([entry for entry in entries if "schedule-v2 canary" in entry.text]) == 1
+    assert len([entry for entry in entries if "schedule-v2 is the canary" in entry.text]) == 1
     assert [entry.link for entry in entries if entry.link] == [f"/alarms/{ALARM_ID}"]
 
 
@@ -153,7 +203,7 @@ def test_the_timeline_shows_what_the_detector_had_and_what_is_wrong_with_it() ->
     fired = alarm()
     data = structs.replace(fired.data, statistic=731_204.5, statistic_limit=604_800.0, warning="values depend")
     (entry,) = timeline(pipeline(alarms=(structs.replace(fired, data=data),)))
-    assert entry.text == "quality fell; wealth 731,204, it alarms at 604,800; values depend"
+    assert entry.text == "quality fell; the detector stood at 731,204, it alarms at 604,800; values depend"
 
 
 def test_a_warning_after_an_alarm_does_not_take_its_place() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, generate_latest
 
 from streams.app.measures import Measures
 from streams.detectors.budget import Series
@@ -15,6 +15,7 @@ from streams.false_alarms import EMPTY, FalseAlarms, share_of
 from tests.unit.streams.drawing import START_MS, Meter, Reader, answers, requests, score
 from tidemill.clock import ManualClock
 from tidemill.events import Partial, Progress, ThresholdEvent
+from tidemill.io.spend import said
 from tidemill.settings import Settings
 from tidemill.topics import PARTIALS
 
@@ -183,7 +184,8 @@ def test_the_spend_is_seen_in_prometheus() -> None:
     reader, traffic = Reader(deployment(1_000)), Traffic(10)
     reader.take(*traffic.seconds(100))
     Measures(ManualClock(START_MS)).stepped(1, {0: reader.fold})
-    allowed = REGISTRY.get_sample_value("tidemill_streams_false_alarms_allowed")
-    assert allowed == pytest.approx(100 / 1_000 * 3 / 4, rel=0.1)
-    assert REGISTRY.get_sample_value("tidemill_streams_detected_alarms") == 0
-    assert REGISTRY.get_sample_value("tidemill_streams_watched_series") == 3 * 6
+    found = said(generate_latest(REGISTRY).decode())
+    assert set(found) == {fold.name for fold in reader.fold} and len(found) == 3
+    for spend in found.values():
+        assert spend.allowed == pytest.approx(100 / 1_000 / 4, rel=0.1)
+        assert (spend.alarms, spend.series) == (0, 6)

@@ -108,13 +108,16 @@ def test_a_wrong_test_is_named_with_its_line(tmp_path: Path, text: str, line: in
         load(written(tmp_path, SETTINGS + text), nowhere)
     assert words in str(caught.value)
     assert f"t.test.yaml:{line}: tests.0" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1, "nothing that only follows from it"
 
 
 def test_wrong_settings_within_the_file_are_named_with_their_line(tmp_path: Path) -> None:
     text = SETTINGS.replace("metric: error_rate, above", "metric: eror_rate, above") + SERIES + ALARMS
     with pytest.raises(SettingsError, match=r"t\.test\.yaml:8: pipelines\.p\.rules\.0\.metric: 'eror_rate' is"):
         load(written(tmp_path, text), nowhere)
-    with pytest.raises(SettingsError, match=r"t\.test\.yaml:13: tests\.0\.pipeline: 'q' is not in pipelines"):
+    with pytest.raises(
+        SettingsError, match=r"t\.test\.yaml:13: tests\.0\.pipeline: there is no pipeline 'q' .*; there are p$"
+    ):
         load(written(tmp_path, (SETTINGS + SERIES + ALARMS).replace("pipeline: p\n", "pipeline: q\n")), nowhere)
 
 

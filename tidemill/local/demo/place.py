@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from producers.language import TextSource
 from tidemill.io.modes import let_engines_through
-from tidemill.local import corpus
+from tidemill.local import corpus, statefile
 from tidemill.local.models import Models, Report, prepare
 from tidemill.local.places import project_root
 from tidemill.settings import Settings
@@ -31,6 +33,18 @@ def place_models(settings: Settings, progress: Report, texts: TextSource | None 
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (settings.data_dir / "models" / f"golden-{pipeline}.jsonl").write_text(text, encoding="utf-8")
     return models
+
+
+def telling(settings: Settings, started_ms: int, progress: Report) -> Report:
+    """``progress`` that other terminals see, too (``tidemill status``). For who holds the lock of the data folder."""
+
+    def tell(what: str, facts: Mapping[str, Any]) -> None:
+        step = f" (step {facts['step']} of {facts.get('of', '?')})" if "step" in facts else ""
+        doing = f"making the demo's models: {what}{step}"
+        statefile.write(settings.data_dir, (), port_base=settings.local.port_base, started_ms=started_ms, doing=doing)
+        progress(what, facts)
+
+    return tell
 
 
 def _link(link: Path, target: Path) -> None:

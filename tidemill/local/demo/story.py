@@ -26,7 +26,7 @@ from tidemill.local.demo.measure import (
 )
 from tidemill.local.demo.observer import Observer
 from tidemill.local.demo.overrides import with_overrides, write_settings
-from tidemill.local.demo.place import place_models
+from tidemill.local.demo.place import place_models, telling
 from tidemill.local.demo.report import machine
 from tidemill.local.demo.scenario import Scenario
 from tidemill.local.demo.turn import Say, tell
@@ -68,7 +68,7 @@ def _played(settings: Settings, play_: Play, clock: Clock, say: Say, progress: C
         progress(name, facts)
 
     say("the demo's models: trained the first time, a minute or two; after that kept")
-    place_models(settings, models_progress, play_.texts)
+    place_models(settings, telling(settings, started_ms, models_progress), play_.texts)
     pause = threading.Event()
     with Stack(settings, settings_file=settings.data_dir / "tidemill.yaml", receiver=True) as stack:
         stack.start(progress)
