@@ -66,7 +66,7 @@ def test_the_values_with_most_events_have_cells_and_the_rest_one_together() -> N
 
 
 def test_long_values_are_cut(monkeypatch: Any) -> None:
-    monkeypatch.setattr(slices, "MAX_NAME", 8)
+    monkeypatch.setattr(slices, "MAX_NAME", 15)
     assert "tenant=12345678" in named(folded([request(tenant="123456789")]))
 
 
