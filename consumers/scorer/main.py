@@ -7,13 +7,14 @@ One round:
 
 Exactly once: the committed offset of a partition is that of its first waiting label. Scores go into the partition of
 their label (whose producer may have chosen it in another way than by our key), so after a restart all scores already
-said for the labels read again lie further on in it: nothing is said before the partition was read to its end once. The
-transaction (offsets included) keeps a predecessor that still lives from writing beside us.
+said for the labels read again lie further on in it: nothing is said before the partition was read to where it ended.
+The transaction (offsets included) keeps a predecessor that still lives from writing beside us.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from prometheus_client import Counter, Gauge
@@ -25,7 +26,7 @@ from tidemill.codec import encode
 from tidemill.errors import Quarantine, Retry, Stop, TidemillError
 from tidemill.events import Feedback
 from tidemill.io.clickhouse import Store, StoreError
-from tidemill.io.kafka import consumer, partition_count, producer, send_offsets
+from tidemill.io.kafka import consumer, end_of, partition_count, producer, send_offsets
 from tidemill.io.service import Service
 from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings import Settings
@@ -64,8 +65,8 @@ class Scorer:
         self._store = Store(settings)
         self._waiting = Waiting()
         self._decode = FEEDBACK.decoder()
-        self._behind: set[int] = set()
-        """Partitions not read to their end since they were assigned."""
+        self._behind: dict[int, float] = {}
+        """Partitions not read to where they ended when they were assigned, and where that was."""
         self._committed: dict[int, int] = {}
         self._commit_at_s = 0.0
         self._healthy_s = 0.0
@@ -110,16 +111,23 @@ class Scorer:
 
     def _assigned(self, reader: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
-            self._behind.add(partition.partition)
+            self._behind[partition.partition] = self._end(reader, partition)
             self._committed.pop(partition.partition, None)
         reader.incremental_assign(partitions)
         reader.resume(reader.assignment())  # the client keeps the pause of a partition that it gave up and gets back
         self._paused = False
 
+    def _end(self, reader: Consumer, place: TopicPartition) -> float:
+        """Where a partition ends; infinity where the broker does not say: then it is told once nothing comes."""
+        try:
+            return end_of(reader, place)
+        except Retry:
+            return math.inf
+
     def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
             self._waiting.forget(partition.partition)
-            self._behind.discard(partition.partition)
+            self._behind.pop(partition.partition, None)
             self._committed.pop(partition.partition, None)
             self._unsent = [entry for entry in self._unsent if entry[0] != partition.partition]
 
@@ -131,7 +139,7 @@ class Scorer:
             offset = message.offset()
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF and partition is not None and offset is not None:
-                    self._behind.discard(partition)
+                    self._behind.pop(partition, None)
                     self._waiting.read(partition, offset)
                 else:
                     log.warning("kafka: %s", error)
@@ -141,6 +149,8 @@ class Scorer:
 
     def _take(self, message: Message, partition: int, offset: int) -> None:
         self._waiting.read(partition, offset + 1)
+        if offset + 1 >= self._behind.get(partition, math.inf):
+            del self._behind[partition]
         try:
             event: Feedback = self._decode(message.value())
         except Quarantine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -174,3 +175,28 @@ def test_nothing_but_labels_is_scored(deployment: Settings, kafka: str, fresh_to
         until(world.all_said, what="the label is scored")
     reader = follower(deployment, "test-scorer-end", FEEDBACK)
     assert len(list(read_to_end(reader))) == 4
+
+
+def test_feedback_that_never_rests_is_scored(deployment: Settings, kafka: str, fresh_topics: None) -> None:
+    """The broker never says that a partition is read to its end where a message comes sooner than a fetch waits."""
+    world, done = World(deployment), threading.Event()
+    busy = producer(deployment, "test-busy-feedback")
+
+    def write() -> None:
+        while not done.wait(0.02):
+            busy.produce(FEEDBACK.name, BROKEN, partition=0)
+            busy.poll(0)
+
+    writing = threading.Thread(target=write, name="write")
+    writing.start()
+    try:
+        world.answer(range(0, 5))
+        world.label(range(0, 5))
+        with Role("scorer", deployment, environment_of(deployment)) as scorer:
+            scorer.start().ready()
+            until(world.all_said, within_s=60, what="the labels are scored")
+            assert scorer.stop() == 0
+    finally:
+        done.set()
+        writing.join()
+        assert busy.flush(30) == 0

@@ -171,7 +171,7 @@ def read_to_end(client: Consumer, *, timeout_s: float = 30.0) -> Iterator[Messag
 
     Some of what came since may follow. Raises Retry on a broken broker.
     """
-    ends = {(place.topic, place.partition): _end(client, place) for place in client.assignment()}
+    ends = {(place.topic, place.partition): end_of(client, place) for place in client.assignment()}
     idle = 0.0
     while ends:
         messages = client.consume(500, 0.1)
@@ -188,7 +188,8 @@ def read_to_end(client: Consumer, *, timeout_s: float = 30.0) -> Iterator[Messag
                 ends.pop(place, None)
 
 
-def _end(client: Consumer, place: TopicPartition) -> int:
+def end_of(client: Consumer, place: TopicPartition) -> int:
+    """The offset of a partition's next message. Raises Retry where the broker does not say."""
     try:
         return int(client.get_watermark_offsets(place, timeout=TIMEOUT_S)[1])
     except KafkaException as error:
