@@ -23,7 +23,7 @@ from tidemill.io import kafka
 from tidemill.io.clickhouse import Store
 from tidemill.io.lag import Lag
 from tidemill.settings import Settings
-from tidemill.topics import FEEDBACK, PARTIALS, REQUESTS, RESPONSES, SINK_GROUP, WINDOWS
+from tidemill.topics import METERED, PARTIALS, SINK_GROUP, WINDOWS
 
 METER_GROUP = "tidemill-meter"
 HELD_BACK = 2
@@ -157,7 +157,7 @@ def wait_until_landed(settings: Settings) -> None:
 
     A stream that has never worked here writes no windows either, and is not waited for. Raises Stop, Retry.
     """
-    raw = [topic.name for topic in (REQUESTS, RESPONSES, FEEDBACK)]
+    raw = [topic.name for topic in METERED]
     streams = f"tidemill-streams-{settings.deployment}"
     for role, group, topics, held, why in (
         ("meter", METER_GROUP, raw, 0, REVISED),

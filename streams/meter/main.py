@@ -32,11 +32,11 @@ from tidemill.io import kafka
 from tidemill.io.ranges import Range, RangeConsumer
 from tidemill.io.service import Service
 from tidemill.settings import Settings
-from tidemill.topics import FEEDBACK, PARTIALS, REQUESTS, RESPONSES
+from tidemill.topics import METERED, PARTIALS
 
 log = logging.getLogger(__name__)
 GROUP = "tidemill-meter"
-SOURCES = (REQUESTS, RESPONSES, FEEDBACK)
+SOURCES = METERED
 MAX_MESSAGES = 20_000
 MAX_WAIT_S = 0.25
 MAX_BYTES = 16_777_216

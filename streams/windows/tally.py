@@ -47,7 +47,8 @@ class Sums(Struct, array_like=True):
 
 
 class Tally(Struct, array_like=True):
-    """The merged figures; merging is associative and commutative (floats to rounding).
+    """The merged figures; merging is associative and commutative (floats to rounding). Saved as an array: new fields
+    go last.
 
     Costs stay at MAX_MICROS once they are there: of all counts they alone could outgrow what an encoded state takes.
     """

@@ -155,6 +155,20 @@ def test_a_range_that_is_held_grows_old(
     member.close()
 
 
+def test_a_range_whose_renewal_the_group_refuses_is_not_worked_on(
+    settings: Settings, kafka: str, topic: str, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(kafka, topic, 1)
+    member = RangeConsumer(settings, "t", unique("g"), [topic], 10, 0.1)
+    (span,) = ranges_of(member)
+    monkeypatch.setattr(member, "_commit_offsets", lambda _: [])
+    assert member.holds(span), "acknowledged a moment ago"
+    monkeypatch.setattr("tidemill.io.ranges.consumer.SESSION_S", 0.0)
+    with pytest.raises(Retry, match="could not be renewed"):
+        member.holds(span)
+    member.close()
+
+
 def test_partitions_given_up_while_paused_are_read_again_when_they_come_back(
     settings: Settings, kafka: str, topic: str, unique: Callable[[str], str]
 ) -> None:
