@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,7 @@ class Owner:
     """A member that notes what it was given."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
+        self.settings = settings
         self.ranges: list[Range] = []
         self.member = RangeConsumer(settings, "t", f"g-{topic}", [topic], 20, 0.2)
 
@@ -110,6 +112,20 @@ def committed(settings: Settings, topic: str) -> tuple[int, Intent | None]:
         return found.offset, Intent.decode(found.metadata)
     finally:
         asking.close()
+
+
+def has(owner: Owner, count: int) -> bool:
+    return len(owner.poll()) >= count
+
+
+def position(owner: Owner) -> int | None:
+    owner.poll()
+    return next((each.position for each in owner.member.positions()), None)
+
+
+def is_behind(owner: Owner, topic: str, offset: int) -> bool:
+    owner.poll()
+    return committed(owner.settings, topic)[0] == offset
 
 
 def test_what_comes_in_the_place_of_a_lost_tail_is_handed_out(broker: Broker) -> None:
@@ -158,19 +174,17 @@ def test_what_comes_in_the_place_of_a_lost_tail_is_handed_out(broker: Broker) ->
     )
     for topic in ("unknown", "short"):
         owner = after[topic]
-        until(lambda owner=owner: owner.poll() or owner.member.positions(), within_s=60, what="a takeover")
-        assert owner.messages == [] and owner.member.positions()[0].position == CUT
+        until(partial(position, owner), within_s=60, what="a takeover")
+        assert owner.messages == [] and position(owner) == CUT
         broker.fill(topic, "new", NEW)
-        until(lambda owner=owner: len(owner.poll()) >= NEW, within_s=60, what="the new messages, after the end")
+        until(partial(has, owner, NEW), within_s=60, what="the new messages, after the end")
 
     for topic, owner in {**after, "running": running}.items():
         new = [span for span in owner.ranges if span.lo >= CUT and span.epoch]
         assert new[0].lo == CUT and {span.epoch for span in new} == {1}
-        assert all(span.replayed == (span.lo < OLD) for span in new), "compared first"
+        assert all(span.again == (span.lo < OLD) for span in new), "compared first"
         assert owner.messages[-NEW:] == expected("new", range(NEW))
-        until(
-            lambda owner=owner, topic=topic: owner.poll() and committed(settings, topic)[0] == CUT + NEW, what="commit"
-        )
+        until(partial(is_behind, owner, topic, CUT + NEW), what="an idle commit")
         owner.member.close()
         assert len(owner.messages) == len(set(owner.messages))
     left = after["pending"].ranges[0]
@@ -181,5 +195,5 @@ def test_what_comes_in_the_place_of_a_lost_tail_is_handed_out(broker: Broker) ->
     last = Owner(settings, "closed")
     broker.fill("closed", "newer", 5)
     until(lambda: len(last.poll()) >= 5, within_s=60, what="what came later")
-    assert {(span.epoch, span.replayed) for span in last.ranges} == {(1, False)}, "the epoch stays"
+    assert {(span.epoch, span.again) for span in last.ranges} == {(1, False)}, "the epoch stays"
     last.member.close()

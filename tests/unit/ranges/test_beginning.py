@@ -114,11 +114,11 @@ def test_the_next_epoch_is_committed_before_the_first_effect_under_it_and_kept()
     state.take(0.0)
     state.finish(0.0)
     state.freeze(limits)
-    assert state.replayed and state.note() == Intent(119, "id", 1, 0, 3, 120)
+    assert (state.again, state.note()) == (True, Intent(119, "id", 1, 0, 3, 120))
     state.take(0.0)
     state.finish(0.0)
     state.freeze(limits)
-    assert not state.replayed and state.note() == Intent(124, "id", 1, 0, 3)
+    assert (state.again, state.note()) == (False, Intent(124, "id", 1, 0, 3))
 
 
 def test_offsets_of_a_later_epoch_are_above_all_earlier_ones() -> None:
@@ -134,8 +134,7 @@ def test_another_message_where_one_was_read() -> None:
     state = PartitionState[str]("t", 0, "id", 100)
     assert not state.another(50, 9), "nothing is known of what was read"
     state.leader_epoch = 3
-    assert state.another(50, 4) and state.another(99, 4)
-    assert not state.another(50, 3) and not state.another(50, 0), "delivered again"
-    assert not state.another(100, 4), "not read yet"
+    assert [state.another(offset, 4) for offset in (50, 99, 100)] == [True, True, False], "100 was not read yet"
+    assert not any(state.another(50, epoch) for epoch in (3, 0, -1)), "delivered again"
     state.replay(119, 0)
-    assert state.another(119, 4) and not state.another(120, 4)
+    assert [state.another(offset, 4) for offset in (119, 120)] == [True, False]

@@ -216,7 +216,7 @@ class RangeConsumer:
                 continue
             messages = state.take(time.monotonic())
             which = (state.topic, state.topic_id, state.range_epoch, state.partition)
-            span = Range(self._cluster, *which, state.pos, intent.h, messages, state.replayed)
+            span = Range(self._cluster, *which, state.pos, intent.h, messages, state.replayed, state.again)
             self._open[span] = state
             ranges.append(span)
         return ranges

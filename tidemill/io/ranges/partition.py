@@ -155,14 +155,19 @@ class PartitionState(Generic[M]):
             count += 1
         self.hi = self._offsets[count - 1]
         self.range_epoch = self.epoch
-        self.replayed = self.pos < self.compare_below
+        self.replayed = False
         return self._messages[count - 1]
+
+    @property
+    def again(self) -> bool:
+        """Whether the next range may have had its effect before."""
+        return self.pos < self.compare_below
 
     def note(self) -> Intent:
         """What is to be committed with ``pos``."""
         epoch = self.epoch if self.hi is None else self.range_epoch
         later = self.epoch if self.epoch != epoch else 0
-        below = self.compare_below if self.pos < self.compare_below else 0
+        below = self.compare_below if self.again else 0
         return Intent(self.hi, self.topic_id, epoch, later, self.leader_epoch, below)
 
     def another(self, offset: int, leader_epoch: int) -> bool:

@@ -66,7 +66,9 @@ class Range:
     hi: int
     messages: Sequence[Message]
     replayed: bool
-    """Frozen by an earlier owner, or read a second time: its effect may have happened, wholly or in part."""
+    """Frozen by an earlier owner: its effect may have happened, wholly or in part."""
+    again: bool = False
+    """Its messages may have had their effect before, in ranges with other tokens: what was committed is not known."""
 
     @property
     def token(self) -> str:
