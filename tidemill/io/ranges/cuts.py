@@ -20,6 +20,7 @@ from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
 WAIT_S = 10.0
+"""So long the broker may say nothing."""
 
 
 class Read(NamedTuple):
@@ -58,15 +59,20 @@ def cuts(settings: Settings, client: str, read: Mapping[Place, Read]) -> dict[Pl
         reader.assign([at(*place, known.past, known.leader_epoch) for place, known in read.items()])
         until_s = time.monotonic() + WAIT_S
         while waiting and time.monotonic() < until_s:
-            for message in reader.consume(100, 0.1):
+            for message in reader.consume(4_000, 0.1):
                 place = message.topic() or "", message.partition() or 0
                 error = message.error()
                 if place not in waiting or (error is not None and not kafka.at_end(error)):
                     continue
-                known = waiting.pop(place)
+                until_s = time.monotonic() + WAIT_S
                 offset, epoch = identity(message)
-                if error is None and offset < known.past and epoch > known.leader_epoch:
+                known, below = waiting[place], error is None and offset < waiting[place].past
+                if below and epoch > known.leader_epoch:
                     found[place] = offset
+                elif below:
+                    continue  # the client went back further than to the cut
+                del waiting[place]
+                reader.pause([TopicPartition(*place)])
     finally:
         reader.close()
     if waiting:
