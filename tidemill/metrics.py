@@ -144,6 +144,7 @@ RoleMetric = Literal[
     "tidemill_meter_ranges_total",  # frozen ranges produced
     "tidemill_meter_rejected_total",  # messages that were no valid event, by topic
     "tidemill_meter_unknown_pipeline_events_total",  # events of pipelines that are not in the settings
+    "tidemill_offsets_lost_total",  # offsets a log lost (cut) or deleted unread (retention), by topic and why
     "tidemill_streams_partials_total",  # partials by outcome (applied, repeated, overlap, refused, malformed)
     "tidemill_streams_misplaced_total",  # requests and answers outside their window: late (left out), ahead (moved)
     "tidemill_streams_folded_events",  # events counted under the version `other`: too many versions in their window

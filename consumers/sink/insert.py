@@ -64,6 +64,10 @@ class Inserter:
         self._wait = wait
         self._senders = ThreadPoolExecutor(AT_ONCE, "insert")
 
+    def has(self, block: Block) -> bool:
+        """Whether the table holds any row of the block. Blocks until the store says so."""
+        return self._ask(lambda: held.present(self._store, block)).rows > 0
+
     def send(self, block: Block) -> Sent:
         """Begin the first request of a block that nobody has tried to insert before. Does not block."""
         return self._senders.submit(self._store.insert, block.table, block.rows, block.token)

@@ -192,9 +192,10 @@ class Sink:
                 self._working = span
             self._ask(partial(self._guard.check, span, tuple(rejected)))
             self._still_ours()
+            new = [fresh and not (span.again and self._inserter.has(block)) for block in blocks]
         except Abandoned:
             return log.info("left %s to its next owner", span.token)
-        sent = [self._inserter.send(block) if fresh else None for block in blocks]
+        sent = [self._inserter.send(block) if is_new else None for block, is_new in zip(blocks, new, strict=True)]
         self._under_way.append(Work(span, blocks, sent, rejected))
 
     def _finish(self, *, ahead: int) -> None:

@@ -50,7 +50,7 @@ def column_of(name: str) -> Callable[[Any], Any]:
 
 
 class Span(NamedTuple):
-    """The source range of a partial: lo..hi of one partition, both inclusive."""
+    """The source range of a partial: lo..hi of one partition, both inclusive; offsets as in ``Range.first``."""
 
     topic: str
     partition: int

@@ -112,7 +112,9 @@ class Meter:
 
     def _measure(self, span: Range, targets: int) -> None:
         batch = self._readers[span.topic].read(span.messages)
-        packed = pack(Span(span.topic, span.partition, span.lo, span.hi), batch, self._rules, targets)
+        packed = pack(
+            Span(span.topic, span.partition, span.first + span.lo, span.first + span.hi), batch, self._rules, targets
+        )
         while True:
             try:
                 if not self._ranges.holds(span):

@@ -11,6 +11,7 @@ from streams.meter.batch import Batch, Span
 from streams.meter.fold import Rules, fold
 from tidemill.codec import encode
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, Partials
+from tidemill.io.ranges.range import EPOCH_OFFSETS
 from tidemill.topics import partition_of
 
 MAX_BYTES = 700_000
@@ -77,7 +78,7 @@ def _parted(partial: Partial, batch: Batch, rules: Mapping[str, Rules], max_byte
     if middle == 0:
         yield value
         return
-    cut = own.offsets[middle]
+    cut = partial.lo // EPOCH_OFFSETS * EPOCH_OFFSETS + own.offsets[middle]
     span = Span(partial.topic, partial.partition, partial.lo, partial.hi)
     for part, places in (
         (span._replace(hi=cut - 1), range(middle)),

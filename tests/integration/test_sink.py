@@ -10,18 +10,29 @@ from typing import Any
 
 import msgspec
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from consumers.deadletters.bury import STUB_BYTES
 from tests.integration.role_process import Role, environment_of
 from tests.integration.store_fixture import StoreProcess, start_store
 from tests.unit.sink.samples import full, least
+from tests.waiting import until
 from tidemill.codec import encode
 from tidemill.ids import uuid7
 from tidemill.io.clickhouse import Store
-from tidemill.io.kafka import follower, producer, read_to_end
+from tidemill.io.kafka import admin, follower, producer, read_to_end
 from tidemill.settings import Settings
-from tidemill.topics import BY_NAME, LANDING, MAX_DLQ_MESSAGE_BYTES, MAX_MESSAGE_BYTES, REQUESTS, RESPONSES, Topic
+from tidemill.topics import (
+    BY_NAME,
+    LANDING,
+    MAX_DLQ_MESSAGE_BYTES,
+    MAX_MESSAGE_BYTES,
+    REQUESTS,
+    RESPONSES,
+    SINK_GROUP,
+    Topic,
+)
 
 NOW_MS = 1_763_800_000_000
 
@@ -136,6 +147,32 @@ def test_killed_in_the_middle_every_row_lands_once(deployment: Settings) -> None
         role.until(lambda: landed(store, "responses")[1] == count, within_s=120, what="all rows")
         role.until(lambda: lag(deployment) == 0, what="the lag is zero")
     assert landed(store, "responses") == (count, count)
+
+
+def test_offsets_that_the_broker_forgot_double_no_row(deployment: Settings) -> None:
+    """Ranges are other ones then, with other tokens: what the table has already is left out."""
+    store = Store(deployment)
+    send(deployment, RESPONSES, responses(500))
+    with sink(deployment).start() as role:
+        role.until(partial(has, store, "responses", 500), within_s=120, what="rows land")
+        role.until(lambda: lag(deployment) == 0, what="the lag is zero")
+        assert role.stop() == 0
+    send(deployment, RESPONSES, responses(700, start=500))
+    asking = admin(deployment, "test-sink")
+    until(partial(forgotten, asking), what="the group is gone")
+    with sink(deployment).start() as role:
+        role.until(lambda: landed(store, "responses")[0] >= 1200, within_s=120, what="the other rows land")
+        role.until(lambda: lag(deployment) == 0, what="the lag is zero")
+    assert landed(store, "responses") == (1200, 1200)
+
+
+def forgotten(asking: AdminClient) -> bool:
+    """Delete the sink's group; False while a member is still known."""
+    try:
+        asking.delete_consumer_groups([SINK_GROUP])[SINK_GROUP].result()
+    except KafkaException as error:
+        return bool(error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND)
+    return True
 
 
 def test_the_store_goes_away_and_comes_back(

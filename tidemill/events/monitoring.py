@@ -80,7 +80,8 @@ class Partial(Struct, frozen=True, kw_only=True, tag="partial"):
     partition: Count
     lo: Offset
     hi: Offset
-    """The range is lo..hi, both inclusive."""
+    """The range is lo..hi, both inclusive. Where the source's log lost its tail, so that offsets come a second time,
+    2**48 is added to all that come after; again, at each loss."""
     pipeline: Name
     cells: tuple[Cell, ...] = ()
     scores: tuple[ScorePoint, ...] = ()

@@ -123,6 +123,27 @@ def _outside_groups(settings: Settings, client: str, isolation: str) -> Consumer
     )
 
 
+def prober(settings: Settings, client: str) -> Consumer:
+    """A consumer without a group that is assigned by hand and answers soon, also where nothing more is there."""
+    return Consumer(
+        _common(settings, client)
+        | {
+            "group.id": f"{client}-prober",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 10,
+            "fetch.message.max.bytes": 65_536,
+        }
+    )
+
+
+def at_end(error: KafkaError) -> bool:
+    """Whether the client only says that a partition holds nothing more."""
+    return bool(error.code() == KafkaError._PARTITION_EOF)
+
+
 def follower(settings: Settings, client: str, topic: Topic, *, from_end: bool = False) -> Consumer:
     """A consumer without a group, assigned to every partition of ``topic`` from its beginning (or its end)."""
     made = _outside_groups(settings, client, "read_committed")

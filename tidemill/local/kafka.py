@@ -124,6 +124,7 @@ def server_properties(settings: Settings) -> dict[str, str | int]:
         "auto.create.topics.enable": "false",
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 4,
+        "offsets.retention.minutes": 525_600,  # a year: a deployment that was switched off goes on where it was
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
         "transaction.state.log.num.partitions": 4,

@@ -13,8 +13,11 @@ from streams.meter.batch import Batch, Span, counting_times_ms
 from streams.meter.fold import Rules, fold
 from streams.meter.pack import Packed, pack
 from streams.meter.sample import chosen
+from streams.windows.state import Windows
 from tidemill.events import Cell, Feedback, InferenceRequest, InferenceResponse, Message, Moments, Partial, Partials
+from tidemill.io.ranges.range import EPOCH_OFFSETS
 from tidemill.output_format import is_json
+from tidemill.settings.monitoring import WindowSettings
 from tidemill.sketch import quantile
 from tidemill.text import word_buckets
 from tidemill.topics import partition_of
@@ -272,6 +275,18 @@ def test_a_pipeline_too_large_for_a_message_is_parted_into_adjoining_ranges() ->
         assert len(mine) > 1 and (mine[0].lo, mine[-1].hi) == (10, 99)
         assert all(a.hi + 1 == b.lo for a, b in pairwise(mine))
         assert sum(c.requests for p in mine for c in p.cells) == 20
+
+
+def test_parts_of_a_range_after_a_lost_tail_are_above_all_before_it() -> None:
+    """Stage 2 knows what it applied by lo..hi, and offsets come a second time."""
+    windows = Windows()
+    events = batch(*(request(n, time_ms=NOW_MS + n * 1000) for n in range(40)))
+    for first in (0, EPOCH_OFFSETS, 2 * EPOCH_OFFSETS):
+        parted = opened(pack(Span("topic", 0, first + 10, first + 99), events, {}, 2, max_bytes=2_000))
+        assert len(parted) > 1 and (parted[0].lo, parted[-1].hi) == (first + 10, first + 99)
+        assert all(a.hi + 1 == b.lo for a, b in pairwise(parted))
+        for expected in ("applied", "repeated"):
+            assert {windows.apply(part, 0, WindowSettings()) for part in parted} == {expected}
 
 
 def test_feedback_repeated_in_a_range_counts_once_at_its_first_place() -> None:

@@ -11,10 +11,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from tidemill.errors import Retry, Stop
 from tidemill.io import kafka
 from tidemill.io.ranges.assignment import place
+from tidemill.io.ranges.cuts import at, identity, leader_epoch
 from tidemill.io.ranges.ends import Ends
 from tidemill.io.ranges.pace import arrived_until, horizon_ms, lane
 from tidemill.io.ranges.partition import MAX_BYTES, Limits, PartitionState, crowded
 from tidemill.io.ranges.range import Intent, Position, Range
+from tidemill.io.ranges.throttle import throttle
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class RangeConsumer:
         self._trouble: str | None = None
         self._checked_s = 0.0
         self._broken: BaseException | None = None
+        self._cut = False
+        """A log lost its tail while we read it: nothing that comes is taken, partitions are taken over anew."""
         self._busy = False
         """Whether the last poll gave ranges: then more may be here already, and nothing is waited for."""
 
@@ -85,12 +89,14 @@ class RangeConsumer:
         if self._consumer is None:
             self._consumer = self._connect()
         self._take_in(CONSUME, 0.0 if self._busy else CONSUME_S, holding=False)
+        if self._cut:
+            self._take_over_anew()
         now = time.monotonic()
         horizon, many = self._horizon(now), crowded(self._states.values(), self._limits)
         for state in self._states.values():
             most = arrived_until(state.waiting, horizon)
             if state.ready(self._limits, now, most, crowded=many):
-                state.freeze(self._limits, most)
+                state.leader_epoch = leader_epoch(state.freeze(self._limits, most))
         ranges = self._commit(now)
         self._busy = bool(ranges)
         if not ranges and self._trouble is not None and not self._recovered():
@@ -100,12 +106,12 @@ class RangeConsumer:
     def holds(self, span: Range) -> bool:
         """Whether the range's effect is still ours to produce; renews an old acknowledgment. Raises Retry."""
         state = self._open.get(span)
-        if state is None or self._states.get((span.topic, span.partition)) is not state:
+        if state is None or self._states.get(state.place) is not state:
             self._open.pop(span, None)
             return False
         now = time.monotonic()
         if now - state.acknowledged_s > SESSION_S:
-            if not self._commit_offsets([(state, Intent(span.hi, span.topic_id, span.epoch))]):
+            if not self._commit_offsets([(state, state.note())]):
                 raise Retry(self._trouble or "the intent could not be renewed", after_s=0.5)
             state.acknowledged_s = now
         return True
@@ -119,7 +125,7 @@ class RangeConsumer:
     def done(self, span: Range) -> None:
         """The range's effect has happened. Without effect when the range is no longer held."""
         state = self._open.pop(span, None)
-        if state is not None and self._states.get((span.topic, span.partition)) is state:
+        if state is not None and self._states.get(state.place) is state:
             state.finish(time.monotonic())
 
     def positions(self) -> list[Position]:
@@ -145,6 +151,14 @@ class RangeConsumer:
         self._ends.close()
         self._states.clear()
 
+    def _take_over_anew(self) -> None:
+        """Leave the group and come back. Raises Retry. What is open is noted, and decided on at the takeover."""
+        assert self._consumer is not None
+        self._consumer.close()
+        self._states.clear()
+        self._consumer, self._cut = None, False
+        raise Retry("a log lost its tail: taking its partitions over anew", after_s=0.2)
+
     def _connect(self) -> Consumer:
         self._cluster = kafka.cluster_id(self._settings)
         kafka.topic_ids(self._settings, self._topics)
@@ -153,8 +167,9 @@ class RangeConsumer:
         return made
 
     def _take_in(self, count: int, timeout_s: float, *, holding: bool) -> None:
-        assert self._consumer is not None
-        self._throttle(holding)
+        if self._consumer is None:
+            return time.sleep(timeout_s)
+        throttle(self._consumer, self._states.values(), self._limits, holding=holding)
         try:
             messages = self._consumer.consume(count, timeout_s)
         except KafkaException as error:
@@ -163,10 +178,15 @@ class RangeConsumer:
         if self._broken is not None:
             raise Stop(f"taking over partitions failed: {self._broken}; restart the role") from self._broken
         now = time.monotonic()
-        for message in messages:
+        for message in messages if not self._cut else ():
             state = self._states.get((message.topic(), message.partition()))
             trouble = message.error()
             if trouble is None:
+                if state is not None and message.offset() < state.seen and state.another(*identity(message)):
+                    log.error("%s/%d was cut off at or below %d", state.topic, state.partition, message.offset())
+                    self._cut = True
+                if self._cut:
+                    return
                 if state is not None:
                     state.add(message.offset(), len(message), message, now)
                     self._trouble = None
@@ -175,20 +195,6 @@ class RangeConsumer:
                     state.reached_end(message.offset(), now)
             else:
                 self._note(trouble)
-
-    def _throttle(self, holding: bool) -> None:
-        """Pause what must not be fetched and resume the rest; recomputed each time, so no resume is ever forgotten."""
-        assert self._consumer is not None
-        many = crowded(self._states.values(), self._limits)
-        for (topic, partition), state in list(self._states.items()):
-            want = holding or state.full(self._limits, crowded=many)
-            if want != state.paused:
-                change = self._consumer.pause if want else self._consumer.resume
-                try:
-                    change([TopicPartition(topic, partition)])
-                    state.paused = want
-                except KafkaException as error:
-                    log.debug("pause or resume of %s/%d: %s", topic, partition, error)
 
     def _horizon(self, now: float) -> int | None:
         if self._ahead_ms is None:
@@ -200,10 +206,9 @@ class RangeConsumer:
     def _commit(self, now: float) -> list[Range]:
         wanted: list[tuple[State, Intent]] = []
         for state in self._states.values():
-            if state.hi is not None and not state.open and state.complete:
-                wanted.append((state, Intent(state.hi, state.topic_id, state.range_epoch)))
-            elif state.wants_idle_commit(now, IDLE_COMMIT_S):
-                wanted.append((state, Intent(None, state.topic_id, state.epoch)))
+            frozen = state.hi is not None and not state.open and state.complete
+            if frozen or state.wants_idle_commit(now, IDLE_COMMIT_S):
+                wanted.append((state, state.note()))
         ranges = []
         for state, intent in self._commit_offsets(wanted):
             if intent.h is None:
@@ -211,7 +216,7 @@ class RangeConsumer:
                 continue
             messages = state.take(time.monotonic())
             which = (state.topic, state.topic_id, state.range_epoch, state.partition)
-            span = Range(self._cluster, *which, state.pos, intent.h, messages, state.replayed)
+            span = Range(self._cluster, *which, state.pos, intent.h, messages, state.replayed, state.again)
             self._open[span] = state
             ranges.append(span)
         return ranges
@@ -230,12 +235,7 @@ class RangeConsumer:
         refused = {(a.topic, a.partition): a.error for a in answers if a.error is not None}
         for refusal in refused.values():
             self._note(refusal)
-        return [
-            (state, intent)
-            for state, intent in wanted
-            if (state.topic, state.partition) not in refused
-            and self._states.get((state.topic, state.partition)) is state
-        ]
+        return [(s, i) for s, i in wanted if s.place not in refused and self._states.get(s.place) is s]
 
     def _recovered(self) -> bool:
         assert self._consumer is not None
@@ -266,12 +266,12 @@ class RangeConsumer:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            states = place(self._settings, consumer, partitions, self._epoch, self._stopping)
+            states = place(self._settings, self._client, consumer, partitions, self._epoch, self._stopping)
             if states is None:
                 return
-            consumer.incremental_assign([TopicPartition(s.topic, s.partition, s.pos) for s in states])
+            consumer.incremental_assign([at(s.topic, s.partition, s.pos, s.leader_epoch) for s in states])
             consumer.resume(partitions)  # the client keeps the pause of a partition that it gave up and gets back
-            self._states.update({(s.topic, s.partition): s for s in states})
+            self._states.update({s.place: s for s in states})
             log.info("assigned %s", ", ".join(f"{s.topic}/{s.partition}@{s.pos}" for s in states) or "nothing")
         except BaseException as error:
             self._broken = error
@@ -280,9 +280,7 @@ class RangeConsumer:
         try:
             dropped = self._drop(partitions)
             idle = [s for s in dropped if s.hi is None and s.committed != s.pos]
-            offsets = [
-                TopicPartition(s.topic, s.partition, s.pos, Intent(None, s.topic_id, s.epoch).encode()) for s in idle
-            ]
+            offsets = [TopicPartition(s.topic, s.partition, s.pos, s.note().encode()) for s in idle]
             if offsets:
                 consumer.commit(offsets=offsets, asynchronous=False)
         except BaseException as error:

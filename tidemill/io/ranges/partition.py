@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from tidemill.io.ranges.range import Intent
+
 M = TypeVar("M")
 MAX_BYTES = 8_388_608
 CROWD = 2
@@ -42,6 +44,10 @@ class PartitionState(Generic[M]):
         """The offset last acknowledged as committed by this owner, without an intent left over."""
         self.seen = pos
         """Everything below was delivered or does not exist."""
+        self.leader_epoch = -1
+        """Of the last message up to ``hi``, or below ``pos`` where nothing is frozen; -1: not known."""
+        self.compare_below = 0
+        """Ranges that begin below may have had their effect before."""
         self.hi: int | None = None
         self.replayed = False
         self.open = False
@@ -59,6 +65,11 @@ class PartitionState(Generic[M]):
         self._messages: list[M] = []
         self._sizes: list[int] = []
         self.bytes = 0
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Topic and partition."""
+        return self.topic, self.partition
 
     def replay(self, hi: int, epoch: int) -> None:
         """Take over a range that an earlier owner froze."""
@@ -129,8 +140,10 @@ class PartitionState(Generic[M]):
             return True
         return len(self._offsets) >= 2 * limits.max_messages or self.bytes >= 2 * limits.max_bytes
 
-    def freeze(self, limits: Limits, most: int | None = None) -> None:
+    def freeze(self, limits: Limits, most: int | None = None) -> M:
         """Fix hi: the last message within the limits, of the first ``most`` that wait (at least 1; None: of all).
+
+        Gives back that message, whose leader epoch belongs in ``leader_epoch``.
 
         Call before the first commit attempt.
         """
@@ -143,6 +156,27 @@ class PartitionState(Generic[M]):
         self.hi = self._offsets[count - 1]
         self.range_epoch = self.epoch
         self.replayed = False
+        return self._messages[count - 1]
+
+    @property
+    def again(self) -> bool:
+        """Whether the next range may have had its effect before."""
+        return self.pos < self.compare_below
+
+    def note(self) -> Intent:
+        """What is to be committed with ``pos``."""
+        epoch = self.epoch if self.hi is None else self.range_epoch
+        later = self.epoch if self.epoch != epoch else 0
+        below = self.compare_below if self.again else 0
+        return Intent(self.hi, self.topic_id, epoch, later, self.leader_epoch, below)
+
+    def another(self, offset: int, leader_epoch: int) -> bool:
+        """Whether a message takes the place of one that was handed out or frozen: the log lost its tail.
+
+        Leader epochs never fall along a log. Kafka may as well deliver the very same message again.
+        """
+        behind = self.pos if self.hi is None else self.hi + 1
+        return offset < behind and 0 <= self.leader_epoch < leader_epoch
 
     def take(self, now_s: float) -> list[M]:
         """Open the frozen range, whose intent was just acknowledged; give back its messages."""

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 
+EPOCH_OFFSETS = 1 << 48
+"""Room for the offsets of one epoch."""
+
+
 class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
     """The note kept with a committed offset (Kafka allows 4,095 characters)."""
 
@@ -22,7 +26,14 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
     t: str = ""
     """Kafka's id of the topic: another one means the topic was made anew and the offset says nothing."""
     e: Count = 0
-    """Epoch: part of the token; raised by hand where rows shall land again under new tokens."""
+    """Epoch: part of the token; raised where the log lost its tail, so that offsets come a second time."""
+    n: Count = 0
+    """Epoch of the ranges after this one, where that is another."""
+    le: int = -1
+    """Leader epoch of the last message up to h, or below the committed offset; -1: not known. Messages that come there
+    under a later one are others: the log lost its tail."""
+    u: Offset = 0
+    """Ranges that begin below may have had their effect before, under another token."""
 
     def encode(self) -> str:
         """The note as compact JSON."""
@@ -56,11 +67,18 @@ class Range:
     messages: Sequence[Message]
     replayed: bool
     """Frozen by an earlier owner: its effect may have happened, wholly or in part."""
+    again: bool = False
+    """Its messages may have had their effect before, in ranges with other tokens: what was committed is not known."""
 
     @property
     def token(self) -> str:
         """Names the range for ever: the same range has the same token after any restart."""
         return f"{self.cluster}:{self.topic_id}:{self.epoch}:{self.partition}:{self.lo}-{self.hi}"
+
+    @property
+    def first(self) -> int:
+        """To be added to offsets where those of a later epoch shall be above all earlier ones."""
+        return self.epoch * EPOCH_OFFSETS
 
 
 class Position(NamedTuple):
