@@ -154,12 +154,13 @@ class Meter:
             return
         self._said_s = now_s
         sources, targets = self._counts()
+        now_ms = self._service.clock.now_ms()  # before it is asked: a stop in between must not make old ends new
         positions = self._ranges.positions()
         asked_s = max((one.asked_s for one in positions), default=0.0)
         message = encode(
             Progress(
                 meter=self._name,
-                time_ms=self._service.clock.now_ms() - ceil(asked_s * 1000),
+                time_ms=now_ms - ceil(asked_s * 1000),
                 source_partitions=sources,
                 partitions=tuple(
                     PartitionProgress(
