@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.partition import HEAD
+from streams.windows.bucket import BUCKET_BYTES
 from streams.windows.sources import BACK_MS, BACK_WORDS, Sources
 from tests.unit.streams.drawing import START_MS, Meter, Reader, deployment, requests
 from tidemill.events import Partial, Progress, Window
@@ -71,6 +72,9 @@ def test_windows_told_of_too_early_are_told_again_as_their_next_revision_and_jud
     reader = Reader(deployment(rules=QUIET, lateness_s=30))
     rows = play(reader, stepped(300, 1, 400, meter_too=True))
     assert len({(row.start_ms, row.metric, row.revision) for row in rows}) == len(rows), "no revision means two things"
+    (fold,) = reader.fold
+    closed = sum(len(raw) + BUCKET_BYTES for raw in fold.windows.closed.values())
+    assert fold.windows.weight == sum(bucket.weight for bucket in fold.windows.buckets.values()) + closed
     told = calls(rows)
     assert {told[start] for start in range(40, 390, 10)} == {10.0}
     assert {row.revision for row in rows if row.start_ms >= START_MS + 340_000} == {0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from streams.app.table import MAX_STATE_BYTES
 from streams.windows.state import MAX_BYTES, Windows
 from streams.windows.tally import OTHER
-from tests.unit.streams.drawing import START_MS, START_S, Meter, Reader, answers, deployment, requests, score
+from tests.unit.streams.drawing import START_MS, START_S, Message, Meter, Reader, answers, deployment, requests, score
 from tidemill.events import Cell, Moments, Partials
 from tidemill.events.types import MAX_MICROS
 
@@ -119,7 +119,11 @@ def test_a_pipeline_nobody_announced_gives_its_place_back_after_a_day_without_tr
     reader.take(meter.progress(DAY_S), Meter("early").partial([requests(DAY_S, 1)]))
     assert reader.fold.outcomes == {"applied": 2, "refused": 1}, "a day ago to the window it was"
     before = dict(reader.fold.changed())
-    said = [meter.progress(DAY_S + 2), Meter("new").partial([requests(DAY_S + 5, 3)]), meter.progress(DAY_S + 11)]
+    said: list[Message] = [
+        meter.progress(DAY_S + 2),
+        Meter("new").partial([requests(DAY_S + 5, 3)]),
+        meter.progress(DAY_S + 11),
+    ]
     out = reader.take(*said)
     assert {row.pipeline for row in out.windows if row.value} == {"new"}
     after = dict(reader.fold.changed())
