@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,6 +147,20 @@ def test_a_state_in_which_the_clock_is_ahead_already_recovers() -> None:
     play(reader, said[: 5 * 31])
     states = dict(reader.fold.changed())
     assert calls(play(Reader(deployment(), states, 5 * 31), said[5 * 31 :]))[180] == 10.0
+
+
+def test_states_of_before_lack_what_clocks_need_and_are_read() -> None:
+    said = stepped(HOUR_S, 1, 120, meter_too=True)
+    clean = Reader(deployment())
+    play(clean, said[: 5 * 20])
+    states, old = dict(clean.fold.changed()), {}
+    for name, state in states.items():
+        parts: list[Any] = msgspec.msgpack.decode(state[8:], strict=False)
+        at = 0 if name == HEAD else 1
+        parts[at] = parts[at][:-2]
+        old[name] = state[:8] + msgspec.msgpack.encode(parts)
+    assert all(len(old[name]) < len(states[name]) for name in states)
+    assert play(Reader(deployment(), old, 5 * 20), said[5 * 20 :]) == play(clean, said[5 * 20 :])
 
 
 def test_detectors_keep_their_clock() -> None:
