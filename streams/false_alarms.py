@@ -48,6 +48,13 @@ class FalseAlarms:
         self.raw = msgspec.Raw(_encoder.encode(Ledger(self._begun_s, budget.snapshot())))
         self.spend = budget.spend
 
+    def set_back(self, by_ms: int) -> None:
+        """The watermark goes on from so much earlier, and the clock with it: no update is counted twice."""
+        ledger = _decoder.decode(self.raw)
+        if ledger.begun_s is not None:
+            ledger.begun_s -= by_ms // 1000
+            self.raw = msgspec.Raw(_encoder.encode(ledger))
+
     def _open(self, watermark_ms: int) -> tuple[int | None, Budget]:
         ledger = _decoder.decode(self.raw)
         begun_s, budget = ledger.begun_s, Budget(self.run_length, self._share, LONGEST_S)

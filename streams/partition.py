@@ -47,7 +47,7 @@ class Head(Struct, array_like=True):
 
     sources: Sources = field(default_factory=Sources)
     watermark_ms: int = 0
-    """It never goes back."""
+    """It goes back only where the broker's clock was wrong (``Sources``)."""
     topic_ids: dict[str, str] = {}
     """Of the topics whose offsets the states hold."""
 
@@ -70,6 +70,7 @@ class PartitionFold:
         }
         self._unknown = sum(name not in settings.pipelines for name in self._folds)
         self._changed: set[str] = set()
+        self._released: set[str] = set()
         self._end = self._positions.get(HEAD, 0)
         self.outcomes: Counter[str] = Counter()
         """Partials by outcome: applied, repeated, overlap, refused."""
@@ -102,7 +103,7 @@ class PartitionFold:
             )
             self._first += LOG
             self._changed.update(self._folds)
-            head.sources = Sources()
+            head.sources = Sources(clock_ms=head.sources.clock_ms)
             offset = there.low
         elif HEAD in self._positions:
             offset = self._positions[HEAD] - self._first
@@ -139,6 +140,13 @@ class PartitionFold:
             yield name, bytes(encoded)
         yield HEAD, _bytes_of(self._end) + msgspec.msgpack.encode(self._head)
 
+    def released(self) -> list[str]:
+        """The pipelines whose states are needed no more. Remove them after all of ``changed`` is there: one that a kill
+        leaves behind is idle, and released again.
+        """
+        names, self._released = sorted(self._released - self._folds.keys()), set()
+        return names
+
     def _apply(self, partial: Partial) -> Outputs:
         out = Outputs([], [])
         fold = self._folds.get(partial.pipeline) or self._admit(partial.pipeline)
@@ -157,18 +165,37 @@ class PartitionFold:
     def _admit(self, name: str) -> PipelineFold | None:
         """A fold for a pipeline that is new here; None where there are enough that nobody announced."""
         if name not in self._settings.pipelines:
-            if self._unknown >= self._settings.windows.max_unknown_pipelines:
-                return None
+            while self._unknown >= self._settings.windows.max_unknown_pipelines:
+                if not self._release():
+                    return None
             self._unknown += 1
         fold = self._folds[name] = PipelineFold(name, self._settings)
         return fold
+
+    def _release(self) -> bool:
+        """Forget the pipeline that nobody announced and that has been idle longest; whether there was one."""
+        strangers = (name for name in self._folds if name not in self._settings.pipelines)
+        since = {name: self._folds[name].idle_since(self._head.watermark_ms) for name in strangers}
+        idle = sorted((since_ms, name) for name, since_ms in since.items() if since_ms is not None)
+        if not idle:
+            return False
+        name = idle[0][1]
+        del self._folds[name]
+        self._positions.pop(name, None)
+        self._changed.discard(name)
+        self._released.add(name)
+        self._unknown -= 1
+        return True
 
     def _follow(self, progress: Progress, position: int, arrived_ms: int) -> Iterator[Outputs]:
         head = self._head
         if position < self._positions.get(HEAD, 0):
             return
-        head.sources = head.sources.heard(progress, arrived_ms)
-        found = head.sources.watermark(self._settings.windows.silent_source_s * 1000)
+        silent_ms, before_ms = self._settings.windows.silent_source_s * 1000, head.sources.clock_ms
+        head.sources = head.sources.heard(progress, arrived_ms, silent_ms)
+        if head.sources.clock_ms < before_ms:
+            self._set_back(before_ms, position)
+        found = head.sources.watermark(silent_ms)
         if found is None:
             return
         head.watermark_ms = max(head.watermark_ms, found.ms)
@@ -181,6 +208,22 @@ class PartitionFold:
                 self._changed.add(name)
             if out.windows or out.events:
                 yield out
+
+    def _set_back(self, before_ms: int, position: int) -> None:
+        """The broker's clock was ahead and is right again: so are the watermark and the windows."""
+        head = self._head
+        log.warning(
+            "the broker's clock was ahead (%d, now %d): windows go on from now, and what came for those in between "
+            "may be left out: see `tidemill backfill`",
+            before_ms,
+            head.sources.clock_ms,
+        )
+        wrong_ms = head.watermark_ms
+        head.watermark_ms = min(wrong_ms, head.sources.clock_ms)
+        for name, fold in self._folds.items():
+            if position >= self._positions.get(name, 0):
+                fold.set_back(wrong_ms, head.watermark_ms)
+                self._changed.add(name)
 
 
 def position_of(state: bytes) -> int:

@@ -161,6 +161,15 @@ class PipelineFold:
             self._score(ready, out)
         return changed or bool(ready) or state.windows.next_ms != before
 
+    def idle_since(self, watermark_ms: int) -> int | None:
+        """Event time of its last traffic, if nothing of it waits and it has been without any for IDLE_MS; else None."""
+        return None if self._state.pending else self._state.windows.idle_since(watermark_ms)
+
+    def set_back(self, wrong_ms: int, watermark_ms: int) -> None:
+        """The watermark has gone back from ``wrong_ms``: the broker's clock was ahead, and is right again."""
+        self._state.windows.set_back(watermark_ms, self._settings)
+        self._false_alarms.set_back(wrong_ms - watermark_ms)
+
     def _spend(self, partial: Partial, clock_ms: int, watermark_ms: int) -> None:
         spend, latest = self._state.spend, latest_ms(clock_ms, self._settings)
         costs = [(cell.second * 1000, cell.cost_micros) for cell in partial.cells if cell.cost_micros]
@@ -199,7 +208,7 @@ class PipelineFold:
         return self._quality
 
     def _report(self, closed: Closed, out: Outputs) -> None:
-        first = closed.revision == 0
+        first = closed.first
         drift = _drift_decoder.decode(self._state.drift) if first and closed.series else Drift()
         for key, tally in closed.series.items():
             found = figures(tally)

@@ -153,6 +153,7 @@ RoleMetric = Literal[
     "tidemill_streams_error_budget_left",  # share left of an objective's error budget, by pipeline and objective
     "tidemill_streams_windows_total",  # window rows emitted
     "tidemill_streams_watermark_age_seconds",  # how far the watermark is behind the clock
+    "tidemill_streams_watermark_ahead_seconds",  # how far it is ahead of the clock
     "tidemill_streams_threshold_events_total",  # threshold events by kind and state
     "tidemill_streams_false_alarms_allowed",  # false alarms that the budget allowed so far, on average, by pipeline
     "tidemill_streams_detected_alarms",  # alarms that detectors have raised on that budget, false or not, by pipeline

@@ -40,6 +40,7 @@ LEFT = Gauge(
     "tidemill_streams_error_budget_left", "Share of an objective's error budget that is left", ["pipeline", "objective"]
 )
 AGE = Gauge("tidemill_streams_watermark_age_seconds", "How far the watermark is behind the clock")
+AHEAD = Gauge("tidemill_streams_watermark_ahead_seconds", "How far the watermark is ahead of the clock; 0 where behind")
 
 
 class Measures:
@@ -49,7 +50,7 @@ class Measures:
         self._clock = clock
         self.messages = 0
         """Messages handled since the start."""
-        self._oldest_ms = 0
+        self._oldest_ms = self._newest_ms = 0
         self._objectives: set[tuple[str, str]] = set()
         self._seasoned: set[str] = set()
         self._pipelines: set[str] = set()
@@ -93,7 +94,8 @@ class Measures:
         self._say_spent(spent)
         self._say_left(left)
         self._say_waiting(waiting)
-        self._oldest_ms = min((fold.watermark_ms for fold in folds.values() if fold.watermark_ms), default=0)
+        known = [fold.watermark_ms for fold in folds.values() if fold.watermark_ms]
+        self._oldest_ms, self._newest_ms = min(known, default=0), max(known, default=0)
         self.aged()
 
     def _say_spent(self, spent: Mapping[str, list[Spend]]) -> None:
@@ -123,4 +125,6 @@ class Measures:
     def aged(self) -> None:
         """Say how old the watermark is by now: it ages while nothing comes, too."""
         if self._oldest_ms:
-            AGE.set((self._clock.now_ms() - self._oldest_ms) / 1000)
+            now_ms = self._clock.now_ms()
+            AGE.set((now_ms - self._oldest_ms) / 1000)
+            AHEAD.set(max(0, self._newest_ms - now_ms) / 1000)

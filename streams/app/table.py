@@ -39,6 +39,9 @@ class StateTable(faust.Table):
     def on_key_set(self, key: Any, value: Any) -> None:
         self.sending.append(self.send_changelog(self.partition_for_key(key), key, value))
 
+    def on_key_del(self, key: Any) -> None:
+        self.sending.append(self.send_changelog(self.partition_for_key(key), key, None, value_serializer="raw"))
+
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Take in the changelog. A state never goes back: what a worker wrote after it had lost its partition (it was
         stopped in the middle of a write, say) is older than what its successor wrote, and passed over.
@@ -53,6 +56,8 @@ class StateTable(faust.Table):
                 if position_of(event.value) < known:
                     continue
                 newest[event.key] = position_of(event.value)
+            else:
+                newest[event.key] = 0
             kept.append(event)
         super().apply_changelog_batch(kept)
 

@@ -8,7 +8,7 @@ For every batch of messages (``Worker.step``):
 Every CHECKPOINT_S of them, or MAX_HELD messages:
 
 3. Write the changed states to the table, one record a pipeline; wait until the changelog has them.
-4. Write each partition's own state, which vouches for the others; wait again.
+4. Write each partition's own state, which vouches for the others; wait again; remove released pipelines' states.
 5. Acknowledge all messages but the last of each partition; Faust commits within a second (perhaps one offset more).
 
 A partition that is taken over is first written as it is (``PartitionFold.begin``: its log may be another by now).
@@ -222,7 +222,9 @@ class Worker:
         self._written_s = self._clock.monotonic_s()
 
     async def _write(self, folds: dict[int, PartitionFold]) -> None:
-        """Write what changed, each partition's own state once the changelog has the others."""
+        """Write what changed, each partition's own state once the changelog has the others; then remove those that
+        are needed no more.
+        """
         heads: dict[bytes, bytes] = {}
         waiting = 0
         for partition, fold in folds.items():
@@ -238,6 +240,10 @@ class Worker:
         await self._table.written()
         for key, state in heads.items():
             self._table[key] = state
+        await self._table.written()
+        for partition, fold in folds.items():
+            for pipeline in fold.released():
+                self._table.pop(key_of(partition, pipeline), None)
         await self._table.written()
 
 

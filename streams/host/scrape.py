@@ -1,11 +1,13 @@
 """Figures of an engine from its Prometheus page: vLLM's names. Pure.
 
-Totals become rates by comparison with the page before; an engine that has started anew has no rates once.
+Totals become rates by comparison with the page before; an engine that has started anew has no rates once. What is no
+finite number on the page (NaN, +Inf) is not known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -38,18 +40,26 @@ class Scraped(NamedTuple):
 def scraped(page: str, at_s: float) -> Scraped:
     """The samples we know of a page taken at ``at_s`` (monotonic seconds). Raises ValueError on any other page."""
     known = {*NOW, *RATES, HITS, LOOKED_UP}
-    found: dict[str, float] = {}
+    found: dict[str, list[float]] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
             if sample.name in known:
-                before = found.get(sample.name, 0.0)
-                shares = NOW.get(sample.name) in _SHARES
-                found[sample.name] = max(before, sample.value) if shares else before + sample.value
-    return Scraped(at_s, found)
+                found.setdefault(sample.name, []).append(sample.value)
+    return Scraped(at_s, {name: _over_labels(name, values) for name, values in found.items()})
 
 
 def figures(now: Scraped, before: Scraped | None) -> Figures:
     """What the page says, and rates since ``before``; what cannot be known is left out."""
+    return {name: value for name, value in _figures(now, before).items() if isfinite(value)}
+
+
+def _over_labels(name: str, values: list[float]) -> float:
+    """NaN, or infinite, where one of them is."""
+    total = sum(values)
+    return max(values) if NOW.get(name) in _SHARES and isfinite(total) else total
+
+
+def _figures(now: Scraped, before: Scraped | None) -> Figures:
     found: Figures = {name: now.values[theirs] for theirs, name in NOW.items() if theirs in now.values}
     if before is None or now.at_s <= before.at_s:
         return found

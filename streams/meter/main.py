@@ -32,11 +32,11 @@ from tidemill.io import kafka
 from tidemill.io.ranges import Range, RangeConsumer
 from tidemill.io.service import Service
 from tidemill.settings import Settings
-from tidemill.topics import METERED, PARTIALS
+from tidemill.topics import FEEDBACK, PARTIALS, REQUESTS, RESPONSES
 
 log = logging.getLogger(__name__)
 GROUP = "tidemill-meter"
-SOURCES = METERED
+SOURCES = (REQUESTS, RESPONSES, FEEDBACK)
 MAX_MESSAGES = 20_000
 MAX_WAIT_S = 0.25
 MAX_BYTES = 16_777_216
@@ -156,12 +156,13 @@ class Meter:
             return
         self._said_s = now_s
         sources, targets = self._counts()
+        now_ms = self._service.clock.now_ms()  # before it is asked: a stop in between must not make old ends new
         positions = self._ranges.positions()
         asked_s = max((one.asked_s for one in positions), default=0.0)
         message = encode(
             Progress(
                 meter=self._name,
-                time_ms=self._service.clock.now_ms() - ceil(asked_s * 1000),
+                time_ms=now_ms - ceil(asked_s * 1000),
                 source_partitions=sources,
                 partitions=tuple(
                     PartitionProgress(

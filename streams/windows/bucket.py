@@ -69,7 +69,7 @@ class Bucket(Struct, array_like=True):
 
 
 class Closed(NamedTuple):
-    """A window to report: all its series and slices at revision 0, the late ones at higher revisions."""
+    """A window to report: all its series and slices where it is the first time, the late ones in revisions."""
 
     start_ms: int
     revision: int
@@ -78,6 +78,8 @@ class Closed(NamedTuple):
     slices: dict[str, Tally] = {}
     """By name (``tenant=acme``); of each dimension they add up to the clients' series, but for what those alone have:
     scores, histograms, words."""
+    first: bool = True
+    """It closes, and is judged; not a revision. At revision 0, but where it was told of too early before."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -6,6 +6,10 @@ contribution to the watermark follows the meter's clock. The watermark is the mi
 Two clocks are heard: the meter's, and the broker's on the message that says so (``arrived_ms``). The meter's is
 believed only up to the broker's, so a meter whose clock runs ahead moves nobody's watermark; silence is measured on
 the broker's alone, so a meter whose clock is behind is slow, not silent.
+
+The broker's clock is taken to go forward, so an arrival before the latest counts as the latest. Where arrivals stay
+earlier by as much as makes a source silent, for BACK_MS and BACK_WORDS in a row, it is the latest that was wrong: the
+clock is set back to theirs, and what was heard by the wrong one is forgotten.
 """
 
 from __future__ import annotations
@@ -18,6 +22,10 @@ from tidemill.events import PartitionProgress, Progress
 
 DELAY_MS = 500
 """What an event may take from its time stamp to its topic without being late."""
+BACK_MS = 5_000
+"""For how long arrivals must stay far before the latest until the clock is set back."""
+BACK_WORDS = 8
+"""How many of them there must be, too."""
 
 
 class Source(Struct, frozen=True, array_like=True):
@@ -44,32 +52,45 @@ class Sources(Struct, frozen=True, array_like=True):
 
     expected: int = 0
     clock_ms: int = 0
-    """The latest arrival; deterministic under replay, unlike our own clock."""
+    """The latest arrival; deterministic under replay, unlike our own clock. It goes back only where it was wrong."""
     first_ms: int = 0
     """The first one."""
     by_name: dict[str, Source] = {}
+    back_words: int = 0
+    """How many arrivals in a row were far before the latest."""
+    back_ms: int = 0
+    """The first of them."""
 
-    def heard(self, progress: Progress, arrived_ms: int) -> Sources:
-        """These sources after one progress message, in log order: the last word counts."""
+    def heard(self, progress: Progress, arrived_ms: int, silent_ms: int) -> Sources:
+        """These sources after one progress message, in log order: the last word counts. ``clock_ms`` is smaller
+        afterwards only where the clock was set back: arrivals have stayed ``silent_ms`` or more before it.
+        """
         by_name = dict(self.by_name)
         heard_ms = min(progress.time_ms, arrived_ms)
         for said in progress.partitions:
             by_name[f"{said.topic}/{said.partition}"] = _source(said, heard_ms, arrived_ms)
+        back_words, back_ms = self._back(arrived_ms, silent_ms)
+        if back_words >= BACK_WORDS and arrived_ms - back_ms >= BACK_MS:
+            kept = {name: source for name, source in by_name.items() if source.arrived_ms <= arrived_ms}
+            return Sources(progress.source_partitions, arrived_ms, back_ms, kept)
         return Sources(
             expected=progress.source_partitions,
             clock_ms=max(self.clock_ms, arrived_ms),
             first_ms=self.first_ms or arrived_ms,
             by_name=by_name,
+            back_words=back_words,
+            back_ms=back_ms,
         )
 
     def watermark(self, silent_ms: int) -> Watermark | None:
-        """The watermark, or None while it cannot be known: a source is unheard of, or behind with nothing read.
+        """The watermark, or None while it cannot be known: a source is unheard of, or behind with nothing read, or the
+        latest arrival is in doubt.
 
         A source that has been silent for ``silent_ms`` (by the broker's clock) is left out; so is one never heard of
         that long after the first word of any. What is left out makes the watermark incomplete, unless all expected
         sources are heard (then the silent one is no source any more).
         """
-        if not self.by_name:
+        if not self.by_name or self.back_words:
             return None
         spoken = [source for source in self.by_name.values() if self.clock_ms - source.arrived_ms < silent_ms]
         missing = self.expected - len(spoken)
@@ -83,6 +104,14 @@ class Sources(Struct, frozen=True, array_like=True):
                 return None
             lowest = reached if lowest is None else min(lowest, reached)
         return None if lowest is None else Watermark(lowest, complete=missing <= 0)
+
+    def _back(self, arrived_ms: int, silent_ms: int) -> tuple[int, int]:
+        """How many arrivals in a row are far before the latest, this one included, and the first of them."""
+        if self.clock_ms - arrived_ms < silent_ms:
+            return 0, 0
+        if not self.back_words or arrived_ms < self.back_ms:
+            return 1, arrived_ms
+        return self.back_words + 1, self.back_ms
 
 
 def _source(said: PartitionProgress, heard_ms: int, arrived_ms: int) -> Source:

@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from streams.windows.bucket import BUCKET_BYTES, Bucket, Closed
-from streams.windows.slices import NO_SLICES, Dimension, Slicing
+from streams.windows.slices import IDLE_MS, NO_SLICES, Dimension, Slicing
 from streams.windows.sources import Watermark
 from streams.windows.tally import Series, Tally
 from tidemill.events import Cell, Partial, SliceCell
@@ -37,7 +37,7 @@ class Windows(Struct, array_like=True):
 
     applied: dict[str, int] = field(default_factory=dict)
     next_ms: int | None = None
-    """Start of the first window not closed yet; None before the first close. It never goes back."""
+    """Start of the first window not closed yet; None before the first close. It goes back by ``set_back`` alone."""
     floor_ms: int = 0
     """Windows that start before this are gone, whatever the lateness: the state was full."""
     buckets: dict[int, Bucket] = field(default_factory=dict)
@@ -57,6 +57,10 @@ class Windows(Struct, array_like=True):
     early: int = 0
     """Windows that left early because the state was full."""
     dimensions: dict[str, Dimension] = field(default_factory=dict)
+    newest_ms: int = 0
+    """Start of the newest window with anything in it."""
+    told_ms: int = 0
+    """Windows that start before this were told of once, though they may not have closed: the clock was ahead."""
 
     def apply(self, partial: Partial, clock_ms: int, settings: WindowSettings, slicing: Slicing = NO_SLICES) -> Outcome:
         """Fold a partial in, once: a range at or below ``applied`` is a repetition and changes nothing.
@@ -113,6 +117,21 @@ class Windows(Struct, array_like=True):
             self._seal(start)
         yield from self._closings(watermark, settings)
 
+    def set_back(self, watermark_ms: int, settings: WindowSettings) -> None:
+        """Go on from the first window that begins after ``watermark_ms``, if more than that are closed: the watermark
+        was wrong. What is gone stays gone; windows told of already close once more, as their next revision.
+        """
+        size_ms = settings.size_s * 1000
+        begin = watermark_ms - watermark_ms % size_ms + size_ms
+        if self.next_ms is None or self.next_ms <= begin:
+            return
+        gone = self.next_ms - size_ms - settings.lateness_s * 1000 + 1
+        self.told_ms = max(self.told_ms, self.next_ms)
+        self.floor_ms = min(max(self.floor_ms, gone), begin)
+        self.next_ms = begin
+        for start in [start for start in self.closed if start >= begin]:
+            self._open(start)
+
     def _add(self, cell: Cell, latest: int | None, settings: WindowSettings) -> None:
         size_ms = settings.size_s * 1000
         at_ms = cell.second * 1000
@@ -131,6 +150,7 @@ class Windows(Struct, array_like=True):
         key = bucket.add(cell, settings.max_series)
         if key != Series.key_of(cell):
             self.folded += cell.requests + cell.answers
+        self.newest_ms = max(self.newest_ms, start)
         if cell.requests:
             self.had_requests = True
         if self.next_ms is not None and start < self.next_ms:
@@ -164,6 +184,11 @@ class Windows(Struct, array_like=True):
         lasts_ms = (settings.size_s + settings.lateness_s) * 1000
         return start < self.floor_ms or start + lasts_ms <= self.next_ms
 
+    def idle_since(self, watermark_ms: int) -> int | None:
+        """Start of the last window with anything in it; None where that is less than IDLE_MS ago, or one is kept."""
+        idle = not self.buckets and not self.closed and self.newest_ms + IDLE_MS <= watermark_ms
+        return self.newest_ms if idle else None
+
     def _open(self, start: int) -> Bucket:
         raw = self.closed.pop(start, None)
         bucket = self.buckets[start] = Bucket() if raw is None else Bucket.opened(raw)
@@ -195,12 +220,13 @@ class Windows(Struct, array_like=True):
         starts.update(range(max(self.next_ms, end - MAX_EMPTY_WINDOWS * size_ms), end, size_ms))
         self.next_ms = end
         for start in sorted(starts):
-            bucket = self.buckets.get(start)
-            if bucket is None and not watermark.complete:
-                bucket = self._open(start)  # late data must know that the window was incomplete
+            bucket, told = self.buckets.get(start), start < self.told_ms
+            if bucket is None and (told or not watermark.complete):
+                bucket = self._open(start)  # late data must know the revision, and that the window was incomplete
             if bucket is None:
                 yield Closed(start, 0, True, {})
             else:
+                bucket.revision += told
                 bucket.complete = watermark.complete
                 yield _closed(start, bucket, complete=watermark.complete)
                 self._seal(start)
@@ -214,13 +240,15 @@ def latest_ms(clock_ms: int, settings: WindowSettings) -> int | None:
 
 
 def _closed(start: int, bucket: Bucket, *, complete: bool) -> Closed:
-    return Closed(start, 0, complete, _of(bucket.series, bucket.series), _of(bucket.slices, bucket.slices))
+    all_series, all_slices = _of(bucket.series, bucket.series), _of(bucket.slices, bucket.slices)
+    return Closed(start, bucket.revision, complete, all_series, all_slices)
 
 
 def _revision(start: int, bucket: Bucket) -> Closed:
     bucket.revision += 1
     late = bucket.late
-    return Closed(start, bucket.revision, bucket.complete, _of(bucket.series, late), _of(bucket.slices, late))
+    series, slices = _of(bucket.series, late), _of(bucket.slices, late)
+    return Closed(start, bucket.revision, bucket.complete, series, slices, first=False)
 
 
 def _of(tallies: dict[str, Tally], keys: Iterable[str]) -> dict[str, Tally]:

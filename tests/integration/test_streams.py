@@ -184,6 +184,50 @@ def test_without_states_a_worker_goes_on_at_the_committed_offset(deployment: Set
     assert min(row.start_ms for row in read_windows(deployment)) == START_MS + (half // 2) // 5 * 5_000
 
 
+def test_a_pipeline_that_gave_its_place_back_leaves_the_changelog(deployment: Settings, tmp_path: Path) -> None:
+    windows = deployment.windows.model_copy(update={"max_unknown_pipelines": 1})
+    settings = deployment.model_copy(update={"windows": windows})
+    bound = {"TIDEMILL_WINDOWS__MAX_UNKNOWN_PIPELINES": "1"}
+    days, meter = 2 * 86_400, Meter()
+    junk, ours = Meter("junk"), Meter("ours")
+    told: list[Partial | Progress] = [junk.partial([requests(1, 1)]), meter.progress(60), meter.progress(days)]
+    with Role("streams", settings, environment_of(settings) | bound).start() as role:
+        send(settings, [(message, 0) for message in told])
+        role.until(lambda: b"0/junk" in states(settings), what="its state")
+        send(settings, [(ours.partial([requests(days, 3)]), 0), (meter.progress(days + 60), 0)])
+        role.until(lambda: states(settings).keys() == {b"0/", b"0/ours"}, what="its place is another's", every_s=0.5)
+        assert role.stop() == 0
+    moved = settings.model_copy(update={"data_dir": tmp_path})
+    with Role("streams", moved, environment_of(moved) | bound).start() as role:
+        role.ready(within_s=120)
+        send(settings, [(ours.partial([requests(days + 70, 4)]), 0), (meter.progress(days + 90), 0)])
+        role.until(lambda: 4 in {row.value for row in read_windows(settings)}, what="it goes on")
+        assert role.stop() == 0
+    assert {row.pipeline for row in read_windows(settings) if row.start_ms >= START_MS + days * 1000} == {"ours"}
+
+
+def states(settings: Settings) -> dict[bytes, bytes]:
+    """What the changelog holds of partition 0."""
+    name = f"tidemill-streams-{settings.deployment}-states-changelog"
+    reader = clients.consumer(settings, "test-states", "test-states")
+    try:
+        place = TopicPartition(name, 0)
+        if name not in reader.list_topics(timeout=20).topics:
+            return {}
+        low, end = reader.get_watermark_offsets(place, timeout=20)
+        reader.assign([TopicPartition(name, 0, low)])
+        found: dict[bytes, bytes | None] = {}
+        at = low
+        while at < end:
+            message = reader.poll(10)
+            assert message is not None and message.error() is None
+            found[message.key() or b""] = message.value()
+            at = (message.offset() or 0) + 1
+        return {key: value for key, value in found.items() if value is not None}
+    finally:
+        reader.close()
+
+
 def made_anew(settings: Settings, topic: topics.Topic) -> None:
     """Delete a topic and make it again."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})

@@ -129,6 +129,7 @@ def _bare(windows: Windows) -> Windows:
     return Windows(
         applied=windows.applied,
         next_ms=windows.next_ms,
+        newest_ms=windows.newest_ms,
         too_late=windows.too_late,
         ahead=windows.ahead,
         dimensions=windows.dimensions,

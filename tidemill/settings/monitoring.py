@@ -22,7 +22,7 @@ class WindowSettings(Strict):
     """Series (version × variant × role) of one pipeline in one window; versions beyond are counted as `other`."""
     max_unknown_pipelines: int = Field(default=256, ge=0, le=10_000)
     """Pipelines that are not in the settings and still get windows, in each partition of the partials topic; the
-    figures of further names are left out and counted."""
+    figures of further names are left out and counted. One without traffic for a day gives its place to another."""
 
 
 class DeadLetterSettings(Strict):

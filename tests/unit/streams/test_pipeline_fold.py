@@ -198,6 +198,20 @@ def test_what_is_late_or_ahead_is_counted_once_for_all_to_see() -> None:
     assert not +restored.fold.misplaced, "counted before the restart"
 
 
+def test_a_watermark_ahead_of_the_clock_is_said() -> None:
+    meter, clock = Meter(), ManualClock(START_MS)
+    right, ahead = Reader(deployment()), Reader(deployment())
+    right.take(meter.partial([requests(3, 1)]), meter.progress(5))
+    ahead.take(meter.partial([requests(3, 1)]), meter.progress(3_600.5))
+    measures = Measures(clock)
+    measures.stepped(4, {0: right.fold, 1: ahead.fold})
+    gauges = [f"tidemill_streams_watermark_{name}_seconds" for name in ("age", "ahead")]
+    assert [REGISTRY.get_sample_value(name) for name in gauges] == [-4.5, 3_600]
+    clock.advance(3_610_000)
+    measures.aged()
+    assert [REGISTRY.get_sample_value(name) for name in gauges] == [3_605.5, 0]
+
+
 def misplaced() -> dict[str, float]:
     """The counter as Prometheus would read it."""
     name = "tidemill_streams_misplaced_total"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from streams.app.table import MAX_STATE_BYTES
 from streams.windows.state import MAX_BYTES, Windows
 from streams.windows.tally import OTHER
-from tests.unit.streams.drawing import START_MS, START_S, Meter, Reader, answers, deployment, requests, score
+from tests.unit.streams.drawing import START_MS, START_S, Message, Meter, Reader, answers, deployment, requests, score
 from tidemill.events import Cell, Moments, Partials
 from tidemill.events.types import MAX_MICROS
 
@@ -109,6 +109,49 @@ def test_pipelines_that_nobody_announced_are_bounded() -> None:
     again = Reader(settings, dict(reader.fold.changed()), reader.offset)
     again.take(Meter("e").partial([requests(12, 1)]))
     assert again.fold.outcomes == {"refused": 1}, "a restart lets nobody in"
+
+
+def test_a_pipeline_nobody_announced_gives_its_place_back_after_a_day_without_traffic() -> None:
+    settings = deployment()
+    settings = settings.model_copy(update={"windows": settings.windows.model_copy(update={"max_unknown_pipelines": 2})})
+    meter, reader = Meter(), Reader(settings)
+    reader.take(*(Meter(name).partial([requests(at_s, 1)]) for name, at_s in (("b", 1), ("a", 21))), meter.progress(60))
+    reader.take(meter.progress(DAY_S), Meter("early").partial([requests(DAY_S, 1)]))
+    assert reader.fold.outcomes == {"applied": 2, "refused": 1}, "a day ago to the window it was"
+    before = dict(reader.fold.changed())
+    said: list[Message] = [
+        meter.progress(DAY_S + 2),
+        Meter("new").partial([requests(DAY_S + 5, 3)]),
+        meter.progress(DAY_S + 11),
+    ]
+    out = reader.take(*said)
+    assert {row.pipeline for row in out.windows if row.value} == {"new"}
+    after = dict(reader.fold.changed())
+    assert reader.fold.released() == ["b"], "idle longest"
+    assert reader.fold.released() == []
+    left = {name: state for name, state in (before | after).items() if name != "b"}
+    again = Reader(settings, left, reader.offset)
+    assert {fold.name for fold in again.fold} == {"a", "new"}
+    for killed in (before, before | after):
+        replayed = Reader(settings, killed, reader.offset - len(said))
+        replayed.take(*said)
+        replayed.take(Meter("new").partial([requests(DAY_S + 12, 1)]))
+        assert "refused" not in replayed.fold.outcomes
+
+
+def test_a_pipeline_that_comes_back_after_its_place_was_taken_keeps_its_new_state() -> None:
+    settings = deployment()
+    settings = settings.model_copy(update={"windows": settings.windows.model_copy(update={"max_unknown_pipelines": 1})})
+    meter, reader = Meter(), Reader(settings)
+    back = Meter("b")
+    reader.take(back.partial([requests(1, 1)]), meter.progress(60), meter.progress(2 * DAY_S))
+    reader.take(
+        Meter("a").partial([requests(2 * DAY_S, 1)]), meter.progress(2 * DAY_S + 200), meter.progress(4 * DAY_S)
+    )
+    reader.take(back.partial([requests(4 * DAY_S, 1)]))
+    assert "b" in dict(reader.fold.changed())
+    assert reader.fold.released() == ["a"]
+    assert reader.fold.outcomes == {"applied": 3}
 
 
 def test_a_meter_whose_clock_is_hours_ahead_moves_nobody() -> None:

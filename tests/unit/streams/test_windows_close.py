@@ -29,7 +29,7 @@ class Following:
         return self.windows.apply(partial, self.sources.clock_ms, settings)
 
     def heard(self, progress: Progress, settings: WindowSettings) -> list[Closed]:
-        self.sources = self.sources.heard(progress, progress.time_ms)
+        self.sources = self.sources.heard(progress, progress.time_ms, settings.silent_source_s * 1000)
         found = self.sources.watermark(settings.silent_source_s * 1000)
         if found is None:
             return []

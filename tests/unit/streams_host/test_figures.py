@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,19 @@ def test_engines_of_one_server_are_added_up_and_the_fullest_cache_counts() -> No
     found = scrape.figures(scrape.scraped(vllm.page(generation_tokens=30), 10.0), first)
     assert (found["requests_running"], found["kv_cache_share"], found["output_tokens_per_s"]) == (8, 0.25, 6)
     assert "prefix_hit_share" not in found, "nothing was looked up"
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_finite_number_is_not_known(wrong: float) -> None:
+    vllm = Vllm(engines=2)
+    first = scrape.scraped(
+        vllm.page(num_requests_waiting=wrong, kv_cache_usage_perc=wrong, num_requests_running=1), 0.0
+    )
+    assert scrape.figures(first, None) == {"requests_running": 2}
+    page = "# TYPE vllm:prompt_tokens counter\nvllm:prompt_tokens_total {}\n".format
+    pages = [scrape.scraped(page(said), at_s) for at_s, said in enumerate((1e9, str(wrong), 1e9, 1e9 + 5))]
+    told = [scrape.figures(now, before) for before, now in itertools.pairwise(pages)]
+    assert told == [{}, {}, {"input_tokens_per_s": 5.0}], "and no rate since a total that is not known"
 
 
 @pytest.fixture
