@@ -7,12 +7,11 @@ from typing import Any
 
 from consumers.audit.figures import Counted, Figure, Series, counted_of
 from tidemill.answers import TRUNCATED
+from tidemill.events.types import MAX_NAME
 from tidemill.metrics import DURATIONS
 from tidemill.settings.slices import ATTRIBUTE, dimension_of
 from tidemill.sql.counting import COUNTED, START
 
-MAX_NAME = 256
-"""The meter keeps so much of a slice's name, ``<dimension>=<value>``."""
 MAX_VALUES = 256
 """With more values in a window the meter may have counted some of them as `other`: it is not compared by these."""
 WHOLE = Series("", "champion", "client")

@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.events import Cell, Moments, SliceCell
-from tidemill.events.types import Variant
+from tidemill.events.types import MAX_NAME, Variant
 from tidemill.sketch import ZERO_BUCKET, buckets
 
 MAX_COUNT = 2_147_483_647
-MAX_NAME = 256
 MAX_VALUE = 1e12
 """Feature values beyond this are no measurement; their squares would leave the range of numbers."""
 _BUCKETS = 2**21

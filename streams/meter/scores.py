@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from streams.meter.batch import Batch
-from streams.meter.cells import MAX_NAME
 from tidemill.events import ScorePoint
+from tidemill.events.types import MAX_NAME
 
 SCORES_PER_SECOND = 256
 

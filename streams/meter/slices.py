@@ -8,8 +8,9 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from streams.meter.batch import Batch
-from streams.meter.cells import MAX_NAME, Cells, SliceKey
+from streams.meter.cells import Cells, SliceKey
 from tidemill.events import InferenceResponse
+from tidemill.events.types import MAX_NAME
 from tidemill.settings.slices import OTHER
 
 MAX_VALUES = 256

@@ -11,7 +11,8 @@ Ms = Annotated[int, Meta(ge=0, le=4_102_444_800_000, description="epoch millisec
 DurationMs = Annotated[float, Meta(ge=0, le=86_400_000, description="milliseconds, at most a day")]
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 Offset = Annotated[int, Meta(ge=0, le=9_223_372_036_854_775_807)]
-Name = Annotated[str, Meta(min_length=1, max_length=256)]
+MAX_NAME = 256
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Uuid = Annotated[
     str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", description="a lower-case UUID")
