@@ -51,9 +51,8 @@ class Measures:
         self.messages = 0
         """Messages handled since the start."""
         self._oldest_ms = self._newest_ms = 0
-        self._objectives: set[tuple[str, str]] = set()
-        self._seasoned: set[str] = set()
-        self._pipelines: set[str] = set()
+        self._labels: defaultdict[Gauge, set[tuple[str, ...]]] = defaultdict(set)
+        """Those that each gauge has now."""
 
     def said(self, out: Outputs) -> None:
         """Note what went out."""
@@ -70,8 +69,8 @@ class Measures:
         self.messages += messages
         folded = early = largest = 0
         spent: dict[str, list[Spend]] = defaultdict(list)
-        left: dict[tuple[str, str], float] = {}
-        waiting: dict[str, int] = {}
+        left: dict[tuple[str, ...], float] = {}
+        waiting: dict[tuple[str, ...], float] = {}
         for fold in folds.values():
             for outcome, count in fold.outcomes.items():
                 PARTIALS.labels(outcome).inc(count)
@@ -87,40 +86,26 @@ class Measures:
                 spent[pipeline.name if pipeline.announced else OTHER].append(pipeline.spent)
                 left |= {(pipeline.name, objective): share for objective, share in pipeline.error_budgets.items()}
                 if pipeline.waiting is not None:
-                    waiting[pipeline.name] = pipeline.waiting
+                    waiting[(pipeline.name,)] = pipeline.waiting
         FOLDED.set(folded)
         EARLY.set(early)
         STATE.set(largest)
-        self._say_spent(spent)
-        self._say_left(left)
-        self._say_waiting(waiting)
+        self._say(ALLOWED, {(name,): sum(part.allowed for part in parts) for name, parts in spent.items()})
+        self._say(DETECTED, {(name,): sum(part.alarms for part in parts) for name, parts in spent.items()})
+        self._say(WATCHED, {(name,): sum(part.series for part in parts) for name, parts in spent.items()})
+        self._say(LEFT, left)
+        self._say(WAITING, waiting)
         known = [fold.watermark_ms for fold in folds.values() if fold.watermark_ms]
         self._oldest_ms, self._newest_ms = min(known, default=0), max(known, default=0)
         self.aged()
 
-    def _say_spent(self, spent: Mapping[str, list[Spend]]) -> None:
-        for gone in self._pipelines - spent.keys():
-            for gauge in (ALLOWED, DETECTED, WATCHED):
-                gauge.remove(gone)
-        self._pipelines = set(spent)
-        for pipeline, parts in spent.items():
-            ALLOWED.labels(pipeline).set(sum(part.allowed for part in parts))
-            DETECTED.labels(pipeline).set(sum(part.alarms for part in parts))
-            WATCHED.labels(pipeline).set(sum(part.series for part in parts))
-
-    def _say_left(self, left: dict[tuple[str, str], float]) -> None:
-        for gone in self._objectives - left.keys():
-            LEFT.remove(*gone)
-        self._objectives = set(left)
-        for labels, share in left.items():
-            LEFT.labels(*labels).set(share)
-
-    def _say_waiting(self, waiting: dict[str, int]) -> None:
-        for gone in self._seasoned - waiting.keys():
-            WAITING.remove(gone)
-        self._seasoned = set(waiting)
-        for pipeline, series in waiting.items():
-            WAITING.labels(pipeline).set(series)
+    def _say(self, gauge: Gauge, values: Mapping[tuple[str, ...], float]) -> None:
+        """Set a gauge by its labels; those that are no more among them go."""
+        for gone in self._labels[gauge] - values.keys():
+            gauge.remove(*gone)
+        self._labels[gauge] = set(values)
+        for labels, value in values.items():
+            gauge.labels(*labels).set(value)
 
     def aged(self) -> None:
         """Say how old the watermark is by now: it ages while nothing comes, too."""
