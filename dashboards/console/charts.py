@@ -26,7 +26,9 @@ CUT_SHARE = 0.02
 """Share of the p95s that the latency axis may leave out (one at least): a cold start must not flatten the rest."""
 CUT_FROM = 2.0
 """They are left out only where the highest is so many times what the others need."""
-_TOP, _HEIGHT, _GAP = 86, 100, 40
+_TOP, _HEIGHT, _GAP = 100, 100, 40
+ABOVE_TITLE_PX = 30
+"""Labels of marks begin above the panel's title."""
 LEAST_CUT = 5
 """With fewer p95s all are shown."""
 SHORTEST_MS = 180_000
@@ -196,7 +198,7 @@ def _marks(panel: int, marked: list[Marker], *, labelled: bool) -> dict[str, Any
                 "formatter": marker.label,
                 "color": marker.colour,
                 "fontSize": 10,
-                "distance": [0, 18 + 11 * (next(rows) % 3 if marker.label else 0)],
+                "distance": [0, ABOVE_TITLE_PX + 11 * (next(rows) % 3 if marker.label else 0)],
             },
         }
         for marker in marked

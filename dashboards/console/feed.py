@@ -20,6 +20,8 @@ from tidemill.settings import Settings
 log = logging.getLogger(__name__)
 SHOWN_MINUTES = 20
 NOBODY_LOOKS_S = 10.0
+FIRST_LOOK_S = 2.0
+"""The longest that a page waits for its first figures."""
 _WINDOWS = """
 SELECT pipeline, metric, model_version, start_ms, end_ms, value, p50, p95, n FROM windows
 WHERE start >= fromUnixTimestamp64Milli({from_ms:Int64}) AND role = 'client' AND slice = ''
@@ -53,6 +55,7 @@ class Feed:
         self._store = Store(settings)
         self._picture = Picture(0, 0, settings.windows.size_s, {}, trouble="no data has been read yet")
         self._looked_s = clock.monotonic_s()
+        self._taken = threading.Condition()
         self.minutes = SHOWN_MINUTES
 
     @property
@@ -60,6 +63,12 @@ class Feed:
         """What was true at ``taken_ms``. Looking keeps it fresh: while nobody does, the store is left alone."""
         self._looked_s = self._clock.monotonic_s()
         return self._picture
+
+    def fresh(self) -> None:
+        """Wait until the picture is as young as that of an open page; FIRST_LOOK_S at most: the store may be away."""
+        oldest_ms = self._clock.now_ms() - round(1000 * self._settings.console.refresh_s)
+        with self._taken:
+            self._taken.wait_for(lambda: self.picture.taken_ms >= oldest_ms, FIRST_LOOK_S)
 
     def run(self, stop: threading.Event) -> None:
         """Refresh until ``stop``; a store that does not answer leaves the last picture standing and says so."""
@@ -69,6 +78,8 @@ class Feed:
                 continue
             try:
                 self._picture = self.take()
+                with self._taken:
+                    self._taken.notify_all()
             except TidemillError as error:
                 log.warning("the store does not answer: %s", error)
                 old = self._picture

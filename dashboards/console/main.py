@@ -108,7 +108,8 @@ def application(settings: Settings, feed: Feed, clock: Clock | None = None) -> A
         return HTMLResponse(why.page(story, settings.deployment))
 
     @ui.page("/")
-    def page() -> None:
+    async def page() -> None:
+        await asyncio.to_thread(feed.fresh)
         Page(feed, clock, settings.deployment, settings.console.refresh_s)
 
     ui.run_with(app, title="tidemill", show_welcome_message=False)
