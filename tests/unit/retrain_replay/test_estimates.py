@@ -114,6 +114,14 @@ def test_estimates_of_a_champion_that_the_policy_has_replaced_say_nothing() -> N
     assert replayed(history, settings()).triggers == 1, "the second notice is about answers that were not given"
 
 
+def test_an_estimate_that_was_wrong_starts_false_trainings() -> None:
+    history = unscored(past(steady, alarms=[notice()], estimates=estimates(low_since_the_fall)))
+    chosen = settings(max_attempts=2)
+    done, world = run(history, chosen, [], TURN, detector(chosen))
+    found = report.replayed("p", history, done, world, TURN)
+    assert (found.triggers, found.drift_triggers, found.false_triggers) == (2, 2, 2)
+
+
 def test_what_really_began_from_drift_is_counted_alike() -> None:
     ran = [Training(START + 1_060 * SECOND, None, drift=True), Training(START + 2_000 * SECOND, None)]
     found = report.recorded(past(falling(FALL), trainings=ran), [], TURN, None)
