@@ -108,6 +108,9 @@ UNITS: dict[str, str] = {
     "output_valid": "share",
 }
 
+SHARES: frozenset[str] = frozenset(name for name, unit in UNITS.items() if unit in ("share", "score"))
+"""Those whose value lies in [0, 1]."""
+
 HostMetric = Literal[
     "cpu_share",  # processor time in use since the last look, of all cores
     "memory_share",  # memory in use, less what the system can take back at once

@@ -31,9 +31,9 @@ def role_rules() -> str:
 
 
 def export(settings: Settings) -> tuple[str, list[str]]:
-    """A rule file for this deployment, and the rules (``pipeline/rule: metric``) that Prometheus has no figures for."""
+    """A rule file for this deployment, and the rules that Prometheus has no figures for (``pipeline/rule: why``)."""
     left_out = [
-        f"{name}/{rule.name}: {rule.metric}{f' of {rule.slice}' if rule.slice else ''}"
+        f"{name}/{rule.name}: Prometheus has no figure of {rule.metric}{f' of {rule.slice}' if rule.slice else ''}"
         for name, pipeline in settings.pipelines.items()
         for rule in pipeline.rules
         if _value(name, rule, 1.0, 1) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 from prometheus_client import Counter
@@ -12,7 +11,7 @@ from retrain import orders, places
 from retrain.controller import states, works
 from retrain.controller.advance import WORKS, Seen, Step, advance, work_of
 from retrain.controller.book import Book
-from retrain.controller.labels import SELDOM_MS, LabelCounter
+from retrain.controller.labels import SELDOM_MS, LabelCounter, judged
 from retrain.controller.ledger import Ledger
 from retrain.controller.trigger import outcome
 from retrain.launcher import Launcher, WorkSeen
@@ -97,16 +96,10 @@ class Driver:
     def _known_of(self, event: ThresholdEvent, now: int) -> Known:
         name, data = event.data.pipeline, event.data
         known = self._known(name, now, data.alarm_id in self._book.resolved)
-        if data.kind == "drift" and not known.resolved:
-            since = data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
-            if (counted := self._counter.counted(name, since, SELDOM_MS)) is not None:
-                known = replace(
-                    known,
-                    fresh_labels=counted.fresh,
-                    estimated_loss=counted.estimated_loss,
-                    sure_loss=counted.sure_loss,
-                )
-        return known
+        if data.kind != "drift" or known.resolved:
+            return known
+        counted = self._counter.counted(name, states.changed_ms(event), SELDOM_MS)
+        return known if counted is None else judged(known, counted)
 
     def _known(self, name: str, now: int, resolved: bool = False) -> Known:
         engine = self._settings.engines[self._settings.pipelines[name].engine]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from retrain.dataset import count, rules_of
+from retrain.policy import Known
 from tidemill import sql
 from tidemill.clock import Clock
 from tidemill.errors import TidemillError
@@ -45,22 +46,36 @@ def ask(store: Store, name: str, pipeline: PipelineSettings, since_ms: int) -> C
         sql.query("quality_loss"), {"pipeline": name, "since": since_ms, "start": start, "metric": metric}
     )
     before, since = (found[0]["mean_before"], found[0]["mean_since"]) if found else (None, None)
-    loss = None if before is None or since is None else before - since
-    return Counted(
-        fresh=fresh,
-        verified=verified,
-        estimated_loss=loss,
-        sure_loss=_sure_loss(store, name, pipeline, since_ms, before),
+    high = _estimated(store, name, since_ms) if pipeline.quality.estimate else None
+    loss, sure = losses(pipeline, before, since, high)
+    return Counted(fresh=fresh, verified=verified, estimated_loss=loss, sure_loss=sure)
+
+
+def judged(known: Known, counted: Counted) -> Known:
+    """What is known of a notice of drift once the labels since its change are counted."""
+    return replace(
+        known,
+        fresh_labels=counted.fresh,
+        estimated_loss=counted.estimated_loss,
+        sure_loss=counted.sure_loss,
     )
 
 
-def _sure_loss(
-    store: Store, name: str, pipeline: PipelineSettings, since_ms: int, before: float | None
-) -> float | None:
-    if before is None or not pipeline.quality.estimate:
-        return None
+def losses(
+    pipeline: PipelineSettings, before: float | None, since: float | None, high: float | None
+) -> tuple[float | None, float | None]:
+    """(estimated, sure) loss from the mean quality before and since a change and the upper end of the newest estimate
+    since; None where they are not known. Without ``quality.estimate`` no estimate counts. Pure.
+    """
+    if before is None:
+        return None, None
+    sure = before - high if high is not None and pipeline.quality.estimate else None
+    return None if since is None else before - since, sure
+
+
+def _estimated(store: Store, name: str, since_ms: int) -> float | None:
     (found,) = store.rows(sql.query("estimate_since"), {"pipeline": name, "since": since_ms})
-    return before - found["high"] if found["n"] else None
+    return found["high"] if found["n"] else None
 
 
 class LabelCounter:

@@ -16,6 +16,12 @@ UNTIL = "until_ms"
 """Figure: the data set ends there."""
 
 
+def changed_ms(event: ThresholdEvent) -> int:
+    """When what an alarm is about changed, as far as it says; labels of calls from then on are fresh."""
+    data = event.data
+    return data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
+
+
 def from_alarm(
     event: ThresholdEvent, decision: Decision, now_ms: int, champion: str, before: JobState | None, attempt: int = 0
 ) -> JobState:
@@ -23,8 +29,7 @@ def from_alarm(
 
     ``before``: it had been declined for a while; ``attempt``: that many jobs of this alarm were in vain.
     """
-    data = event.data
-    since = data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
+    data, since = event.data, changed_ms(event)
     figures: dict[str, float | None] = {SINCE: since, "reference": data.reference}
     if data.change_time_ms is not None:
         figures["change_to_alarm_s"] = (event.time_ms - data.change_time_ms) / 1000

@@ -16,7 +16,7 @@ from tidemill.settings import PipelineSettings, QualitySettings
 
 Detector = Callable[[str, QualitySettings], Detects]
 Progress = Callable[[str, int], None]
-"""Policy, scores done."""
+"""Policy, scores and estimates done."""
 
 
 class Compared(NamedTuple):

@@ -23,6 +23,17 @@ class Label(NamedTuple):
     """Names the text; equal texts have equal names."""
 
 
+class Estimate(NamedTuple):
+    """The upper end of one estimate of quality without labels."""
+
+    time_ms: int
+    """When it was said."""
+    start_ms: int
+    end_ms: int
+    """Answers of start..end are what it is about."""
+    high: float
+
+
 class Training(NamedTuple):
     """One training that really ran."""
 
@@ -31,6 +42,8 @@ class Training(NamedTuple):
     """When its candidate had passed the gate, or not; None: it had not ended by then."""
     champion_ms: int | None = None
     """When its candidate served everybody; None: it never did, or not by then."""
+    drift: bool = False
+    """A notice of drift of this history opened it."""
 
 
 class Calls:
@@ -69,5 +82,6 @@ class History:
     labels: Sequence[Label] = ()
     alarms: Sequence[ThresholdEvent] = ()
     """Alarms on quality and notices of drift as they were said, beginnings and ends."""
+    estimates: Sequence[Estimate] = ()
     calls: Calls = field(default_factory=lambda: Calls(()))
     trainings: Sequence[Training] = ()

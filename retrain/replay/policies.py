@@ -18,7 +18,7 @@ from tidemill.settings import PipelineSettings
 AS_SET = "as set"
 """The name of the settings' own policy."""
 GROUPS: dict[str, tuple[str, ...]] = {
-    "quality": ("min_drop", "recover_scores"),
+    "quality": ("min_drop", "recover_scores", "estimate"),
     "retrain": (
         "enabled",
         "min_fresh_labels",

@@ -44,6 +44,8 @@ class Result(Struct, frozen=True, kw_only=True):
     """Trainings that were started."""
     false_triggers: int
     """Of these, those that began while no fall lasted."""
+    drift_triggers: int
+    """Of the trainings, those that a notice of drift alone opened."""
     falls: int
     missed: int
     """Falls during which no training began."""
@@ -103,6 +105,7 @@ def _result(
         notices=run.notices,
         triggers=len(run.triggered),
         false_triggers=sum(each.fall is None for each in run.triggered),
+        drift_triggers=sum(each.drift for each in run.triggered),
         falls=len(world.falls),
         missed=sum(each.trigger_ms is None for each in answers),
         given_up=given_up,
@@ -124,7 +127,7 @@ def _result(
 def recorded(history: History, falls: Sequence[Fall], turn: Turn, usd_per_hour: float | None) -> Result:
     """What really happened, judged alike: trainings that ran, alarms that were said, falls that a champion ended."""
     world = World(falls)
-    triggered = [Triggered(each.start_ms, world.fallen(each.start_ms)) for each in history.trainings]
+    triggered = [Triggered(each.start_ms, world.fallen(each.start_ms), each.drift) for each in history.trainings]
     for at, fall in enumerate(falls):
         if fall.healed_ms is not None:
             world.end(at, fall.healed_ms)

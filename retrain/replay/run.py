@@ -1,35 +1,36 @@
 """One policy over one pipeline's past, with the controller's own decisions.
 
-Scores go through the detector one by one; what it says, and the notices that were said at the time, go to the policy
-as they would have come; trainings take the time they are given. What is not as it was then is the world's to say.
+Scores go through the detector one by one; what it says, and the notices and estimates that were said at the time, go to
+the policy as they would have come; trainings take the time they are given. What is not as it was then is the world's
+to say.
 """
 
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from retrain import dataset
 from retrain.controller import states
 from retrain.controller.book import Book
-from retrain.controller.labels import BEFORE_MS
+from retrain.controller.labels import SELDOM_MS, judged
 from retrain.controller.trigger import outcome
 from retrain.policy import Collected, Known, while_collecting
 from retrain.replay.falls import Fall
-from retrain.replay.history import History
+from retrain.replay.heard import Heard
+from retrain.replay.history import Estimate, History
 from retrain.replay.world import World
 from tidemill.events import JobState, RolloutState, ScorePoint, ThresholdEvent
 from tidemill.ids import derived_id
 from tidemill.settings import PipelineSettings
 
 Progress = Callable[[int], None]
+Happened = ScorePoint | Estimate | ThresholdEvent
 EVERY = 1_000
-"""Scores from one word of progress to the next."""
+"""Scores and estimates from one word of progress to the next."""
 
 
 class Detects(Protocol):
@@ -53,6 +54,8 @@ class Triggered(NamedTuple):
     start_ms: int
     fall: int | None
     """The fall it answers; None: there was none, and the gate rejects the candidate."""
+    drift: bool = False
+    """A notice of drift alone opened it."""
 
 
 @dataclass
@@ -78,21 +81,20 @@ def run(
     detector: Detects,
     progress: Progress = lambda _: None,
 ) -> tuple[Run, World]:
-    """Deterministic; ``progress(scores done)`` now and then."""
+    """Deterministic; ``progress(scores and estimates done)`` now and then."""
     replayed = _Run(history, pipeline, World(falls), turn, detector)
-    for count, (time_ms, happened) in enumerate(_in_order(history), start=1):
-        replayed.at(time_ms, happened)
+    for count, happened in enumerate(_in_order(history), start=1):
+        replayed.at(happened)
         if count % EVERY == 0:
             progress(count)
     replayed.finish()
     return replayed.done, replayed.world
 
 
-def _in_order(history: History) -> Iterator[tuple[int, ScorePoint | ThresholdEvent]]:
-    """Scores, and the notices of drift that were said; of the same moment the notices first."""
+def _in_order(history: History) -> Iterator[Happened]:
+    """Scores, and the estimates and notices of drift that were said; of the same moment scores last."""
     drift = [event for event in history.alarms if event.data.kind == "drift"]
-    happened: Iterator[ScorePoint | ThresholdEvent] = heapq.merge(drift, history.scores, key=lambda each: each.time_ms)
-    return ((each.time_ms, each) for each in happened)
+    return heapq.merge(history.estimates, drift, history.scores, key=lambda each: each.time_ms)
 
 
 class _Run:
@@ -109,26 +111,40 @@ class _Run:
         self._champion = pipeline.champion
         self._timers: list[int] = []
         self._enough_ms = 0
+        self._again_ms = 0
         self._over: set[str] = set()
-        self._seen: list[tuple[int, float]] = []
-        self._by_time = [label.time_ms for label in history.labels]
+        self._heard = Heard(history, pipeline)
 
-    def at(self, time_ms: int, happened: ScorePoint | ThresholdEvent) -> None:
+    def at(self, happened: Happened) -> None:
         """Let time pass until then, and this happen."""
-        self._until(time_ms)
-        event: ThresholdEvent | None
-        if isinstance(happened, ScorePoint):
-            point = replace(happened, score=self.world.score(happened))
-            self._seen.append((point.call_time_ms, point.score))
-            event = self._detector.update(point)
-            if event is not None and event.data.state == "firing":
-                self.done.alarms.append(event.time_ms)
+        self._until(happened.time_ms)
+        if isinstance(happened, Estimate):
+            self._estimate(happened)
+        elif isinstance(happened, ScorePoint):
+            self._score(happened)
         else:
-            event = happened
-            self.done.notices += event.data.state == "firing"
+            self.done.notices += happened.data.state == "firing"
+            self._threshold(happened, happened.time_ms)
+
+    def _estimate(self, said: Estimate) -> None:
+        """One that is about answers which this world's champion would not have given says nothing."""
+        told = self.world.as_measured(said.start_ms) and self.world.as_measured(said.end_ms - 1)
+        if told and self._pipeline.quality.estimate:
+            self._heard.estimate(said)
+            self._tick(said.time_ms)
+
+    def _score(self, measured: ScorePoint) -> None:
+        point = replace(measured, score=self.world.score(measured))
+        self._heard.score(point.call_time_ms, point.score)
+        event = self._detector.update(point)
         if event is not None:
-            self._book.note_threshold(event)
-            self._tick(time_ms)
+            if event.data.state == "firing":
+                self.done.alarms.append(event.time_ms)
+            self._threshold(event, measured.time_ms)
+
+    def _threshold(self, event: ThresholdEvent, now: int) -> None:
+        self._book.note_threshold(event)
+        self._tick(now)
 
     def finish(self) -> None:
         """Let time pass until the history ends."""
@@ -153,6 +169,8 @@ class _Run:
         if found.done:
             self._over.add(event.data.alarm_id)
         if found.state is None:
+            if not found.done and event.data.kind == "drift":
+                self._look_again(now)
             return
         self._book.note_job(found.state)
         if found.state.phase == "collecting":
@@ -161,57 +179,36 @@ class _Run:
         elif found.state.deadline_ms is not None:
             self._timer(max(found.state.deadline_ms, now + 1))
 
+    def _look_again(self, now: int) -> None:
+        """Where there are estimates a notice is judged anew as labels and scores come, as often as the controller."""
+        if self._pipeline.quality.estimate and self._history.estimates and now >= self._again_ms:
+            self._again_ms = now + SELDOM_MS
+            self._timer(self._again_ms)
+
     def _known(self, event: ThresholdEvent, now: int) -> Known:
-        data, fresh, loss = event.data, None, None
-        if data.kind == "drift":
-            since = data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
-            fresh, loss = self._counted(since, now)[0], self._fall_since(since)
-        return Known(
+        known = Known(
             now_ms=now,
             busy=self._book.busy(self._history.pipeline),
             last_end_ms=self._book.last_end_ms(self._history.pipeline),
-            resolved=data.alarm_id in self._book.resolved,
-            fresh_labels=fresh,
-            estimated_loss=loss,
+            resolved=event.data.alarm_id in self._book.resolved,
         )
-
-    def _fall_since(self, since: int) -> float | None:
-        before = [score for time_ms, score in self._seen if since - BEFORE_MS <= time_ms < since]
-        after = [score for time_ms, score in self._seen if time_ms >= since]
-        return sum(before) / len(before) - sum(after) / len(after) if before and after else None
-
-    def _counted(self, since: int, now: int) -> tuple[int, int]:
-        """(fresh labels, verified ones of them) of calls since then, as the store would have counted them now."""
-        return self._counted_first(since, bisect_right(self._by_time, now))
-
-    def _counted_first(self, since: int, first: int) -> tuple[int, int]:
-        fresh = (
-            (label.session, label.source, label.prompt)
-            for label in self._history.labels[:first]
-            if label.call_time_ms >= since
-        )
-        return dataset.count(fresh, dataset.rules_of(self._pipeline))
+        if event.data.kind != "drift":
+            return known
+        return judged(known, self._heard.since(states.changed_ms(event), now))
 
     def _wait_for_labels(self, job: JobState, now: int) -> None:
         """A timer for the moment at which there are enough."""
-        since, low, high = _since(job), bisect_right(self._by_time, now), len(self._by_time)
-        least = self._pipeline.gate.min_verified
-
-        def enough(first: int) -> bool:
-            fresh, verified = self._counted_first(since, first)
-            return fresh >= job.needed_labels and verified >= least
-
-        at = bisect_left(range(low, high + 1), True, key=enough) + low
-        if low < at <= high:
-            self._enough_ms = self._by_time[at - 1]
-            self._timer(self._enough_ms)
+        at = self._heard.enough_ms(_since(job), now, job.needed_labels)
+        if at is not None:
+            self._enough_ms = at
+            self._timer(at)
 
     def _job(self, job: JobState, now: int) -> None:
         if job.phase != "collecting":
             if now >= (job.deadline_ms or now):
                 self._trained(job, now)
             return
-        fresh, verified = self._counted(_since(job), now)
+        fresh, verified = self._heard.counted(_since(job), now)
         resolved = job.alarm_id in self._book.resolved
         seen = Collected(now_ms=now, resolved=resolved, fresh=fresh, verified=verified)
         act, reason = while_collecting(job, self._pipeline, seen)
@@ -224,7 +221,8 @@ class _Run:
         elif act == "wait" and now >= self._enough_ms:
             self._wait_for_labels(job, now)
         elif act == "start":
-            self.done.triggered.append(Triggered(now, self.world.fallen(now)))
+            drift = self._book.alarms[job.alarm_id].data.kind == "drift"
+            self.done.triggered.append(Triggered(now, self.world.fallen(now), drift))
             ready = now + self._turn.train_ms
             self._note(states.following(job, now, phase="training", reason=reason, deadline_ms=ready), now)
             self._timer(ready)

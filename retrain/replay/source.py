@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from retrain.replay.history import Calls, History, Label, Training
+from retrain.replay.history import Calls, Estimate, History, Label, Training
 from tidemill import sql
 from tidemill.clock import rfc3339
 from tidemill.errors import Stop
@@ -38,21 +38,28 @@ def read(store: Store, pipeline: str, metric: str, since_ms: int, until_ms: int,
     if not scores:
         raise Stop(_nothing(store, pipeline, metric, since_ms, until_ms))
     whole = where | {"since": since_ms, "until": until_ms}
-    jobs = list(_rows(store, "replay_jobs", whole))
+    alarms = [_alarm(row) for row in _rows(store, "replay_alarms", whole)]
     return History(
         pipeline=pipeline,
         since_ms=since_ms,
         until_ms=until_ms,
         scores=scores,
         labels=labels,
-        alarms=[_alarm(row) for row in _rows(store, "replay_alarms", whole)],
+        alarms=alarms,
+        estimates=[Estimate(**row) for row in _rows(store, "replay_estimates", whole)],
         calls=Calls(windows),
-        trainings=[Training(r["start_ms"], r["end_ms"] or None, r["champion_ms"] or None) for r in jobs],
+        trainings=list(_trainings(_rows(store, "replay_jobs", whole), alarms)),
     )
 
 
 def _rows(store: Store, query: str, where: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from store.rows(sql.query(query), where)
+
+
+def _trainings(jobs: Iterable[dict[str, Any]], alarms: Sequence[ThresholdEvent]) -> Iterator[Training]:
+    drift = {event.data.alarm_id for event in alarms if event.data.kind == "drift"}
+    for job in jobs:
+        yield Training(job["start_ms"], job["end_ms"] or None, job["champion_ms"] or None, job["alarm_id"] in drift)
 
 
 def _alarm(row: dict[str, Any]) -> ThresholdEvent:

@@ -40,15 +40,19 @@ class World:
 
     def score(self, point: ScorePoint) -> float:
         """The score that this call would have had."""
-        time_ms = point.call_time_ms
-        at = self.fall_at(time_ms)
-        if at is None:
+        at = self.fall_at(point.call_time_ms)
+        if at is None or self.as_measured(point.call_time_ms):
             return point.score
         fall = self.falls[at]
-        measured_after = fall.healed_ms is not None and time_ms >= fall.healed_ms
-        if self.fallen(time_ms) is None:
-            return point.score if measured_after else fall.back
-        return fall.levels[-1][1] if measured_after else point.score
+        return fall.back if self.fallen(point.call_time_ms) is None else fall.levels[-1][1]
+
+    def as_measured(self, time_ms: int) -> bool:
+        """Whether the champion of then would have been as good as the real one: no fall, or one as far as the real."""
+        at = self.fall_at(time_ms)
+        if at is None:
+            return True
+        healed_ms = self.falls[at].healed_ms
+        return (self.fallen(time_ms) is None) == (healed_ms is not None and time_ms >= healed_ms)
 
     def loss(self, calls: Calls) -> tuple[float, float]:
         """(loss, the part of it that is not measured): points of score below the reference, summed over calls.

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from streams.ruletest.series import expand, seconds
 from tidemill.errors import SettingsError
-from tidemill.metrics import SLICE_METRICS, WINDOW_METRICS
+from tidemill.metrics import SHARES, SLICE_METRICS, WINDOW_METRICS
 from tidemill.settings import PipelineSettings, Settings, load_settings
 from tidemill.settings.explain import Path_
 from tidemill.settings.load import checked, read
@@ -96,6 +96,12 @@ class RuleTest(Strict):
                 if metric not in SLICE_METRICS:
                     message = f"{metric!r} is not measured by slice; {choice(metric, SLICE_METRICS)}"
                     raise wrong(("slices", name, metric), message)
+        for path, given in ((("series",), self.series), *((("slices", n), s) for n, s in self.slices.items())):
+            for metric in SHARES & given.keys():
+                beyond = [value for value in given[metric] if value is not None and not 0 <= value <= 1]
+                if beyond:
+                    message = f"{metric} lies between 0 and 1; write 20 % as 0.2 (got {beyond[0]:g})"
+                    raise wrong((*path, metric), message)
         for metric, counts in self.counts.items():
             if any(count is None or not 0 <= count <= MAX_COUNT or count % 1 for count in counts):
                 raise wrong(("counts", metric), f"give whole numbers from 0 to {MAX_COUNT:,}; no data goes into series")

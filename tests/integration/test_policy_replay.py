@@ -11,22 +11,30 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner, Result
 
-from retrain.replay.history import Training
+from retrain.controller.labels import ask
+from retrain.replay.heard import Heard
+from retrain.replay.history import Estimate, Training
 from retrain.replay.source import read
 from tests.integration.store_fixture import StoreProcess
-from tests.unit.retrain.made import alarm
+from tests.unit.retrain.made import alarm, pipeline
 from tests.unit.retrain_replay.made import SECOND, START, falling, past
 from tidemill.cli.main import app
 from tidemill.codec import encode
 from tidemill.errors import Stop
 from tidemill.io.clickhouse import Store
 from tidemill.local.demo.overrides import with_overrides
-from tidemill.settings import Settings
+from tidemill.settings import QualitySettings, Settings
 
 DATABASE = "policy_replay"
 FALL, HEALED, TRAINED = 600, 900, 750
 UNTIL = START + 1_300 * SECOND
 MADE = past(falling(FALL, HEALED, healed=True), 1_200)
+CHANGE = START + 640 * SECOND
+"""As the notice of drift says it."""
+ESTIMATES = [
+    Estimate(START + (at + 36) * SECOND, START + at * SECOND, START + (at + 30) * SECOND, high)
+    for at, high in ((600, 0.99), (630, 0.9), (660, 0.6), (690, 0.5))
+]
 SOURCE = {"_topic": "replay", "_partition": 0, "_offset": 0}
 
 
@@ -63,7 +71,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
         feedback.append(said | scored | {"metric": "exact_match", "score": point.score})
     feedback.append(feedback[-1])
     feedback.append(feedback[1] | {"feedback_id": "shadow", "variant": "shadow"})
-    windows = [
+    windows: list[dict[str, Any]] = [
         {
             "pipeline": "schedule",
             "model_version": version,
@@ -73,16 +81,35 @@ def rows() -> dict[str, list[dict[str, Any]]]:
             "start_ms": start,
             "end_ms": end,
             "n": n,
+            "value": None,
             "revision": revision,
             "time_ms": end,
         }
         for start, end, answers in MADE.calls.windows
         for version, revision, n in (("v1", 0, 1), ("v1", 1, answers - 10), ("v2", 0, 10))
     ]
+    windows += [
+        {
+            "pipeline": "schedule",
+            "model_version": "v1",
+            "variant": "champion",
+            "role": "client",
+            "metric": metric,
+            "start_ms": said.start_ms,
+            "end_ms": said.end_ms,
+            "n": 300,
+            "value": value,
+            "revision": 0,
+            "time_ms": said.time_ms,
+        }
+        for said in ESTIMATES
+        for metric, value in (("quality_estimate_high", said.high), ("quality_estimate_low", 0.0))
+    ]
     began, ended = START + TRAINED * SECOND, START + (TRAINED + 100) * SECOND
     states = ((START + 620 * SECOND, "collecting"), (began, "snapshot"), (began + 5, "training"), (ended, "registered"))
+    state = json.dumps({"alarm_id": "alarm-1"})
     jobs = [
-        {"job_id": "j1", "seq": seq, "time_ms": at, "pipeline": "schedule", "phase": phase, "state": "{}"}
+        {"job_id": "j1", "seq": seq, "time_ms": at, "pipeline": "schedule", "phase": phase, "state": state}
         for seq, (at, phase) in enumerate(states)
     ]
     event = alarm("drift", time_ms=START + 650 * SECOND)
@@ -120,8 +147,25 @@ def test_the_past_is_read_back_as_it_was(filled: Store) -> None:
     assert list(found.calls.windows) == list(MADE.calls.windows)
     assert [event.data.kind for event in found.alarms] == ["drift"]
     began, ended = START + TRAINED * SECOND, START + (TRAINED + 100) * SECOND
-    assert found.trainings == [Training(began, ended, START + HEALED * SECOND)]
+    assert found.trainings == [Training(began, ended, START + HEALED * SECOND, drift=True)]
+    assert list(found.estimates) == ESTIMATES
     assert told == [(1, 1)]
+
+
+def test_the_replay_knows_of_a_change_what_the_controller_asks_the_store(filled: Store) -> None:
+    history = read(filled, "schedule", "exact_match", START, UNTIL, lambda *_: None)
+    for estimate in (True, False):
+        settings = pipeline(quality=QualitySettings(estimate=estimate))
+        heard = Heard(history, settings)
+        for point in history.scores:
+            heard.score(point.call_time_ms, point.score)
+        for said in history.estimates:
+            heard.estimate(said)
+        asked, known = ask(filled, "schedule", settings, CHANGE), heard.since(CHANGE, UNTIL)
+        assert (asked.sure_loss is not None) == estimate
+        for name in ("fresh", "estimated_loss", "sure_loss"):
+            assert getattr(known, name) == pytest.approx(getattr(asked, name)), name
+        assert heard.counted(CHANGE, UNTIL) == (asked.fresh, asked.verified)
 
 
 def test_policies_are_compared_on_one_line(filled: Store, store: StoreProcess, tmp_path: Path) -> None:
@@ -137,12 +181,13 @@ def test_policies_are_compared_on_one_line(filled: Store, store: StoreProcess, t
     assert [each["policy"] for each in said["results"]] == ["recorded", "as set", "eager"]
     assert recorded["trigger_delay_s"] == pytest.approx(150, abs=6)
     assert (recorded["triggers"], recorded["notices"], recorded["missed"]) == (1, 1, 0)
+    assert (recorded["drift_triggers"], as_set["drift_triggers"]) == (1, 0)
     assert eager["trigger_delay_s"] < as_set["trigger_delay_s"]
     assert eager["gpu_cost_usd"] == pytest.approx(0.1)
     assert eager["loss"] < recorded["loss"] and eager["loss_avoided"] > recorded["loss_avoided"] > 0
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     table = command(store, *asked)
-    assert "schedule: 1,200 scores, 1 fall of quality" in table.output and "recorded" in table.output
+    assert "schedule: 1,200 scores, 4 estimates, 1 fall of quality" in table.output and "recorded" in table.output
 
 
 def test_before_there_is_data_one_sentence_says_so(store: StoreProcess, stack_settings: Settings) -> None:

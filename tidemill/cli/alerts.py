@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -23,7 +23,7 @@ def options() -> None:
 
 @app.command()
 def export(
-    what: Annotated[Literal["prometheus", "alertmanager"], typer.Argument(help="Whose configuration.")],
+    what: Annotated[str, typer.Argument(help="Whose configuration: prometheus or alertmanager.")],
     out: Annotated[Path | None, typer.Option(help="File to write; else it is printed.", show_default=False)] = None,
 ) -> None:
     """Write alert rules for Prometheus, or a configuration of Alertmanager with the webhooks as receivers.
@@ -36,6 +36,8 @@ def export(
         "prometheus": rules.export,
         "alertmanager": receivers.export,
     }
+    if what not in exports:
+        raise Stop(f"{what!r}: choose {' or '.join(exports)}")
     text, left_out = exports[what](context.settings())
     for each in left_out:
         typer.echo(f"left out: {each}", err=True)

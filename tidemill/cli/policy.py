@@ -205,7 +205,7 @@ def _compare(
 
     compared = []
     for history, turn in zip(histories, turns, strict=True):
-        task = bar.add_task("", total=len(history.scores))
+        task = bar.add_task("", total=len(history.scores) + len(history.estimates))
 
         def told(name: str, done: int, task: TaskID = task, of: str = history.pipeline) -> None:
             bar.update(task, description=f"{of}: {name}", completed=done)
@@ -250,8 +250,9 @@ def _show(compared: Sequence[Compared]) -> None:
             )
         falls = f"{len(one.falls)} falls of quality" if len(one.falls) != 1 else "1 fall of quality"
         train_s, takeover_s = (ms / 1000 for ms in one.turn)
+        estimates = f"{len(one.history.estimates):,} estimates, " if one.history.estimates else ""
         console.print(
-            f"[bold]{escape(one.history.pipeline)}[/bold]: {len(one.history.scores):,} scores, {falls}; "
+            f"[bold]{escape(one.history.pipeline)}[/bold]: {len(one.history.scores):,} scores, {estimates}{falls}; "
             f"a training takes {train_s:,.0f} s of GPU, its takeover {takeover_s:,.0f} s"
         )
         console.print(table)

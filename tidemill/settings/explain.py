@@ -67,6 +67,8 @@ def _message(error: Any, path: Path_, model: type[BaseModel]) -> str:
         return f"there is no such setting{_suggestion(path, model)}"
     if kind == "missing":
         return "this setting is required"
+    if kind == "too_short":
+        return f"must not be empty; give {error['ctx']['min_length']} or more"
     message = str(error["msg"]).removeprefix("Value error, ")
     if "path" in error.get("ctx", {}):
         return message

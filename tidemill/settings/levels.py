@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tidemill.metrics import DURATIONS, ESTIMATES, SLICE_METRICS, WINDOW_METRICS
+from tidemill.metrics import DURATIONS, ESTIMATES, SHARES, SLICE_METRICS, WINDOW_METRICS
 from tidemill.settings.strict import Strict, choice, wrong
 
 Severity = Literal["page", "ticket", "info"]
@@ -62,6 +62,11 @@ class RuleSettings(Strict):
             raise wrong(("statistic",), f"slices have no {self.statistic}; leave statistic out, or leave slice out")
         if (self.above is None) == (self.below is None):
             raise ValueError(f"rule {self.name!r}: set exactly one of 'above' and 'below'")
+        for name in ("above", "below", "leave"):
+            level = getattr(self, name)
+            if level is not None and self.metric in SHARES and not 0 <= level <= 1:
+                message = f"rule {self.name!r}: {self.metric} lies between 0 and 1"
+                raise wrong((name,), f"{message}; write 20 % as 0.2 (got {level:g})")
         if self.leave is not None:
             if self.above is not None and self.leave > self.above:
                 message = f"rule {self.name!r}: leave ({self.leave}) must be at most above ({self.above})"

@@ -50,7 +50,11 @@ def exported() -> dict[str, dict[str, Any]]:
 
 def test_rules_whose_figures_prometheus_lacks_are_named() -> None:
     _, left_out = rules.export(deployment())
-    assert left_out == ["support/bad: quality", "support/dear: cost", "support/theirs: error_rate of tenant=acme"]
+    assert left_out == [
+        "support/bad: Prometheus has no figure of quality",
+        "support/dear: Prometheus has no figure of cost",
+        "support/theirs: Prometheus has no figure of error_rate of tenant=acme",
+    ]
     assert set(exported()) == {rule["name"] for rule in RULES} - {"bad", "dear", "theirs"}
 
 

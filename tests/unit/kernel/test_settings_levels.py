@@ -19,7 +19,7 @@ BUDGET = "    budgets:\n      - {name: day, max_usd_per_day: 10,\n         "
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        (RULE + "leave: 2}\n", 9, "rules.0.leave: rule 'a': leave (2.0) must be at most above (0.2); lower it"),
+        (RULE + "leave: 0.3}\n", 9, "rules.0.leave: rule 'a': leave (0.3) must be at most above (0.2); lower it"),
         (RULE + "no_data: alarm}\n", 9, "no_data: must be 'keep', 'ok' or 'alert' (got 'alarm')"),
         (RULE + "keep_firing_windows: 0}\n", 9, "greater than or equal to 1 (got 0)"),
         (RULE + "keep_firing: 3}\n", 9, "there is no such setting; did you mean 'keep_firing_windows'?"),

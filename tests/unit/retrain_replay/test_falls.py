@@ -110,6 +110,15 @@ def test_loss_is_the_area_below_the_reference_times_the_calls() -> None:
     assert list(late.loss(history.calls)) == pytest.approx([0.75 * 1500 * 10, 0.75 * 500 * 10])
 
 
+def test_what_was_measured_holds_as_long_as_the_policy_fares_as_the_real_calls_did() -> None:
+    healed = World(measured(past(falling(1000, 2000, healed=True), exact=True), DROP))
+    assert [healed.as_measured(at(second)) for second in (500, 1200, 1700, 2500)] == [True, True, True, False]
+    healed.end(0, at(1500))
+    assert [healed.as_measured(at(second)) for second in (500, 1200, 1700, 2500)] == [True, True, False, True]
+    alone = World(measured(past(falling(1000, 2000), exact=True), DROP))
+    assert all(alone.as_measured(at(second)) for second in (500, 1500, 2500))
+
+
 def test_scores_are_as_measured_lifted_or_held() -> None:
     history = past(falling(1000, 2000, healed=True))
     world = World(measured(history, DROP))

@@ -83,6 +83,7 @@ def test_times() -> None:
     ("text", "line", "words"),
     [
         (SERIES, 12, "tests.0.alarms: this setting is required"),
+        (SERIES + "    alarms: []\n", 15, "tests.0.alarms: must not be empty; give 1 or more"),
         (SERIES + ALARMS.replace("[errors]", "[eror]"), 15, "no level of p raises 'eror'; did you mean 'errors'?"),
         (SERIES + ALARMS.replace("50s", "70s"), 15, "alarms.0.at: 70 s is after the last window (6 of 10 s); give lo"),
         (SERIES + ALARMS.replace("50s", "5"), 15, "alarms.0.at: a time needs its unit; write 40s"),
@@ -98,6 +99,7 @@ def test_times() -> None:
             14,
             "0.005 in window 3 is 0.5 bad answers; set counts.error_rate",
         ),
+        (SERIES.replace("0.5x2", "50x2") + ALARMS, 14, "error_rate lies between 0 and 1; write 20 % as 0.2 (got 50)"),
         (SERIES + "    counts: {error_rate: 0.5}\n" + ALARMS, 15, "give whole numbers from 0 to 1,000,000,000"),
         (SERIES + "    start: 2026-01-01T00:00:03Z\n" + ALARMS, 15, "begins no window of 10 s; choose a round time"),
         (SERIES + "    serie: 1\n" + ALARMS, 15, "there is no such setting; did you mean 'series'?"),
