@@ -85,7 +85,9 @@ def test_a_backfill_finds_nothing_to_write(settings: Settings) -> None:
     computed = Recomputed("schedule", SIZE_S * 1000, rules, known, settings.windows.max_series, slicing_of(pipeline))
     for kind in KINDS:
         computed.add(kind.topic.name, source.events(kind, piece, 0))
-    assert sum(tally.requests for tally in computed.slices.of(START_MS).tallies.values()) == len(DIMENSIONS) * 8 * SIZE_S
+    assert (
+        sum(tally.requests for tally in computed.slices.of(START_MS).tallies.values()) == len(DIMENSIONS) * 8 * SIZE_S
+    )
     for start, tallies in computed.tallies.items():
         mine = [row for row in known if row.start_ms == start]
         slices = computed.slices.of(start)
