@@ -30,12 +30,13 @@ from tidemill.embedding import embedding_features
 from tidemill.errors import Retry, Stop
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Message
 from tidemill.ids import uuid7
+from tidemill.language import language_of
 from tidemill.text import question_features, word_buckets
 from tidemill.topics import FEEDBACK, MAX_MESSAGE_BYTES, REQUESTS, RESPONSES, Topic
 
 _ENVELOPE_BYTES = 1_024
 """Room for key, headers and batch overhead below the topic's limit."""
-_SLICED_BY = ("tenant", "prompt_version", "attributes")
+_SLICED_BY = ("tenant", "prompt_version", "input_language", "attributes")
 _FAILURES_KEPT = 100
 """Failures kept in words; beyond, only counted."""
 
@@ -100,13 +101,14 @@ class Recorder:
         breaks the contract.
         """
         now = self._clock.now_ms() if time_ms is None else time_ms
-        sliced = {name: value for name, value in fields.items() if name in _SLICED_BY}
-        call = Call(call_id or uuid7(now), pipeline, session, now, sliced)
         said = None if messages is None else tuple(Message(role=role, content=text) for role, text in messages)
         users = [message.content for message in said or () if message.role == "user"]
         if users:
             fields.setdefault("input_features", question_features(said or ()))
             fields.setdefault("input_words", word_buckets(users))
+            fields.setdefault("input_language", language_of(users))
+        sliced = {name: value for name, value in fields.items() if name in _SLICED_BY}
+        call = Call(call_id or uuid7(now), pipeline, session, now, sliced)
         if embedding is not None:
             try:
                 fields["input_features"] = fields.get("input_features", {}) | embedding_features(embedding)
@@ -134,7 +136,7 @@ class Recorder:
         **fields: Any,
     ) -> None:
         """Record how the answer ended; ``fields`` are further fields of InferenceResponse (tokens, timings, cost).
-        Tenant, prompt version and attributes are the call's.
+        Tenant, prompt version, language and attributes are the call's.
 
         Raises Stop where the event breaks the contract.
         """

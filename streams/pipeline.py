@@ -213,7 +213,7 @@ class PipelineFold:
         for key, tally in closed.series.items():
             found = figures(tally)
             if first:
-                found |= _word_figures(drift, tally)
+                found |= _of_reference(drift, tally)
             self._rows(Series.of_key(key), found, closed, out)
         for name, tally in closed.slices.items():
             self._rows(Series(), figures(tally), closed, out, name)
@@ -228,7 +228,7 @@ class PipelineFold:
         if idle:
             self._rows(Series(), {"requests": NO_REQUESTS}, closed, out)
         if self._levels.look_at_windows:
-            known = figures(whole) | _word_figures(drift, whole)
+            known = figures(whole) | _of_reference(drift, whole)
             if idle:
                 known["requests"] = NO_REQUESTS
             slices = {name: figures(closed.slices[name]) for name in self._levels.slices if name in closed.slices}
@@ -290,8 +290,8 @@ class PipelineFold:
         return closed.start_ms + self._settings.size_s * 1000
 
 
-def _word_figures(drift: Drift, tally: Tally) -> dict[str, Figure]:
-    found = drift.word_figures(tally)
+def _of_reference(drift: Drift, tally: Tally) -> dict[str, Figure]:
+    found = drift.figures(tally)
     return {metric: figure._replace(share=sample_share(metric, tally)) for metric, figure in found.items()}
 
 

@@ -40,6 +40,7 @@ WindowMetric = Literal[
     "input_embedding_4",  # fourth projection
     "input_unseen_share",  # share of words in hash buckets the reference never saw
     "input_word_distance",  # Jensen-Shannon distance of word buckets to the reference, in [0, 1]
+    "input_language_mismatch",  # chance that a call and one of the reference are in different languages
     "output_chars",  # length of the answer, characters
     "output_words",  # length of the answer, words
     "output_empty",  # share of answers without any text where one was due
@@ -61,10 +62,10 @@ MEAN_METRICS: tuple[str, ...] = tuple(
 )
 """Those with a mean over calls, answers or words, which a drift detector can watch; quality is watched by score."""
 
+REFERENCE_METRICS: tuple[str, ...] = ("input_unseen_share", "input_word_distance", "input_language_mismatch")
+"""Those that compare with a reference, which only the running detector of the whole traffic has."""
 SLICE_METRICS: tuple[str, ...] = tuple(
-    name
-    for name in WINDOW_METRICS
-    if name not in ("quality", "thumb", "input_unseen_share", "input_word_distance", *ESTIMATES)
+    name for name in WINDOW_METRICS if name not in ("quality", "thumb", *REFERENCE_METRICS, *ESTIMATES)
 )
 """Those that slices have, too (durations without quantiles): a score does not tell of which slice its call was."""
 
@@ -100,6 +101,7 @@ UNITS: dict[str, str] = {
     "input_embedding_4": "projection",
     "input_unseen_share": "share",
     "input_word_distance": "distance",
+    "input_language_mismatch": "share",
     "output_chars": "characters",
     "output_words": "words",
     "output_empty": "share",

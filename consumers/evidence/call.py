@@ -10,12 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tidemill.answers import TRUNCATED
+from tidemill.settings.slices import ATTRIBUTE, DIMENSIONS
 
 _PLAIN = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms", "input_tokens", "cached_tokens", "output_tokens")
 _JUDGED = ("score", "quality", "thumb")
 REPORTED = ("score", "quality", "thumb", "error_rate", "e2e_ms", "ttft_ms", "output_tokens", "cost")
 """Figures that a report compares, beside those of the texts."""
-ATTRIBUTE = "attributes."
 _FAILED = ("error", "timeout")
 
 
@@ -47,7 +47,7 @@ def call_of(row: Mapping[str, Any]) -> Call:
     for side in ("input", "output"):
         texts = dict(row[side] or ())
         figures |= {name if name.startswith(f"{side}_") else f"{side}_{name}": value for name, value in texts.items()}
-    slices = {name: row[name] or "" for name in ("tenant", "prompt_version", "model_version", "variant")}
+    slices = {name: row[name] or "" for name in (*DIMENSIONS, "model_version", "variant")}
     slices |= {f"{ATTRIBUTE}{name}": value for name, value in dict(row["attributes"] or ()).items()}
     return Call(
         call_id=row["call_id"],

@@ -13,7 +13,8 @@ _WINDOW_MS = 6 * 3_600_000
 """Reference calls are at most this much older than the change."""
 
 _ASKED = """
-    SELECT call_id, time_ms, tenant, prompt_version, attributes, input_features, input_words, gen_ai_input_messages
+    SELECT call_id, time_ms, tenant, prompt_version, input_language, attributes, input_features, input_words,
+           gen_ai_input_messages
     FROM requests
     WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({since:Int64})
       AND time < fromUnixTimestamp64Milli({until:Int64})
@@ -21,9 +22,9 @@ _ASKED = """
 """
 _CALLS = """
 SELECT r.call_id AS call_id, r.time_ms AS time_ms, r.tenant AS tenant, r.prompt_version AS prompt_version,
-       r.attributes AS attributes, r.input_features AS input, r.input_words AS words,
-       r.gen_ai_input_messages AS messages, s.model_version AS model_version, s.variant AS variant,
-       s.status AS status, s.gen_ai_response_finish_reason AS finish_reason,
+       r.input_language AS input_language, r.attributes AS attributes, r.input_features AS input,
+       r.input_words AS words, r.gen_ai_input_messages AS messages, s.model_version AS model_version,
+       s.variant AS variant, s.status AS status, s.gen_ai_response_finish_reason AS finish_reason,
        s.queue_ms AS queue_ms, s.ttft_ms AS ttft_ms, s.tpot_ms AS tpot_ms, s.e2e_ms AS e2e_ms,
        s.gen_ai_usage_input_tokens AS input_tokens, s.gen_ai_usage_cached_tokens AS cached_tokens,
        s.gen_ai_usage_output_tokens AS output_tokens, s.cost_micros AS cost_micros, s.output_features AS output,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from tidemill.metrics import ESTIMATES, WINDOW_METRICS
 
 UNSEEN = "unseen_share"
 _WORD_METRICS = ("input_unseen_share", "input_word_distance")
+_MISMATCH = "input_language_mismatch"
 _OF_NO_CALL = ("requests", "answers", *ESTIMATES)
 MOST_SLICES = 60
 
@@ -46,8 +48,8 @@ def evidence(job: Job) -> Evidence:
     """Both sides, the search for a telling slice, and examples. Equal jobs, equal evidence."""
     figure = figure_of(job.metric)
     sides = ([kept(call, job.capture) for call in job.reference], [kept(call, job.capture) for call in job.current])
-    if figure == UNSEEN:
-        sides = _with_unseen(*sides)
+    if figure in _OF_REFERENCE:
+        sides = _with_reference(*sides, figure)
     known = [_known(side, figure) for side in sides]
     before, after = (_side(side, values) for side, values in zip(sides, known, strict=True))
     answer = Answer("not_of_calls", (), 0)
@@ -76,21 +78,43 @@ def evidence(job: Job) -> Evidence:
     )
 
 
-def _with_unseen(before: Sequence[Call], after: Sequence[Call]) -> tuple[list[Call], list[Call]]:
-    """The calls with the share of their words that the older half of the calls before the change never used; that half
-    is the vocabulary and no longer a side.
+def _with_reference(before: Sequence[Call], after: Sequence[Call], figure: str) -> tuple[list[Call], list[Call]]:
+    """The calls with a figure that compares them with the older half of the calls before the change; that half is the
+    reference and no longer a side.
     """
     half = len(before) // 2
-    vocabulary = {word for call in before[:half] for word in call.words}
+    of = _OF_REFERENCE[figure](before[:half])
+
+    def told(calls: Sequence[Call]) -> list[Call]:
+        return [replace(call, figures=call.figures | {figure: of(call)}) for call in calls]
+
+    return told(before[half:]), told(after)
+
+
+def _unseen_share(reference: Sequence[Call]) -> Callable[[Call], float | None]:
+    """The share of a call's words that the reference never used."""
+    vocabulary = {word for call in reference for word in call.words}
 
     def share(call: Call) -> float | None:
         total = sum(call.words.values())
         return sum(n for word, n in call.words.items() if word not in vocabulary) / total if total else None
 
-    def told(calls: Sequence[Call]) -> list[Call]:
-        return [replace(call, figures=call.figures | {UNSEEN: share(call)}) for call in calls]
+    return share
 
-    return told(before[half:]), told(after)
+
+def _mismatch(reference: Sequence[Call]) -> Callable[[Call], float | None]:
+    """The share of the reference's calls that are in another language than a call; None where it is not known."""
+    languages = Counter(language for call in reference if (language := call.slices.get("input_language")))
+    total = languages.total()
+
+    def share(call: Call) -> float | None:
+        language = call.slices.get("input_language")
+        return 1 - languages[language] / total if language and total else None
+
+    return share
+
+
+_OF_REFERENCE = {UNSEEN: _unseen_share, _MISMATCH: _mismatch}
 
 
 def _known(calls: Sequence[Call], figure: str) -> dict[str, float]:

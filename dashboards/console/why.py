@@ -217,7 +217,10 @@ def _rest(found: Evidence, part: Slice) -> tuple[float, float] | None:
 
 
 def _figure_name(found: Evidence) -> str:
-    known = {"unseen_share": "share of words that calls before did not use"}
+    known = {
+        "unseen_share": "share of words that calls before did not use",
+        "input_language_mismatch": "share of calls before that were in another language",
+    }
     return known.get(found.figure, found.figure.replace("_", " "))
 
 

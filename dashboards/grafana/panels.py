@@ -114,6 +114,12 @@ QUALITY = Board(
             _per_version("input_word_distance", "value"),
             "Jensen-Shannon distance of the words to the reference, 0 to 1.",
         ),
+        Panel(
+            "Other languages",
+            _per_version("input_language_mismatch", "value"),
+            "Chance that a question and one of the reference are in different languages.",
+            "percentunit",
+        ),
         Panel("Length of questions", _per_version("input_chars", "value"), "Characters."),
         Panel("Length of answers", _per_version("output_chars", "value"), "Characters."),
         Panel("Empty answers", _per_version("output_empty", "value"), "Share without any text.", "percentunit"),

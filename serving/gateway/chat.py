@@ -30,6 +30,7 @@ from serving.router import pick_arm
 from tidemill.clock import Clock
 from tidemill.events import Arm, Route
 from tidemill.ids import CompletionIds, Routing, uuid7
+from tidemill.language import language_of
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ class Chat:
                 self._recorder.request(call, None)
                 serving.end(Ending(status="rejected", error_type=error.event_type, http_status=error.http_status))
                 raise
+            call = serving.understood(asked)
             self._recorder.request(call, asked)
             async with http.UntilGone(receive) as client:
                 try:
@@ -144,6 +146,11 @@ class _Serving:
         self._chat, self._call, self._route, self._server, self._send = chat, call, route, server, send
         self._answer = Answer(call.arrived_s)
         self._begun = self._ended = False
+
+    def understood(self, asked: Asked) -> Call:
+        """The call with what its texts tell; so they are its answers' from now on."""
+        self._call = msgspec.structs.replace(self._call, input_language=language_of(asked.users_texts))
+        return self._call
 
     def end(self, ending: Ending) -> None:
         """Append the answer's event; only the first end counts."""

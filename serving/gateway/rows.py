@@ -32,6 +32,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     sliced: dict[str, str] = {}
     """Its attributes by which the pipeline's traffic is sliced, as the client sent them."""
+    input_language: str = ""
+    """Of what the users said, as soon as that is read."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,7 @@ def request_row(call: Call, asked: Asked | None, settings: PipelineSettings) -> 
         attributes=kept_attributes(asked.attributes if asked else {}, capture),
         input_features=question_features(asked.messages) if asked else {},
         input_words=word_buckets(texts),
+        input_language=call.input_language,
     )
 
 
@@ -106,6 +109,7 @@ def response_row(
         tenant=kept_tenant(call.tenant, settings.capture),
         prompt_version=settings.prompt_version,
         attributes=kept_attributes(call.sliced, settings.capture) or None,
+        input_language=call.input_language,
         gen_ai_provider_name=engine.provider,
         gen_ai_request_model=server.model,
         gen_ai_response_model=assembly.response_model,

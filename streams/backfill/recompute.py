@@ -17,12 +17,10 @@ from streams.windows.figures import Figure, figures, window_row
 from streams.windows.slices import NO_SLICES, Slicing
 from streams.windows.tally import OTHER, Series, Tally
 from tidemill.events import Cell, InferenceRequest, InferenceResponse, Partial, Window
-from tidemill.metrics import TEXT_METRICS
+from tidemill.metrics import REFERENCE_METRICS, TEXT_METRICS
 from tidemill.settings.slices import dimension_of
 
-OF_STATE = ("input_unseen_share", "input_word_distance")
-"""They compare with a reference that only the running detector has: never computed anew."""
-INPUT_TEXT = tuple(name for name in TEXT_METRICS if name.startswith("input_") and name not in OF_STATE)
+INPUT_TEXT = tuple(name for name in TEXT_METRICS if name.startswith("input_") and name not in REFERENCE_METRICS)
 OUTPUT_TEXT = tuple(name for name in TEXT_METRICS if name.startswith("output_"))
 FOLDED_TOGETHER = 2_000
 """Events in one fold: few enough that no text is left out of it for want of time."""
@@ -137,7 +135,7 @@ def changes(
     """The rows that differ from those there are (or are not there at all), as the next revision of their window."""
     before = {_place(row): row for row in known if not row.slice or dimension_of(row.slice) in slices.dimensions}
     revision = 1 + max((row.revision for row in before.values()), default=-1)
-    leave = {*left_out, *OF_STATE}
+    leave = {*left_out, *REFERENCE_METRICS}  # never computed anew: the reference is gone
     now = {(key, "", metric): figure for key, tally in tallies.items() for metric, figure in figures(tally).items()}
     for name, tally in slices.tallies.items():
         now |= {(Series().key, name, metric): figure for metric, figure in figures(tally).items()}

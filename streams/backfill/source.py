@@ -11,6 +11,7 @@ from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Windo
 from tidemill.events.inference import Message
 from tidemill.io.clickhouse import Store
 from tidemill.settings.monitoring import WindowSettings
+from tidemill.settings.slices import DIMENSIONS
 from tidemill.sql.counting import COUNTED, COUNTS_AT, START, leads
 from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES, Topic
 
@@ -19,7 +20,7 @@ CHUNK_ROWS = 50_000
 EARLIER_MS = 3_600_000
 """A repeated event is recognised by a copy that counts at most this much before."""
 
-SLICED_BY = ("tenant", "prompt_version", "attributes")
+SLICED_BY = (*DIMENSIONS, "attributes")
 """Columns of calls and answers that are read, too, where a pipeline is sliced."""
 
 _messages = msgspec.json.Decoder(tuple[Message, ...])

@@ -22,6 +22,7 @@ from streams.detectors.baseline import (
     word_metric,
 )
 from streams.detectors.budget import Budget
+from streams.detectors.languages import LANGUAGE_MISMATCH, Languages
 from streams.detectors.season import Period
 from streams.detectors.watch import SEASON_CHANGED, Found, Watch, Where, dropped, judged
 from streams.windows.figures import Figure, observed
@@ -42,6 +43,7 @@ class Drift(Struct, omit_defaults=True):
     """Calls that make a batch of words, at least; it grows so that a window never holds more than twice as many."""
     reference: dict[int, int] = field(default_factory=dict)
     """Empty while it is gathered."""
+    languages: Languages = field(default_factory=Languages)
     season: Period | None = None
     """What the watches were made for."""
 
@@ -50,8 +52,8 @@ class Drift(Struct, omit_defaults=True):
         """Series without a verdict on their last batch, as too little is known of its hour."""
         return sum(watch.waits for watch in self.watches.values())
 
-    def word_figures(self, tally: Tally) -> dict[str, Figure]:
-        """The word metrics of one window against the reference; none while it is gathered."""
+    def figures(self, tally: Tally) -> dict[str, Figure]:
+        """The metrics of one window that compare words or languages with their reference; none while it is gathered."""
         found: dict[str, Figure] = {}
         if self.reference and tally.words:
             n = sum(tally.words.values())
@@ -59,6 +61,8 @@ class Drift(Struct, omit_defaults=True):
                 value = word_metric(metric, tally.words, self.reference)
                 if value is not None:
                     found[metric] = Figure(n, value * n, value * value * n, value)
+        if (figure := self.languages.figure(tally)) is not None:
+            found[LANGUAGE_MISMATCH] = figure
         return found
 
     def judge(
@@ -84,7 +88,7 @@ class Drift(Struct, omit_defaults=True):
             self.champion = champion
         least = math.ceil(settings.reference_calls / BATCHES)
         for metric in watched:
-            if metric not in WORD_METRICS and (sums := observed(metric, tally)) is not None:
+            if metric not in WORD_METRICS and (sums := self._observed(metric, tally, settings)) is not None:
                 watch = self.watches.setdefault(metric, Watch())
                 full = watch.add(*sums, where.start_ms, least)
                 if full is not None:
@@ -93,6 +97,11 @@ class Drift(Struct, omit_defaults=True):
         if words and tally.sampled:
             said += self._take_words(tally, words, least, budget, where)
         return [(metric, found) for metric, found in said if found]
+
+    def _observed(self, metric: str, tally: Tally, settings: DriftSettings) -> tuple[int, float] | None:
+        if metric == LANGUAGE_MISMATCH:
+            return self.languages.take(tally, settings.reference_calls)
+        return observed(metric, tally)
 
     def _take_words(
         self, tally: Tally, words: list[str], least: int, budget: Budget, where: Where
@@ -142,6 +151,9 @@ class Drift(Struct, omit_defaults=True):
             said.append((metric, watch.close(where._replace(metric=metric), reason)))
             watch.begin()
         self._forget_words()
+        self.languages = Languages()
+        if (watched := self.watches.get(LANGUAGE_MISMATCH)) is not None:
+            watched.hours = b""  # they compared with other languages
         return said
 
     def _forget_words(self) -> None:

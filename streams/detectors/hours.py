@@ -16,7 +16,7 @@ from tidemill.metrics import UNITS
 SHARES_OF_CALLS = frozenset(
     {
         *("error_rate", "cancel_rate", "truncated_rate", "unpriced"),
-        *("output_empty", "output_refusal", "output_valid"),
+        *("output_empty", "output_refusal", "output_valid", "input_language_mismatch"),
     }
 )
 """Metrics that count some of n calls: they move in steps of 1 / n."""

@@ -5,7 +5,7 @@ Sums run in the order of the batch, and everything in a cell is sorted: equal ba
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import count as counter
 from typing import Any, Literal, NamedTuple
@@ -119,6 +119,12 @@ class Cells:
         """Fill word counts: by cell number, by hash bucket."""
         for cell, found in counts.items():
             self._fields[cell]["words"] = dict(sorted(found.items()))
+
+    def languages(self, found: Iterable[tuple[int, str]]) -> None:
+        """Fill the languages of calls: cell numbers and codes, where an empty one counts nothing."""
+        for (cell, language), n in sorted(Counter(found).items()):
+            if language:
+                self._inner(cell, "languages")[language] = n
 
     def build(self) -> dict[str, tuple[Any, ...]]:
         """The finished cells by pipeline, in order of their keys."""

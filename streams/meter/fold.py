@@ -23,6 +23,7 @@ from tidemill.answers import ANSWER_FEATURES, TRUNCATED, Check, answer_features,
 from tidemill.embedding import EMBEDDING_FEATURES
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint, SliceCell
 from tidemill.events.types import MAX_MICROS
+from tidemill.language import language_of
 from tidemill.metrics import DURATIONS
 from tidemill.settings import Settings
 from tidemill.text import QUESTION_FEATURES, WORD_BUCKETS, question_features, word_buckets
@@ -119,6 +120,11 @@ def _requests(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
             if 0 <= bucket < WORD_BUCKETS and n > 0:
                 total[bucket] = total.get(bucket, 0) + min(n, _MAX_WORD_COUNT)
     cells.words(words)
+    cells.languages(
+        (int(cells.at[place]), event.input_language or language_of(users))
+        for place, event, users in looked_at
+        if found[place]
+    )
     if (by := sliced(batch, _dimensions(rules))) is None:
         return _Folded(cells)
     by.cells.count("requests")

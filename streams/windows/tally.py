@@ -66,6 +66,7 @@ class Tally(Struct, array_like=True):
     words: dict[int, int] = field(default_factory=dict)
     sampled: int = 0
     sampled_answers: int = 0
+    languages: dict[str, int] = field(default_factory=dict)
 
     def add(self, other: Cell | Tally) -> int:
         """Merge a cell, or another tally, into this one; the bytes by which its encoding may have grown, at most."""
@@ -79,6 +80,7 @@ class Tally(Struct, array_like=True):
         self.sampled += other.sampled
         self.sampled_answers += other.sampled_answers
         named = add_counts(self.outcomes, other.outcomes) if other.outcomes else 0
+        named += add_counts(self.languages, other.languages) if other.languages else 0
         entries = add_counts(self.words, other.words) if other.words else 0
         known = self.moments
         for name, more in other.moments.items():

@@ -259,6 +259,7 @@ def test_what_may_not_be_kept_does_not_leave_the_gateway(stage: Stage) -> None: 
     assert asked["private"].gen_ai_input_messages[0].content == "mail [email] or call [number]"
     assert asked["silent"].gen_ai_input_messages is rows["silent"].gen_ai_output_text is None
     assert asked["silent"].input_features["chars"] == rows["silent"].output_features["chars"] == len(secret)
+    assert {row.input_language for row in (*asked.values(), *rows.values())} == {"en"}
     for topic in (REQUESTS.name, RESPONSES.name):
         assert not any(b"ann@" in value for _, value, _ in stage.messages(topic))
     assert secret not in stage.roles[0].log.read_text()

@@ -67,6 +67,8 @@ def _request(cell: Cell, event: InferenceRequest, sampled: bool) -> None:
             _observe(cell, f"input_{name}", event.input_features[name])
     for word, n in event.input_words.items():
         cell.words[word] = cell.words.get(word, 0) + n
+    if language := event.input_language:
+        cell.languages[language] = cell.languages.get(language, 0) + 1
 
 
 def _response(cell: Cell, event: InferenceResponse, sampled: bool) -> None:

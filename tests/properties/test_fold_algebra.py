@@ -24,7 +24,7 @@ from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Parti
 from tidemill.events.monitoring import Cell
 from tidemill.topics import PARTIALS
 
-DIMENSIONS = ("tenant", "attributes.language")
+DIMENSIONS = ("tenant", "input_language", "attributes.language")
 RULES = {"p": Rules("exact_match", 1000, slices=DIMENSIONS), "q": Rules("thumb", 1000)}
 SPAN = Span("t", 0, 0, 99)
 START_MS = 1_763_800_000_000
@@ -33,6 +33,7 @@ times = st.integers(START_MS, START_MS + 3000)
 calls = st.integers(0, 10**12 - 1).map(lambda n: f"0197c1de-0000-7000-8000-{n:012d}")
 pipelines = st.sampled_from(["p", "q"])
 tenants = st.sampled_from(["acme", "globex", ""])
+languages = st.sampled_from(["en", "de", ""])
 attributes = st.dictionaries(st.just("language"), st.sampled_from(["en", "de"]))
 counts = st.none() | st.integers(0, 1000)
 
@@ -46,6 +47,7 @@ requests = st.builds(
         st.sampled_from(["chars", "words", "digit_share", "context_chars", "embedding_1"]), quarters, max_size=3
     ),
     input_words=st.dictionaries(st.integers(0, 1023), st.integers(1, 9), max_size=3),
+    input_language=languages,
     tenant=tenants,
     attributes=attributes,
 )
@@ -69,6 +71,7 @@ responses = st.builds(
     cost_micros=counts,
     output_features=st.dictionaries(st.sampled_from(["chars", "words", "empty", "valid"]), quarters, max_size=2),
     tenant=tenants,
+    input_language=languages,
     attributes=attributes,
 )
 judgements = st.builds(
@@ -158,7 +161,7 @@ def by_second(cells: Iterable[Cell]) -> dict[int, Tally]:
     for cell in cells:
         tally = found.setdefault(cell.second, Tally())
         tally.add(cell)
-        tally.histograms, tally.words = {}, {}
+        tally.histograms, tally.words, tally.languages = {}, {}, {}
     return found
 
 

@@ -50,7 +50,7 @@ def stories(draw: st.DrawFn) -> list[list[Message]]:
             late = draw(st.integers(0, 25))
             n = draw(st.integers(1, 20))
             cells = [
-                requests(max(0, second - late), n, chars=[float(n)] * n, words={n: n}),
+                requests(max(0, second - late), n, chars=[float(n)] * n, words={n: n}, languages=spoken(n)),
                 answers(
                     max(0, second - late), [float(n)] * n, errors=draw(st.integers(0, n)), cost_micros=n * 7, priced=n
                 ),
@@ -65,6 +65,10 @@ def stories(draw: st.DrawFn) -> list[list[Message]]:
         rounds.append(said)
     rounds.append([meters[0].progress(begin + 90, partitions=PARTITIONS)])
     return rounds
+
+
+def spoken(n: int) -> dict[str, int]:
+    return {language: n // part for language, part in (("en", 1), ("de", 2), ("fr", 3)) if n >= part}
 
 
 def play(reader: Reader, messages: Sequence[Message]) -> tuple[list[Window], list[ThresholdEvent]]:

@@ -16,6 +16,7 @@ from tidemill.events.types import (
     DurationMs,
     FeedbackKind,
     Id,
+    Language,
     Micros,
     Ms,
     Name,
@@ -52,6 +53,8 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     input_features: dict[str, float] = field(default_factory=dict)
     input_words: dict[int, int] = field(default_factory=dict)
     """Counts of the words of the users' text by hash bucket (tidemill.text): content-free."""
+    input_language: Language = ""
+    """Of the users' text (tidemill.language)."""
 
 
 class InferenceResponse(Struct, frozen=True, kw_only=True):
@@ -72,8 +75,9 @@ class InferenceResponse(Struct, frozen=True, kw_only=True):
     tenant: str = ""
     prompt_version: str = ""
     attributes: dict[str, str] | None = None
-    """Those of its call that the pipeline's ``slices`` name (the gateway leaves the others out); ``prompt_version`` too
-    is its call's. An answer counts in the slices that it names itself: no call is looked up."""
+    """Those of its call that the pipeline's ``slices`` name (the gateway leaves the others out); ``prompt_version`` and
+    ``input_language`` too are its call's. An answer counts in the slices that it names itself: no call is looked up."""
+    input_language: Language = ""
     gen_ai_operation_name: Name = "chat"
     gen_ai_provider_name: str = ""
     gen_ai_request_model: str = ""

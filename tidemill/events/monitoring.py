@@ -42,6 +42,8 @@ class Cell(Struct, frozen=True, kw_only=True):
     """By metric name: log-bucket counts (tidemill.sketch)."""
     words: dict[int, int] = field(default_factory=dict)
     """Hash-bucket counts of the users' words, from the sampled requests."""
+    languages: dict[str, int] = field(default_factory=dict)
+    """Sampled requests by language of the users' text, where it is known."""
     sampled: Count = 0
     """Requests whose text features were taken (a bounded, deterministic sample)."""
     sampled_answers: Count = 0
@@ -49,7 +51,7 @@ class Cell(Struct, frozen=True, kw_only=True):
 
 
 class SliceCell(Cell, frozen=True, kw_only=True, omit_defaults=True):
-    """Figures of one second of one slice: client calls and answers of all versions, without histograms and words.
+    """Figures of one second of one slice: client calls and answers of all versions. No histograms, words, languages.
 
     Every event that is in a cell of role ``client`` is in one of these for each dimension of its pipeline, too.
     """

@@ -14,6 +14,9 @@ Offset = Annotated[int, Meta(ge=0, le=9_223_372_036_854_775_807)]
 MAX_NAME = 256
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Language = Annotated[
+    str, Meta(pattern="^([a-z]{2,3})?$", description="ISO 639 code, two letters where there are; empty: not known")
+]
 Uuid = Annotated[
     str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", description="a lower-case UUID")
 ]

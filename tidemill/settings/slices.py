@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from tidemill.settings.strict import choice
 
-DIMENSIONS = ("tenant", "prompt_version")
+DIMENSIONS = ("tenant", "prompt_version", "input_language")
 """Dimensions that are fields of calls and answers."""
 ATTRIBUTE = "attributes."
 """Before the name of an attribute that is a dimension."""

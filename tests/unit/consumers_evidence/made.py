@@ -23,6 +23,7 @@ def store_row(**changes: object) -> dict[str, object]:
         "time_ms": CHANGE_MS,
         "tenant": "",
         "prompt_version": "",
+        "input_language": "en",
         "attributes": [("region", "eu")],
         "input": [("chars", 12.0)],
         "words": [(7, 2)],

@@ -93,6 +93,17 @@ def test_new_words_are_counted_against_the_older_half_of_the_calls_before() -> N
         assert (found.before.mean, found.after.mean) == (0.0, 0.75)
 
 
+@pytest.mark.parametrize("capture", ["full", "off"])
+def test_the_language_that_came_in_is_told(capture: str) -> None:
+    old = [call(n, input_language="da" if n % 50 == 0 else "en", tenant=f"t{n % 2}") for n in range(-200, 0)]
+    new = [call(n, input_language=("en", "de", "")[n % 3], tenant=f"t{n % 2}") for n in range(150)]
+    found = evidence(job(old, new, metric="input_language_mismatch", capture=capture))
+    assert (found.figure, found.before.calls, found.after.known) == ("input_language_mismatch", 100, 100)
+    assert [found.before.mean, found.after.mean] == pytest.approx([0.0392, 0.51])
+    assert (found.slices[0].dimension, found.slices[0].value) == ("input_language", "de")
+    assert found.found == "slice"
+
+
 def test_every_metric_has_its_figure_or_is_known_to_have_none() -> None:
     known = {*call(0).figures, *TEXT_METRICS, "unseen_share"}
     assert {metric for metric in WINDOW_METRICS if not figure_of(metric)} == {"requests", "answers", *ESTIMATES}

@@ -97,6 +97,18 @@ def test_requests_count_by_second_without_a_version() -> None:
     assert (found.topic, found.partition, found.lo, found.hi, found.pipeline) == ("topic", 0, 10, 99, "p")
 
 
+def test_languages_are_those_told_or_else_those_of_the_text() -> None:
+    german = (Message(role="user", content="Wo bleibt mein Geld, das fehlt noch?"),)
+    found = folded(
+        request(1, gen_ai_input_messages=german),
+        request(2, gen_ai_input_messages=german, input_language="nds"),
+        request(3, input_features={"chars": 4.0}, input_language="de"),
+        request(4, gen_ai_input_messages=(Message(role="user", content="?"),)),
+        request(5, input_language="de"),
+    )
+    assert only(found).languages == {"de": 2, "nds": 1}, "of what was looked at: the last one has nothing else"
+
+
 def test_answers_count_by_version_variant_and_role() -> None:
     found = folded(
         response(1, gen_ai_usage_input_tokens=5, gen_ai_usage_output_tokens=2, cost_micros=30),

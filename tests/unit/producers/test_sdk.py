@@ -146,3 +146,15 @@ def test_an_answer_is_sliced_as_its_call() -> None:
     asked, answered, other = sent
     assert (answered.tenant, answered.attributes) == (asked.tenant, asked.attributes) == ("acme", {"language": "de"})
     assert other.tenant == "globex"
+
+
+def test_a_call_and_its_answers_have_the_language_of_the_users_text() -> None:
+    sent: list[Any] = []
+    recorder = Recorder("127.0.0.1:1", options=AWAY, clock=ManualClock(NOW))
+    recorder._send = lambda topic, key, event: sent.append(event)  # type: ignore[method-assign]
+    german = [("system", "Please answer the customer's question."), ("user", "Wo bleibt mein Geld, das fehlt noch?")]
+    for fields in ({"messages": german}, {"input_language": "de"}, {"messages": german, "input_language": "nds"}, {}):
+        recorder.response(recorder.request(pipeline="p", session="s", **fields), model_version="p-v1")
+    assert [event.input_language for event in sent] == ["de", "de", "de", "de", "nds", "nds", "", ""]
+    with pytest.raises(Stop, match=r"input_language"):
+        Recorder("127.0.0.1:1", options=AWAY).request(pipeline="p", session="s", input_language="de-CH")

@@ -207,6 +207,7 @@ def test_an_answer_carries_the_attributes_its_pipeline_is_sliced_by_as_far_as_th
             session="s",
             tenant="acme",
             sliced=sliced_by(metadata, sliced),
+            input_language="de",
         )
         row = response_row(
             call,
@@ -223,6 +224,7 @@ def test_an_answer_carries_the_attributes_its_pipeline_is_sliced_by_as_far_as_th
         assert row.attributes == wanted
         assert (wanted or {}) == {name: asked.attributes[name] for name in wanted or ()}
         assert (row.tenant, row.prompt_version) == (asked.tenant, asked.prompt_version)
+        assert row.input_language == asked.input_language == "de"
     assert sliced_by(metadata, FULL) == {} == sliced_by({"language": 3}, sliced)
 
 

@@ -36,7 +36,7 @@ def _value(name: str, info: Any, whole: bool) -> Any:
     if isinstance(info, inspect.LiteralType):
         return info.values[-1] if whole else info.values[0]
     if isinstance(info, inspect.StrType):
-        return CALL if info.pattern else _TEXT
+        return "de" if name == "input_language" else CALL if info.pattern else _TEXT
     if isinstance(info, inspect.BoolType):
         return whole
     if isinstance(info, inspect.FloatType):

@@ -71,7 +71,14 @@ def answers(
     )
 
 
-def requests(at_s: int, n: int, *, chars: Sequence[float] = (), words: Mapping[int, int] | None = None) -> Cell:
+def requests(
+    at_s: int,
+    n: int,
+    *,
+    chars: Sequence[float] = (),
+    words: Mapping[int, int] | None = None,
+    languages: Mapping[str, int] | None = None,
+) -> Cell:
     """A cell of calls that arrived, with the text features of some."""
     return Cell(
         second=START_S + at_s,
@@ -79,6 +86,7 @@ def requests(at_s: int, n: int, *, chars: Sequence[float] = (), words: Mapping[i
         sampled=len(chars),
         moments={"input_chars": moments(chars)} if chars else {},
         words=dict(words or {}),
+        languages=dict(languages or {}),
     )
 
 

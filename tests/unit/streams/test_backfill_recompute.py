@@ -19,13 +19,14 @@ from tests.unit.streams.drawing import START_MS, Reader, deployment
 from tidemill.codec import encode
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, PartitionProgress, Progress, Window
 from tidemill.ids import uuid7
+from tidemill.metrics import REFERENCE_METRICS
 from tidemill.settings import Settings
 
 SIZE_S = 5
-DIMENSIONS = ("tenant", "prompt_version")
+DIMENSIONS = ("tenant", "prompt_version", "input_language")
 SECONDS = 30
 TOPICS: dict[Any, str] = {InferenceRequest: "inference.requests", InferenceResponse: "inference.responses"}
-SEEN = {"input_unseen_share", "input_word_distance"}
+SEEN = set(REFERENCE_METRICS)
 
 
 def told(versions: Sequence[str], per_second: int = 8) -> list[Any]:
@@ -38,6 +39,7 @@ def told(versions: Sequence[str], per_second: int = 8) -> list[Any]:
         common: dict[str, Any] = {"call_id": call, "pipeline": "schedule", "time_ms": at}
         sliced: dict[str, Any] = {"tenant": noise.choice(["acme", "globex", ""]), "prompt_version": f"{number // 80}"}
         sliced["attributes"] = {"language": noise.choice(["en", "de"])}
+        sliced["input_language"] = ("en", "de", "")[number % 3]
         features = {"chars": noise.uniform(1, 99)}
         found.append(InferenceRequest(gen_ai_conversation_id="c", input_features=features, **common, **sliced))
         found.append(

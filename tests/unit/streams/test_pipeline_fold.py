@@ -168,6 +168,24 @@ def test_word_metrics_follow_once_there_is_a_reference() -> None:
     assert min(r.start_ms for r in rows) > START_MS, "none while the reference is gathered"
 
 
+def test_a_language_that_comes_in_is_a_figure_and_a_notice() -> None:
+    meter = Meter()
+    messages: list[Partial | Progress] = []
+    for second in range(0, 800, 2):
+        german = 6 if second >= 600 else 0
+        cell = requests(second, 20, chars=[50.0] * 18, languages={"en": 18 - german, "de": german})
+        messages += [meter.partial([cell]), meter.progress(second + 2)]
+    out = run(deployment(), *messages)
+    rows = [r for r in out.windows if r.metric == "input_language_mismatch"]
+    assert {(r.unit, r.sample_share) for r in rows} == {("share", 0.9)}
+    assert {r.value for r in rows if r.start_ms < START_MS + 600_000} == {0.0}
+    assert {r.value for r in rows if r.start_ms >= START_MS + 600_000} == {1 / 3}
+    assert min(r.start_ms for r in rows) > START_MS, "none while the reference is gathered"
+    (event,) = [e for e in out.events if e.data.metric == "input_language_mismatch"]
+    assert (event.data.rule, event.data.kind, event.data.state) == ("drift_input_language_mismatch", "drift", "firing")
+    assert event.data.change_time_ms == pytest.approx(START_MS + 600_000, abs=10_000)
+
+
 def test_only_changed_states_are_written() -> None:
     meter, other = Meter(), Meter("support")
     fold = Reader(deployment())

@@ -26,7 +26,7 @@ from tidemill.io.ranges import Range
 from tidemill.settings import Settings
 from tidemill.topics import WINDOWS
 
-DIMENSIONS = ("tenant", "attributes.language")
+DIMENSIONS = ("tenant", "input_language", "attributes.language")
 EVENTS = told(["v1", "v2"])
 END_MS = START_MS + SECONDS * 1000
 
@@ -85,7 +85,9 @@ def test_a_backfill_finds_nothing_to_write(settings: Settings) -> None:
     computed = Recomputed("schedule", SIZE_S * 1000, rules, known, settings.windows.max_series, slicing_of(pipeline))
     for kind in KINDS:
         computed.add(kind.topic.name, source.events(kind, piece, 0))
-    assert sum(tally.requests for tally in computed.slices.of(START_MS).tallies.values()) == 2 * 8 * SIZE_S
+    assert (
+        sum(tally.requests for tally in computed.slices.of(START_MS).tallies.values()) == len(DIMENSIONS) * 8 * SIZE_S
+    )
     for start, tallies in computed.tallies.items():
         mine = [row for row in known if row.start_ms == start]
         slices = computed.slices.of(start)
