@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -55,7 +54,7 @@ def call_of(row: Mapping[str, Any]) -> Call:
         figures=figures,
         slices=slices,
         words=dict(row["words"] or ()),
-        question=_users_text(row["messages"]),
+        question=row["question"] or None,
         answer=row["answer"],
         expected=row["expected"],
     )
@@ -78,10 +77,3 @@ def kept(call: Call, capture: str) -> Call:
         return call
     named = {name: value for name, value in call.slices.items() if not name.startswith(ATTRIBUTE)}
     return replace(call, slices=named, question=None, answer=None, expected=None)
-
-
-def _users_text(messages: str | None) -> str | None:
-    if not messages:
-        return None
-    said = msgspec.json.decode(messages)
-    return "\n".join(message["content"] for message in said if message.get("role") == "user") or None

@@ -41,9 +41,13 @@ class Watched:
         self._usual = Usual()
         self._estimator = Estimator()
 
-    def learn(self, ask: Ask) -> bool:
-        """Take in the labels that have landed; whether there may be more at once. Raises Retry, StoreError."""
+    def learn(self, ask: Ask, until_ms: int) -> bool:
+        """Take in the labels that have landed; whether there may be more at once. Raises Retry, StoreError.
+
+        Labels that say they were given from ``until_ms`` (now) on wait: after one of next year none would be seen.
+        """
         asked = self._about | self._scores | {"since": self._since_ms, "most": MOST_LABELS + len(self._known)}
+        asked |= {"until": until_ms}
         rows = ask(sql.query("estimate_labels"), asked | {"early": max(self._since_ms - CALL_MS, 0)})
         fresh = [row for row in rows if row["feedback_id"] not in self._known]
         for row in fresh:

@@ -15,6 +15,7 @@ from streams.estimate.watch import MOST_LABELS, Watched
 from tidemill.events import Arm, Route
 
 REFERENCE = BATCHES * BATCH_CALLS
+NOW_MS = 10_000_000
 
 
 class Rows:
@@ -26,7 +27,7 @@ class Rows:
 
     def rows(self, query: str, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
         if "feedback_id" in query:
-            return [row for row in self.labels if row["time_ms"] >= asked["since"]][: asked["most"]]
+            return [row for row in self.labels if asked["since"] <= row["time_ms"] < asked["until"]][: asked["most"]]
         return self.calls[: asked["most"]]
 
 
@@ -59,7 +60,7 @@ def calls(n: int, sure_share: float, first: int = 0) -> list[dict[str, Any]]:
 def test_a_harder_mix_of_calls_is_estimated_lower() -> None:
     rows = Rows()
     known = watched(rows, 1_000)
-    assert not known.learn(rows.rows)
+    assert not known.learn(rows.rows, NOW_MS)
     rows.calls = calls(400, 0.8)
     usual = known.judge(rows.rows, 0, 1)
     rows.calls = calls(400, 0.2)
@@ -72,7 +73,7 @@ def test_a_harder_mix_of_calls_is_estimated_lower() -> None:
 def test_words_that_nobody_labelled_allow_any_lower_quality() -> None:
     rows = Rows()
     known = watched(rows, 1_000)
-    known.learn(rows.rows)
+    known.learn(rows.rows, NOW_MS)
     rows.calls = calls(400, 0.8, first=500)
     found = known.judge(rows.rows, 0, 1)
     assert found.unconfirmed == 1.0 and found.low == 0.0
@@ -82,20 +83,33 @@ def test_each_label_is_learned_once_however_often_the_store_gives_it() -> None:
     rows = Rows()
     known = watched(rows, 500)
     for _ in range(3):
-        known.learn(rows.rows)
+        known.learn(rows.rows, NOW_MS)
     rows.calls = calls(100, 0.8)
     assert known.judge(rows.rows, 0, 1).labels == 500
     chance = random.Random(8)
     rows.labels += [label(i, chance) for i in range(500, 530)]
-    known.learn(rows.rows)
+    known.learn(rows.rows, NOW_MS)
     assert known.judge(rows.rows, 0, 1).labels == 525, "five wait until their batch is full"
+
+
+def test_a_label_of_next_year_hides_none_of_today() -> None:
+    rows = Rows()
+    known = watched(rows, 500)
+    rows.labels[400]["time_ms"] = NOW_MS * 1_000
+    rows.labels.sort(key=lambda row: int(row["time_ms"]))
+    known.learn(rows.rows, NOW_MS)
+    chance = random.Random(8)
+    rows.labels[-1:] = [*(label(i, chance) for i in range(500, 526)), rows.labels[-1]]
+    known.learn(rows.rows, NOW_MS)
+    rows.calls = calls(100, 0.8)
+    assert known.judge(rows.rows, 0, 1).labels == 525
 
 
 def test_many_labels_are_taken_in_pieces() -> None:
     rows = Rows()
     known = watched(rows, MOST_LABELS + 100)
-    assert known.learn(rows.rows)
-    assert not known.learn(rows.rows)
+    assert known.learn(rows.rows, NOW_MS)
+    assert not known.learn(rows.rows, NOW_MS)
     rows.calls = calls(100, 0.8)
     assert known.judge(rows.rows, 0, 1).labels == MOST_LABELS + 100
 
@@ -103,11 +117,11 @@ def test_many_labels_are_taken_in_pieces() -> None:
 def test_learning_in_pieces_or_at_once_is_the_same() -> None:
     whole, pieces = Rows(), Rows()
     at_once = watched(whole, 700)
-    at_once.learn(whole.rows)
+    at_once.learn(whole.rows, NOW_MS)
     step = Watched("schedule", "schedule-v1", "exact_match", ("audit",), 0)
     for n in range(100, 701, 100):
         pieces.labels = whole.labels[:n]
-        step.learn(pieces.rows)
+        step.learn(pieces.rows, NOW_MS)
     for rows in (whole, pieces):
         rows.calls = calls(200, 0.5)
     assert at_once.judge(whole.rows, 0, 1) == step.judge(pieces.rows, 0, 1)
@@ -129,7 +143,7 @@ def test_text_is_off_only_once_the_usual_is_known() -> None:
 def test_the_rows_say_the_estimate_and_its_interval() -> None:
     rows = Rows()
     known = watched(rows, 1_000)
-    known.learn(rows.rows)
+    known.learn(rows.rows, NOW_MS)
     rows.calls = calls(400, 0.8)
     found = known.judge(rows.rows, 0, 1)
     said = {row.metric: row for row in rows_of("schedule", "schedule-v1", found, 30_000, 60_000, 66_000)}
