@@ -16,7 +16,7 @@ PRIVATE_NAMES = (".localhost", ".local", ".internal", ".svc", ".home.arpa")
 """Ends of names that are nobody's on the internet."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""All IPv6 that is routed on the internet. Outside of it lie ways back into a network: IPv4 in other wrappings (NAT64 of
+"""All IPv6 that the internet routes. Outside of it lie ways back into a network: IPv4 in other wrappings (NAT64 of
 one's own, RFC 8215; translated and compatible addresses), site-local, segment routing."""
 
 
