@@ -16,6 +16,8 @@ REPORTED = ("score", "quality", "thumb", "error_rate", "e2e_ms", "ttft_ms", "out
 """Figures that a report compares, beside those of the texts."""
 ATTRIBUTE = "attributes."
 _FAILED = ("error", "timeout")
+MAX_VALUE = 1e12
+"""Features beyond are their producer's mistake: left out here as in the windows."""
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -44,7 +46,7 @@ def call_of(row: Mapping[str, Any]) -> Call:
     figures["truncated_rate"] = float(reason == TRUNCATED) if reason else None
     figures["cost"] = None if cost is None else cost / 1e6
     for side in ("input", "output"):
-        texts = dict(row[side] or ())
+        texts = {name: value for name, value in dict(row[side] or ()).items() if abs(value) <= MAX_VALUE}
         figures |= {name if name.startswith(f"{side}_") else f"{side}_{name}": value for name, value in texts.items()}
     slices = {name: row[name] or "" for name in ("tenant", "prompt_version", "model_version", "variant")}
     slices |= {f"{ATTRIBUTE}{name}": value for name, value in dict(row["attributes"] or ()).items()}

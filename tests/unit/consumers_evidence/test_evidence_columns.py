@@ -41,6 +41,12 @@ def test_a_call_says_what_the_windows_count() -> None:
     assert call_of(store_row(cost_micros=1_500)).figures["cost"] == 0.0015
 
 
+def test_absurd_features_are_left_out() -> None:
+    odd = [("chars", 1e308), ("words", float("nan")), ("digit_share", float("-inf")), ("mean_word_length", -3.0)]
+    figures = call_of(store_row(input=odd)).figures
+    assert [name for name in figures if name.startswith("input_")] == ["input_tokens", "input_mean_word_length"]
+
+
 def test_columns_unknown_to_one_side_are_left_out() -> None:
     known, scoreless = columns(call_of(store_row())), columns(call_of(store_row(score=None)))
     numbers, texts = usable([known] * 20, [scoreless] * 20)
