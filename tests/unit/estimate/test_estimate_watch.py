@@ -43,6 +43,7 @@ def label(n: int, chance: random.Random, *, first: int = 0) -> dict[str, Any]:
         "score": float(chance.random() < (0.95 if sure else 0.3)),
         "mean_logprob": -0.01 if sure else -1.0,
         "words": words(chance, first),
+        "known": True,
     }
 
 
@@ -100,6 +101,34 @@ def test_a_label_of_next_year_hides_none_of_today() -> None:
     known.learn(rows.rows, NOW_MS)
     chance = random.Random(8)
     rows.labels[-1:] = [*(label(i, chance) for i in range(500, 526)), rows.labels[-1]]
+    known.learn(rows.rows, NOW_MS)
+    rows.calls = calls(100, 0.8)
+    assert known.judge(rows.rows, 0, 1).labels == 525
+
+
+@pytest.mark.parametrize("apart_ms", [500, 1])
+def test_labels_whose_calls_have_expired_hold_up_none_of_the_others(apart_ms: int) -> None:
+    rows = Rows()
+    known = watched(rows, 500)
+    first_ms = rows.labels[0]["time_ms"] - 8_000_000
+    gone = {"score": 1.0, "mean_logprob": None, "words": {}, "known": False}
+    rows.labels[:0] = [
+        gone | {"feedback_id": f"gone{n}", "time_ms": first_ms + n * apart_ms} for n in range(2 * MOST_LABELS + 10)
+    ]
+    while known.learn(rows.rows, NOW_MS):
+        pass
+    rows.calls = calls(100, 0.8)
+    assert known.judge(rows.rows, 0, 1).labels == 500
+
+
+def test_a_label_that_lands_before_its_call_is_learned_when_that_has_landed() -> None:
+    rows = Rows()
+    known = watched(rows, 525)
+    for row in rows.labels[500:]:
+        row["known"] = False
+    known.learn(rows.rows, NOW_MS)
+    for row in rows.labels[500:]:
+        row["known"] = True
     known.learn(rows.rows, NOW_MS)
     rows.calls = calls(100, 0.8)
     assert known.judge(rows.rows, 0, 1).labels == 525
