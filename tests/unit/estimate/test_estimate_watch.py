@@ -111,7 +111,7 @@ def test_labels_whose_calls_have_expired_hold_up_none_of_the_others(apart_ms: in
     rows = Rows()
     known = watched(rows, 500)
     first_ms = rows.labels[0]["time_ms"] - 8_000_000
-    gone = {"score": 1.0, "mean_logprob": None, "words": {}, "known": False}
+    gone: dict[str, Any] = {"score": 1.0, "mean_logprob": None, "words": {}, "known": False}
     rows.labels[:0] = [
         gone | {"feedback_id": f"gone{n}", "time_ms": first_ms + n * apart_ms} for n in range(2 * MOST_LABELS + 10)
     ]
