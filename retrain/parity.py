@@ -7,7 +7,6 @@ The adapter is loaded under a temporary name that names its content, asked at lo
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from msgspec import Struct
 from retrain.work import load_settings, run_work, say
 from tidemill.errors import Retry
 from tidemill.settings import PipelineSettings
+from tidemill.settings.keys import engine_key
 
 LOW_PRIORITY = 100
 """Above the clients' 0: the engine answers everybody else first."""
@@ -69,7 +69,7 @@ def compare(spec: ParitySpec) -> dict[str, Any]:
     settings = load_settings(spec.settings)
     pipeline = settings.pipelines[spec.pipeline]
     engine = settings.engines[pipeline.engine]
-    key = os.environ.get(engine.api_key_env, "") if engine.api_key_env else ""
+    key = engine_key(engine, pipeline.engine)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     name = temporary_name(spec)
     url = settings.engine_url(pipeline.engine)

@@ -16,6 +16,7 @@ import httpx
 
 from tidemill.errors import Retry, Stop, TidemillError
 from tidemill.settings import Settings
+from tidemill.settings.keys import engine_key
 from tidemill.settings.model import EngineSettings
 
 MODEL_NOT_FOUND = 404
@@ -30,11 +31,11 @@ class EngineRefused(TidemillError):
 
 
 def api_key(engine: EngineSettings, name: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The upstream's key from the variable that the settings name; empty when they name none. Raises Stop if unset."""
-    if not engine.api_key_env:
-        return ""
-    key = environ.get(engine.api_key_env, "").strip()
-    if not key:
+    """The upstream's key from the variable that the settings name; empty when they name none. Raises Stop if it is
+    unset, or cannot be sent.
+    """
+    key = engine_key(engine, name, environ)
+    if engine.api_key_env and not key:
         raise Stop(
             f"engines.{name}.api_key_env names {engine.api_key_env}, which is not set; "
             "export the upstream's key in it or leave the setting empty"

@@ -104,7 +104,7 @@ class ObjectiveState(Struct, array_like=True):
         """Take in the counts of one complete window; the alarms that begin or end with it, by severity."""
         for step_s, kept in (RINGS | {DAY_S: objective.window_days}).items():
             was_empty = _add(self.rings.setdefault(step_s, {}), _bucket(step_s, end_ms), kept, counts)
-            if step_s == HOUR_S and was_empty:
+            if step_s == HOUR_S and (was_empty or start_ms < self.since_ms):
                 self.since_ms = start_ms
         seen_ms = end_ms - self.since_ms
         burning: dict[str, tuple[int, float]] = {}
@@ -152,6 +152,7 @@ class ObjectiveState(Struct, array_like=True):
     ) -> tuple[Transition, Pair] | None:
         firing = self.firing[severity]
         pair = PAIRS[firing.pair]
+        firing.until_ms = min(firing.until_ms, end_ms + pair.short.length_ms)
         now = self._burn(objective, pair.short, end_ms)
         if now is None or end_ms < firing.until_ms:  # where nobody answers, nothing is known to be good again
             return None
@@ -202,7 +203,11 @@ def _bucket(step_s: int, end_ms: int) -> int:
 
 
 def _add(ring: Ring, bucket: int, kept: int, counts: Counts) -> bool:
-    """Count in the newest bucket, and let those go that are too old; whether that left none."""
+    """Count in the newest bucket, and let those go that are too old, or later: the clock was ahead; whether that left
+    none.
+    """
+    while ring and next(reversed(ring)) > bucket:
+        ring.popitem()
     while ring and (oldest := next(iter(ring))) <= bucket - kept:
         del ring[oldest]
     was_empty = not ring

@@ -15,7 +15,7 @@ import msgspec
 
 from streams import thresholds
 from streams.alarms import Transition
-from streams.detectors import quality
+from streams.detectors import quality, set_back
 from streams.detectors.budget import Budget
 from streams.detectors.budget import Series as Watched
 from streams.detectors.budget import Spend as Spent
@@ -169,6 +169,11 @@ class PipelineFold:
         """The watermark has gone back from ``wrong_ms``: the broker's clock was ahead, and is right again."""
         self._state.windows.set_back(watermark_ms, self._settings)
         self._false_alarms.set_back(wrong_ms - watermark_ms)
+        self._state.drift = msgspec.Raw(set_back.drift(self._state.drift, watermark_ms))
+        self._state.slice_drift = msgspec.Raw(set_back.slice_drift(self._state.slice_drift, watermark_ms))
+        if self._season is not None:
+            self._quality = self._quality_detector(set_back.quality(self.quality, watermark_ms))
+            self._quality_moved = True
 
     def _spend(self, partial: Partial, clock_ms: int, watermark_ms: int) -> None:
         spend, latest = self._state.spend, latest_ms(clock_ms, self._settings)
@@ -202,10 +207,12 @@ class PipelineFold:
 
     def _watched_quality(self) -> QualityDetector:
         if self._quality is None:
-            known = _quality_decoder.decode(self._state.quality)
-            run_length = self._false_alarms.run_length
-            self._quality = QualityDetector(self._name, self._pipeline.quality, run_length, known, self._season)
+            self._quality = self._quality_detector(_quality_decoder.decode(self._state.quality))
         return self._quality
+
+    def _quality_detector(self, known: QualityState) -> QualityDetector:
+        run_length = self._false_alarms.run_length
+        return QualityDetector(self._name, self._pipeline.quality, run_length, known, self._season)
 
     def _report(self, closed: Closed, out: Outputs) -> None:
         first = closed.first

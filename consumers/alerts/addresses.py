@@ -15,6 +15,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 PRIVATE_NAMES = (".localhost", ".local", ".internal", ".svc", ".home.arpa")
 """Ends of names that are nobody's on the internet."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All IPv6 that the internet routes. Outside of it lie ways back into a network: IPv4 in other wrappings (NAT64 of
+one's own, RFC 8215; translated and compatible addresses), site-local, segment routing."""
 
 
 class Forbidden(OSError):
@@ -26,7 +29,7 @@ def allowed(host: str, address: str, allow_private: bool | None) -> bool:
     seen = _seen(ipaddress.ip_address(address.partition("%")[0]))
     if seen.is_multicast or seen.is_unspecified:
         return False
-    if allow_private or seen.is_global:
+    if allow_private or _is_public(seen):
         return True
     return allow_private is None and not seen.is_link_local and _plainly_private(host)
 
@@ -47,10 +50,14 @@ async def resolve(host: str, port: int, allow_private: bool | None) -> list[str]
 def _plainly_private(host: str) -> bool:
     """Whether the host, as it is written, can only mean a private address."""
     try:
-        return not _seen(ipaddress.ip_address(host)).is_global
+        return not _is_public(_seen(ipaddress.ip_address(host)))
     except ValueError:
         name = host.rstrip(".").lower()
         return "." not in name or name.endswith(PRIVATE_NAMES)
+
+
+def _is_public(seen: Address) -> bool:
+    return seen.is_global and (seen.version == 4 or seen in _GLOBAL_UNICAST)
 
 
 def _seen(address: Address) -> Address:

@@ -69,9 +69,13 @@ def slack_body(told: Notification, template: str, console_url: str) -> dict[str,
 
 def _line(template: str, alert: dict[str, Any]) -> str:
     given = {"status": alert["status"]} | alert["labels"] | alert["annotations"]
-    return template.format(**{name: _escaped(given.get(name, "")) for name in TEMPLATE_FIELDS})
+    shown = {name: _escaped(given.get(name, "")) for name in TEMPLATE_FIELDS}
+    line = template.format(**shown)
+    return line if line.strip() else shown["summary"]  # Slack refuses a message with an empty section
 
 
 def _escaped(text: str) -> str:
-    """Slack's three control characters, so that no event's words mention a channel or hide a link."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Slack's three control characters, so that no event's words mention a channel or hide a link, on one line, so that
+    none looks like an alert of its own.
+    """
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

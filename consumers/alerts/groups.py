@@ -5,7 +5,8 @@ that waits for nothing. Its first news waits ``wait``, later news until ``interv
 fire are told again ``repeat`` after the group's last notification. News of an alarm whose beginning is muted when the
 group is due is held back until the mute ends; if the alarm ends meanwhile, it is never told of. The end of an alarm
 that has been told of is held back likewise, and never left out. One notification holds one event of an alarm at most,
-so a receiver hears of each beginning in a notification before that of its end.
+so a receiver hears of each beginning in a notification before that of its end. An alarm that is muted is not among the
+others of a notification either: after a restart nobody knows whether it was told of, or ended unheard.
 
 Time is the broker's (when a message arrived) while messages are read, and the caller's when the partition is read to
 its end. Each group does what was due before it takes the next message, so its notifications, and their ids, follow from
@@ -188,7 +189,8 @@ class Groups:
         if not group.labels:
             return Notification(news[0].id, key, now_ms, {}, news, offsets)
         named = {event.data.alarm_id for event in news}
-        others = tuple(event for event in self._firing(group) if event.data.alarm_id not in named)
+        firing = (event for event in self._firing(group) if event.data.alarm_id not in named)
+        others = tuple(event for event in firing if self._muted_until(event, now_ms) is None)
         name = derived_id(key, now_ms, *(event.id for event in news + others))
         return Notification(name, key, now_ms, group.labels, news + others, offsets)
 

@@ -12,9 +12,14 @@ _SKEW_MS = 60_000
 _WINDOW_MS = 6 * 3_600_000
 """Reference calls are at most this much older than the change."""
 
+MOST_CHARS = 4_000
+"""Characters of a text that are looked at, cut in the store: prompts may have a million, and there are 4,000 calls."""
+
 _ASKED = """
     SELECT call_id, time_ms, tenant, prompt_version, input_language, attributes, input_features, input_words,
-           gen_ai_input_messages
+           substringUTF8(arrayStringConcat(arrayMap(m -> JSONExtractString(m, 'content'), arrayFilter(
+               m -> JSONExtractString(m, 'role') = 'user', JSONExtractArrayRaw(ifNull(gen_ai_input_messages, ''))
+           )), '\\n'), 1, {chars:UInt32}) AS question
     FROM requests
     WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({since:Int64})
       AND time < fromUnixTimestamp64Milli({until:Int64})
@@ -22,9 +27,9 @@ _ASKED = """
 """
 _CALLS = """
 SELECT r.call_id AS call_id, r.time_ms AS time_ms, r.tenant AS tenant, r.prompt_version AS prompt_version,
-       r.input_language AS input_language, r.attributes AS attributes, r.input_features AS input,
-       r.input_words AS words, r.gen_ai_input_messages AS messages, s.model_version AS model_version,
-       s.variant AS variant, s.status AS status, s.gen_ai_response_finish_reason AS finish_reason,
+       r.input_language AS input_language, r.attributes AS attributes, r.input_features AS input, r.input_words AS words,
+       r.question AS question, s.model_version AS model_version, s.variant AS variant,
+       s.status AS status, s.gen_ai_response_finish_reason AS finish_reason,
        s.queue_ms AS queue_ms, s.ttft_ms AS ttft_ms, s.tpot_ms AS tpot_ms, s.e2e_ms AS e2e_ms,
        s.gen_ai_usage_input_tokens AS input_tokens, s.gen_ai_usage_cached_tokens AS cached_tokens,
        s.gen_ai_usage_output_tokens AS output_tokens, s.cost_micros AS cost_micros, s.output_features AS output,
@@ -34,7 +39,7 @@ LEFT JOIN
 (
     SELECT call_id, model_version, variant, status, gen_ai_response_finish_reason, queue_ms, ttft_ms, tpot_ms, e2e_ms,
            gen_ai_usage_input_tokens, gen_ai_usage_cached_tokens, gen_ai_usage_output_tokens, cost_micros,
-           output_features, gen_ai_output_text
+           output_features, substringUTF8(gen_ai_output_text, 1, {chars:UInt32}) AS gen_ai_output_text
     FROM responses
     WHERE pipeline = {pipeline:String} AND role = 'client' AND time >= fromUnixTimestamp64Milli({early:Int64})
       AND call_id IN (SELECT call_id FROM (ASKED))
@@ -45,7 +50,8 @@ LEFT JOIN
     SELECT call_id, argMaxIf(score, (time_ms, feedback_id), score IS NOT NULL) AS last,
            argMaxIf(score, (time_ms, feedback_id), score IS NOT NULL AND judged_by = {quality:String}) AS quality,
            argMaxIf(score, (time_ms, feedback_id), score IS NOT NULL AND judged_by = 'thumb') AS thumb,
-           argMaxIf(value, (time_ms, feedback_id), kind IN ('label', 'correction')) AS expected
+           argMaxIf(substringUTF8(value, 1, {chars:UInt32}), (time_ms, feedback_id), kind IN ('label', 'correction'))
+               AS expected
     FROM
     (
         SELECT call_id, feedback_id, time_ms, kind, score, value,
@@ -72,6 +78,6 @@ def after(store: Store, pipeline: str, quality: str, change_ms: int, until_ms: i
 
 
 def _calls(store: Store, pipeline: str, quality: str, since_ms: int, until_ms: int) -> list[Call]:
-    given: dict[str, Any] = {"pipeline": pipeline, "quality": quality, "most": MOST_ROWS}
+    given: dict[str, Any] = {"pipeline": pipeline, "quality": quality, "most": MOST_ROWS, "chars": MOST_CHARS}
     given |= {"since": since_ms, "until": until_ms, "early": max(since_ms - _SKEW_MS, 0)}
     return [call_of(row) for row in store.rows(_CALLS, given)]

@@ -11,8 +11,10 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from pathlib import Path
+from typing import IO
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message
@@ -24,7 +26,7 @@ from consumers.evidence.why import Job
 from tidemill.errors import Quarantine, Retry
 from tidemill.events import ThresholdEvent
 from tidemill.evidence import FOLDER
-from tidemill.io.clickhouse import Store, StoreError
+from tidemill.io.clickhouse import NO_TABLES, Store, StoreError
 from tidemill.io.kafka import consumer, partition_count
 from tidemill.io.modes import write_private
 from tidemill.io.service import Service
@@ -133,8 +135,14 @@ class Evidence:
                 until_ms = min(now_ms + SKEW_MS, event.time_ms + LATEST_MS)
                 current = calls.after(self._store, data.pipeline, quality, change_ms, until_ms)
                 break
-            except (Retry, StoreError) as error:
+            except Retry as error:
                 self._service.waiting(f"evidence waits for the store: {error}")
+                self._wait(reader, 2.0)
+            except StoreError as error:
+                if error.code not in NO_TABLES:  # too much memory, say: the next alarm must not wait for this one
+                    log.warning("the store refuses the calls of %s: %s", data.alarm_id, error)
+                    return "failed"
+                self._service.waiting(f"evidence waits for the tables: {error}")
                 self._wait(reader, 2.0)
         else:
             return "interrupted"
@@ -156,13 +164,19 @@ class Evidence:
     def _build(self, reader: Consumer, job: Job, out: Path) -> str:
         out.parent.mkdir(parents=True, exist_ok=True)
         file = out.with_name(f"{out.name}.job")
-        write_private(file, msgspec.json.encode(job).decode())
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
+        try:
+            write_private(file, msgspec.json.encode(job).decode())
+            with tempfile.TemporaryFile() as said:  # a pipe that nobody reads would hold up a build that warns a lot
+                return self._built(reader, file, said)
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _built(self, reader: Consumer, file: Path, said: IO[bytes]) -> str:
         process = subprocess.Popen(
             [sys.executable, "-m", "consumers.evidence.report", "--job", str(file)],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment,
+            stderr=said,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"},
             start_new_session=True,
         )
         try:
@@ -173,16 +187,15 @@ class Evidence:
                 if self._service.clock.monotonic_s() > end:
                     return "too_slow"
                 self._wait(reader, 0.5)
-            if process.returncode == 0:
-                return "built"
-            said = process.stderr.read().decode(errors="replace")[-500:] if process.stderr else ""
-            log.warning("no report: code %s: %s", process.returncode, said.strip())
-            return "too_few_calls" if process.returncode == TOO_FEW else "failed"
         finally:
             if process.poll() is None:
                 process.kill()
             process.wait()
-            file.unlink(missing_ok=True)
+        if process.returncode == 0:
+            return "built"
+        said.seek(max(0, said.seek(0, os.SEEK_END) - 500))
+        log.warning("no report: code %s: %s", process.returncode, said.read().decode(errors="replace").strip())
+        return "too_few_calls" if process.returncode == TOO_FEW else "failed"
 
     def _wait(self, reader: Consumer, seconds: float) -> bool:
         """Wait as a member in good standing (polled, nothing fetched); False when the process ends meanwhile."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ FEW_ROWS = 10
 TOO_FEW = 3
 NICE = 15
 TEXTS = ("input_text", "output_text")
+_LOOK_ALIKES = str.maketrans("<>", "‹›")
 _MOST_TEXTS_SHARE_MISSING = 0.5
 
 
@@ -40,6 +43,17 @@ def usable(reference: list[dict[str, Any]], current: list[dict[str, Any]]) -> tu
 
     kept = [name for name in names if known(name)]
     return [name for name in kept if name not in TEXTS], [name for name in kept if name in TEXTS]
+
+
+def harmless(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without any angle bracket: evidently writes names and texts into a script of its page as they are, where
+    one user's ``</script>`` would end that script and run, beside other users' texts, whatever comes after it.
+    """
+    return {_plain(name): _plain(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _plain(text: str) -> str:
+    return text.translate(_LOOK_ALIKES)
 
 
 def build(job: Job) -> int:
@@ -68,6 +82,7 @@ def _compared(reference: list[dict[str, Any]], current: list[dict[str, Any]]) ->
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset, DataSummaryPreset
 
+    reference, current = ([harmless(row) for row in side] for side in (reference, current))
     numbers, texts = usable(reference, current)
     for chosen in dict.fromkeys((tuple(texts), tuple(texts[:1]), ())):
         definition = DataDefinition(numerical_columns=numbers, text_columns=list(chosen))
@@ -80,7 +95,7 @@ def _compared(reference: list[dict[str, Any]], current: list[dict[str, Any]]) ->
         except ValueError as error:
             if not chosen:
                 raise
-            print(f"without {', '.join(chosen)}: {error}", file=sys.stderr)
+            print(f"without {', '.join(chosen)}: {type(error).__name__}", file=sys.stderr)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -112,11 +127,17 @@ def _stand_back() -> None:
 
 
 def main() -> None:
-    """Entry point of the subprocess."""
+    """Entry point of the subprocess. What it says is logged, so it quotes no error's message: texts may be in it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", type=Path, required=True)
+    job = parser.parse_args().job
     _stand_back()
-    raise SystemExit(build(msgspec.json.decode(parser.parse_args().job.read_bytes(), type=Job)))
+    try:
+        code = build(msgspec.json.decode(job.read_bytes(), type=Job))
+    except Exception as error:
+        print(*traceback.format_tb(error.__traceback__), type(error).__name__, sep="", file=sys.stderr)
+        code = 1
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

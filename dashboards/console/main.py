@@ -6,15 +6,13 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from dashboards.console.feed import Feed
 from dashboards.console.hosts import OwnHostOnly, own_names
-from dashboards.console.story import is_alarm_id, told
+from dashboards.console.story import report_file, told
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import Stop, TidemillError
-from tidemill.evidence import FOLDER
 from tidemill.io.clickhouse import Store
 from tidemill.io.service import Service
 from tidemill.settings import Settings
@@ -78,7 +76,6 @@ def application(settings: Settings, feed: Feed, clock: Clock | None = None) -> A
 
     app = FastAPI(openapi_url=None)
     app.add_middleware(OwnHostOnly, names=own_names(settings))
-    reports = settings.data_dir / FOLDER
     store, clock = Store(settings), clock or SystemClock()
 
     @app.middleware("http")
@@ -91,7 +88,7 @@ def application(settings: Settings, feed: Feed, clock: Clock | None = None) -> A
 
     @app.get("/evidence/{alarm_id}")
     def evidence(alarm_id: str) -> FileResponse:
-        file = report_file(reports, alarm_id)
+        file = report_file(settings, alarm_id)
         if file is None:
             raise HTTPException(404, "no such report (yet): it is built about a minute after the alarm")
         return FileResponse(file, media_type="text/html")
@@ -122,9 +119,3 @@ def policy_of(path: str) -> str:
         if path.startswith(beginning):
             return policy
     return _POLICY
-
-
-def report_file(folder: Path, alarm_id: str) -> Path | None:
-    """The report of an alarm; None where the id is none or there is no report."""
-    file = folder / f"{alarm_id}.html"
-    return file if is_alarm_id(alarm_id) and file.is_file() else None

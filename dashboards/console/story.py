@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec.structs import replace
 
 from dashboards.console.feed import events_of, jobs_of, rollouts_of, series_of
 from dashboards.console.view import Point
 from tidemill.clock import Clock
 from tidemill.events import JobState, RolloutState, ThresholdEvent
-from tidemill.evidence import FOLDER, Evidence, evidence_file, read
+from tidemill.evidence import FOLDER, Evidence, Example, Slice, evidence_file, read
 from tidemill.io.clickhouse import Store
 from tidemill.settings import Settings
 
@@ -94,9 +97,43 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story
         jobs=jobs,
         steps=tuple(steps),
         neighbour=neighbour,
-        evidence=read(evidence_file(settings.data_dir, alarm_id)),
-        has_report=(settings.data_dir / FOLDER / f"{alarm_id}.html").is_file(),
+        evidence=evidence_of(settings, alarm_id),
+        has_report=report_file(settings, alarm_id) is not None,
     )
+
+
+def evidence_of(settings: Settings, alarm_id: str) -> Evidence | None:
+    """The evidence of an alarm; without texts and attributes where its pipeline keeps none any more."""
+    found = read(evidence_file(settings.data_dir, alarm_id))
+    if found is None or not _is_withheld(settings, found):
+        return found
+    telling, others = ([each for each in part if not _is_attribute(each)] for part in _parted(found))
+    bare = [Example(call_id=each.call_id, time_ms=each.time_ms, figure=each.figure) for each in found.examples]
+    return replace(found, capture="off", slices=(*telling, *others), telling=len(telling), examples=tuple(bare))
+
+
+def report_file(settings: Settings, alarm_id: str) -> Path | None:
+    """The report of an alarm; None where the id is none, there is no report, or it has texts of a pipeline that keeps
+    none any more.
+    """
+    file = settings.data_dir / FOLDER / f"{alarm_id}.html"
+    if not is_alarm_id(alarm_id) or not file.is_file():
+        return None
+    found = read(evidence_file(settings.data_dir, alarm_id))
+    return None if found is not None and _is_withheld(settings, found) else file
+
+
+def _is_withheld(settings: Settings, found: Evidence) -> bool:
+    pipeline = settings.pipelines.get(found.pipeline)
+    return pipeline is not None and pipeline.capture == "off" and found.capture != "off"
+
+
+def _parted(found: Evidence) -> tuple[tuple[Slice, ...], tuple[Slice, ...]]:
+    return found.slices[: found.telling], found.slices[found.telling :]
+
+
+def _is_attribute(each: Slice) -> bool:
+    return each.dimension.startswith("attributes.")
 
 
 def _answers_to(

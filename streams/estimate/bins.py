@@ -64,7 +64,7 @@ def _agreement(agreement: float | None) -> int:
 
 
 def _confidence(mean_logprob: float | None) -> int:
-    if mean_logprob is None or math.isnan(mean_logprob):
+    if mean_logprob is None or not math.isfinite(mean_logprob):
         return NO_CONFIDENCE
     unsure = max(-mean_logprob, 2.0**_LOWEST_OCTAVE)
     return min(int((math.log2(unsure) - _LOWEST_OCTAVE) * 2), CONFIDENCE_BANDS - 1)

@@ -72,7 +72,7 @@ class Estimates:
             if until_ms <= due_ms:
                 continue
             watched = self._champions(name)
-            while watched.learn(self._store.rows) and not self._service.stopping:
+            while watched.learn(self._store.rows, now_ms) and not self._service.stopping:
                 self._service.beat()
             since_ms = max(self._since[name], until_ms - LONGEST_MS)
             found = watched.judge(self._store.rows, since_ms, until_ms)

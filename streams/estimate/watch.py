@@ -41,21 +41,22 @@ class Watched:
         self._usual = Usual()
         self._estimator = Estimator()
 
-    def learn(self, ask: Ask) -> bool:
-        """Take in the labels that have landed; whether there may be more at once. Raises Retry, StoreError."""
-        asked = self._about | self._scores | {"since": self._since_ms, "most": MOST_LABELS + len(self._known)}
-        rows = ask(sql.query("estimate_labels"), asked | {"early": max(self._since_ms - CALL_MS, 0)})
-        fresh = [row for row in rows if row["feedback_id"] not in self._known]
-        for row in fresh:
-            self._known[row["feedback_id"]] = row["time_ms"]
+    def learn(self, ask: Ask, until_ms: int) -> bool:
+        """Take in the labels that have landed; whether there may be more at once. Raises Retry, StoreError.
+
+        Labels that say they were given from ``until_ms`` (now) on wait: after one of next year none would be seen.
+        """
+        most, since_ms = MOST_LABELS + len(self._known), self._since_ms
+        asked = {"since": since_ms, "until": until_ms, "early": max(since_ms - CALL_MS, 0), "most": most}
+        rows = ask(sql.query("estimate_labels"), self._about | self._scores | asked)
+        fresh = [row for row in rows if row["known"] and row["feedback_id"] not in self._known]
+        self._known |= {row["feedback_id"]: row["time_ms"] for row in fresh}
         self._waiting += fresh
-        if fresh:
-            self._since_ms = max(self._since_ms, fresh[-1]["time_ms"] - LABEL_LAG_MS)
-            self._known = {known: at for known, at in self._known.items() if at >= self._since_ms}
+        moved = self._move_on(rows, full := len(rows) >= most, fresh)
         while len(self._waiting) >= BATCH_CALLS:
             batch, self._waiting = self._waiting[:BATCH_CALLS], self._waiting[BATCH_CALLS:]
             self._take(batch)
-        return len(fresh) >= MOST_LABELS
+        return full and (moved or bool(fresh))
 
     def judge(self, ask: Ask, since_ms: int, until_ms: int) -> Estimate:
         """The estimate for the calls answered in [since_ms, until_ms). Raises Retry, StoreError."""
@@ -64,6 +65,16 @@ class Watched:
         off = self._usual.off([dict(row["words"]) for row in rows])
         features = (Features(row["mean_logprob"], drift=z) for row, z in zip(rows, off, strict=True))
         return self._estimator.estimate(count_bins(features))
+
+    def _move_on(self, rows: list[dict[str, Any]], full: bool, fresh: list[dict[str, Any]]) -> bool:
+        """Ask from a later time on next: rows without answer or question count, too, or many would end it."""
+        before_ms = self._since_ms
+        if rows:
+            self._since_ms = max(before_ms, rows[-1]["time_ms"] - LABEL_LAG_MS)
+            if full and not fresh and self._since_ms == before_ms:
+                self._since_ms = rows[-1]["time_ms"]
+        self._known = {known: at for known, at in self._known.items() if at >= self._since_ms}
+        return self._since_ms > before_ms
 
     def _take(self, batch: list[dict[str, Any]]) -> None:
         off = self._usual.batch([dict(row["words"]) for row in batch])

@@ -10,25 +10,25 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx
 import msgspec
 
 from streams.host import probe
+from streams.host.exchange import Exchange
 from streams.host.probe import Fingerprint, ProbeState, Round
 from tidemill.clock import Clock
 from tidemill.codec import encode
-from tidemill.errors import Stop, without_credentials
+from tidemill.errors import Retry, Stop
 from tidemill.io.modes import write_private
-from tidemill.settings import Settings
+from tidemill.settings import Settings, keys
 
 log = logging.getLogger(__name__)
 TIMEOUT_S = 15.0
 
 
 def engine_key(settings: Settings, engine: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The upstream's key; empty when none is named. Raises Stop where one is named and not set."""
+    """The upstream's key; empty when none is named. Raises Stop where one is named and not set, or cannot be sent."""
     name = settings.engines[engine].api_key_env
-    key = environ.get(name, "").strip() if name else ""
+    key = keys.engine_key(settings.engines[engine], engine, environ)
     if name and not key:
         raise Stop(
             f"engines.{engine}.api_key_env names {name}, which is not set for the role host; "
@@ -50,10 +50,8 @@ class Asking:
         self._due_s = clock.monotonic_s()
         self._answers: list[Fingerprint] = []
         self._identities: set[str] = set()
-        key = engine_key(settings, engine)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._url = settings.engine_url(engine)
-        self._http = httpx.Client(headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        self._http = Exchange(engine_key(settings, engine), TIMEOUT_S)
         self.state = _read(self._file, probe.asked(self._settings, self._model))
 
     def tick(self) -> bool:
@@ -65,9 +63,8 @@ class Asking:
             return False
         try:
             said, identity = probe.fingerprint(self._ask(self._prompts[len(self._answers)]))
-        except (httpx.HTTPError, ValueError) as error:
-            why = without_credentials(str(error)) or type(error).__name__
-            log.warning("probe of %s: no round: %s", self.engine, why)
+        except (Retry, ValueError) as error:
+            log.warning("probe of %s: no round: %s", self.engine, error)
             self._again()
             return False
         self._answers.append(said)
@@ -87,10 +84,6 @@ class Asking:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         write_private(self._file, encode(self.state).decode())
 
-    def close(self) -> None:
-        """Give the connections back."""
-        self._http.close()
-
     def _ask(self, prompt: str) -> Mapping[str, object]:
         body = {
             "model": self._model,
@@ -98,12 +91,7 @@ class Asking:
             "max_tokens": self._settings.max_tokens,
             "temperature": 0,
         }
-        answer = self._http.post(self._url + "/chat/completions", json=body)
-        answer.raise_for_status()
-        found = answer.json()
-        if not isinstance(found, dict):
-            raise ValueError("no chat completion: no JSON object")
-        return found
+        return self._http.post(self._url + "/chat/completions", body).object()
 
     def _again(self) -> None:
         self._answers, self._identities = [], set()

@@ -5,16 +5,15 @@ at most.
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
-import httpx
-
+from streams.host.exchange import Exchange
 from streams.host.machine import Figures
 from streams.host.scrape import Scraped, figures, scraped
 from tidemill.clock import Clock
-from tidemill.errors import Retry, without_credentials
+from tidemill.errors import Retry
 from tidemill.settings import Settings
+from tidemill.settings.keys import engine_key
 
 log = logging.getLogger(__name__)
 TIMEOUT_S = 5.0
@@ -27,10 +26,7 @@ class EngineLook:
         self.name = name
         self._url = settings.engine_url(name).rstrip("/")
         self._root = self._url.removesuffix("/v1")
-        key = os.environ.get(settings.engines[name].api_key_env, "") if settings.engines[name].api_key_env else ""
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        anew = httpx.Limits(max_keepalive_connections=0)  # whether it takes a new caller is what is asked
-        self._http = httpx.Client(headers=headers, timeout=TIMEOUT_S, trust_env=False, limits=anew)
+        self._http = Exchange(engine_key(settings.engines[name], name), TIMEOUT_S)
         self._clock = clock
         self._before: Scraped | None = None
         self._without_page = False
@@ -38,11 +34,12 @@ class EngineLook:
     def look(self) -> Figures | None:
         """Its figures now; empty where it shows none (its page is switched off), None where it does not answer."""
         try:
-            if self._http.get(self._root + "/health").status_code != 200:
+            if self._http.get(self._root + "/health").status != 200:
                 return None
             answer = self._http.get(self._root + "/metrics")
-            now = scraped(answer.text, self._clock.monotonic_s()) if answer.status_code == 200 else None
-        except httpx.HTTPError:
+            page = answer.body.decode(errors="replace")
+            now = scraped(page, self._clock.monotonic_s()) if answer.status == 200 else None
+        except Retry:
             return None
         except ValueError as error:
             now = None
@@ -58,14 +55,6 @@ class EngineLook:
     def models(self) -> dict[str, Any]:
         """Its ``/v1/models``. Raises Retry when it does not say."""
         try:
-            answer = self._http.get(self._url + "/models")
-            answer.raise_for_status()
-            found: dict[str, Any] = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            why = without_credentials(str(error)) or type(error).__name__
-            raise Retry(f"engine {self.name} does not say what it serves: {why}") from error
-        return found
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._http.close()
+            return self._http.get(self._url + "/models").object()
+        except Retry as error:
+            raise Retry(f"engine {self.name} does not say what it serves: {error}") from error

@@ -97,10 +97,6 @@ class Host:
 
     def close(self) -> None:
         """Let go of all clients."""
-        for engine in self._engines:
-            engine.close()
-        for asking in self._probes:
-            asking.close()
         self._registry.close()
         if self._routes is not None:
             self._routes.close()

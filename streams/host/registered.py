@@ -30,7 +30,8 @@ def loaded(answer: Mapping[str, Any], base: str) -> tuple[list[Adapter], set[str
 
     An adapter is what names a parent (vLLM's do); where an engine says nothing but names, all but the base's.
     """
-    cards = [card for card in answer.get("data") or () if isinstance(card, dict) and card.get("id")]
+    listed = answer.get("data")
+    cards = [card for card in listed if isinstance(card, dict) and card.get("id")] if isinstance(listed, list) else []
     adapters = [_adapter(card) for card in cards if card["id"] != base and (card.get("parent") or not card.get("root"))]
     return adapters, {str(card["id"]) for card in cards}
 
@@ -48,7 +49,7 @@ def _digest(folder: Path) -> tuple[str | None, bool]:
             return hashlib.file_digest(weights, "sha256").hexdigest(), False
     except FileNotFoundError:
         return None, folder.parent.is_dir()
-    except OSError:
+    except (OSError, ValueError):  # an engine may name what is no path at all
         return None, False
 
 

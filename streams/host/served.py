@@ -14,6 +14,8 @@ from typing import NamedTuple
 from tidemill.troubles import LONGEST_NAME, Trouble
 
 SERVED = "served"
+LONGEST_SHOWN = 600
+"""Characters of one difference in an alarm: names and folders are the engine's word."""
 _TRIED_OUT = re.compile(r"gate-.{1,8}-([0-9a-f]{8})")
 """Name of an adapter that the gate compares with its training: it ends with the beginning of its digest."""
 
@@ -121,7 +123,7 @@ class Comparisons:
         lasting = [each for each in found if alarming or each in before]
         if not lasting:
             return []
-        shown = "; ".join(f"{each.model}: {each.why}" for each in lasting[:5])
+        shown = "; ".join(f"{each.model}: {each.why}"[:LONGEST_SHOWN] for each in lasting[:5])
         return [
             Trouble(
                 rule=SERVED,

@@ -60,13 +60,16 @@ def filled(store: StoreProcess, stack_settings: Settings) -> Store:
 
 def test_quality_is_estimated_from_the_rows_of_the_store(filled: Store) -> None:
     known = Watched("talk", "talk-v1", "exact_match", ("audit",), NOW - 1000)
-    assert not known.learn(filled.rows)
+    assert not known.learn(filled.rows, NOW + 10_000_000)
     found = known.judge(filled.rows, NOW + LABELLED * 100, NOW + CALLS * 100)
     assert (found.labels, found.calls) == (LABELLED, CALLS - LABELLED)
     assert found.value == pytest.approx(0.75, abs=0.02)
     assert found.low is not None and found.high is not None and found.low < 0.75 < found.high
+    early = Watched("talk", "talk-v1", "exact_match", ("audit",), 0)
+    assert not early.learn(filled.rows, NOW)
+    assert early.judge(filled.rows, NOW + LABELLED * 100, NOW + CALLS * 100).labels == 0, "given later than now"
     other = Watched("talk", "talk-v2", "exact_match", ("audit",), NOW - 1000)
-    other.learn(filled.rows)
+    other.learn(filled.rows, NOW + 10_000_000)
     assert other.judge(filled.rows, NOW, NOW + CALLS * 100).reason == "no calls"
 
 

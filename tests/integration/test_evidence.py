@@ -22,6 +22,9 @@ from tidemill.io.kafka import producer
 from tidemill.settings import Settings
 from tidemill.topics import THRESHOLDS
 
+LONG = 1_000
+"""Times that a question is long."""
+
 
 @pytest.fixture
 def deployment(settings: Settings, store: StoreProcess, unique: Callable[[str], str]) -> Settings:
@@ -50,7 +53,14 @@ def _rows(settings: Settings, change_ms: int) -> None:
                 "time_ms": at,
                 "pipeline": "schedule",
                 "tenant": "acme" if acme else "bolt",
-                "gen_ai_input_messages": json.dumps([{"role": "user", "content": text}]),
+                "gen_ai_input_messages": json.dumps(
+                    [
+                        {"role": "system", "content": "not shown"},
+                        {"role": "user", "content": text},
+                        {"role": "assistant", "content": "not shown"},
+                        {"role": "user", "content": "ü x</script>" * LONG},
+                    ]
+                ),
                 "input_features": [("chars", float(len(text)))],
             }
         )
@@ -160,3 +170,6 @@ def test_firing_alarm_gets_its_report_once(deployment: Settings, kafka: str, fre
     asked = (Store(deployment), "schedule", "exact_match", now - 40_000)
     assert calls.before(*asked) == calls.before(*asked), "the same rows, the same calls"
     assert calls.before(*asked)[0].figures["e2e_ms"] == 40.0, "a client's answer, no shadow's"
+    question = calls.before(*asked)[0].question or ""
+    assert question.startswith("meet at 15:30 in room 0\nü x</script>ü") and len(question) == calls.MOST_CHARS
+    assert "x</script>" not in page, "no user's words are markup of the report"

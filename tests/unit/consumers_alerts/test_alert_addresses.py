@@ -39,6 +39,11 @@ TLS = httpx.create_ssl_context(trust_env=False)
         ("hooks.example.com", "::ffff:192.168.1.1", False, True),
         ("hooks.example.com", "64:ff9b::a00:1", False, True),
         ("hooks.example.com", "2002:7f00:1::", False, True),
+        ("hooks.example.com", "64:ff9b:1::a00:1", False, True),
+        ("hooks.example.com", "::ffff:0:10.0.0.1", False, True),
+        ("hooks.example.com", "::127.0.0.1", False, True),
+        ("hooks.example.com", "fec0::1", False, True),
+        ("hooks.example.com", "2606:2800:220:1::1", True, True),
         ("hooks.example.com", "fd00::1", False, True),
         ("hooks.example.com", "100.64.0.1", False, True),
         ("receiver", "172.18.0.4", True, True),
@@ -59,7 +64,7 @@ def test_private_addresses_are_called_only_where_that_is_meant(
 ) -> None:
     assert allowed(host, address, None) is auto
     assert allowed(host, address, True) is private
-    assert not allowed(host, address, False) or address == "93.184.216.34"
+    assert not allowed(host, address, False) or address in ("93.184.216.34", "2606:2800:220:1::1")
 
 
 def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:

@@ -86,6 +86,19 @@ def test_no_words_of_an_event_are_markup_for_slack() -> None:
     assert found["text"] == "&lt;!channel&gt; a &amp; {b} "
 
 
+def test_no_words_of_an_event_are_an_alert_of_their_own_in_slack() -> None:
+    event = named(1, summary="errors of tenant=acme\n*resolved*: all is well")
+    _, found = body(notification(event), format="slack", template="{summary}")
+    assert found["text"] == "errors of tenant=acme *resolved*: all is well"
+
+
+def test_slack_is_sent_no_empty_section_which_it_refuses() -> None:
+    _, found = body(
+        notification(named(1, summary="quality fell", reason="")), format="slack", template="{description} "
+    )
+    assert found["blocks"][0]["text"]["text"] == "quality fell"
+
+
 def test_slacks_limits_are_kept() -> None:
     events = [named(number, summary="x" * 9_000) for number in range(70)]
     _, found = body(notification(*events), format="slack")

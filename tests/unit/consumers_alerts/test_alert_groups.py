@@ -122,6 +122,20 @@ def test_a_restart_sends_again_only_what_was_not_settled() -> None:
     assert told(again, NOW + 100 * S) == [["muted firing"]]
 
 
+def test_after_a_restart_an_alarm_that_was_muted_from_beginning_to_end_is_not_told_beside_others() -> None:
+    alerts = silence(NOW - S, NOW + 60 * S, severity="page")
+    grouped = {"group_by": ["pipeline"], "group_wait_s": 0, "group_interval_s": 0}
+    box = outbox(alerts, **grouped)
+    events = [event("a"), event("b", severity="ticket"), event("a", "resolved")]
+    for offset, one in enumerate(events):
+        box.add(0, offset, one, NOW + offset * 5 * S)
+    box.advance(0, NOW + 90 * S)
+    again = outbox(alerts, box.positions()[0], **grouped)
+    for offset, one in enumerate(events):
+        again.add(0, offset, one, NOW + offset * 5 * S)
+    assert told(again, NOW + 90 * S) == told(box, NOW + 90 * S) == [["b firing"]]
+
+
 def test_an_event_that_is_twice_in_the_topic_is_told_once() -> None:
     box = outbox(repeat_interval_s=600)
     box.add(0, 0, event("a"), NOW)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import numpy as np
@@ -28,7 +27,7 @@ def store_row(**changes: object) -> dict[str, object]:
         "input": [("chars", 12.0)],
         "words": [(7, 2)],
         "output": [("chars", 5.0)],
-        "messages": json.dumps([{"role": "system", "content": "s"}, {"role": "user", "content": "hello"}]),
+        "question": "hello",
         "model_version": "support-v1",
         "variant": "champion",
         "status": "ok",

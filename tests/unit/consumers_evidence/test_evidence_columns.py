@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from consumers.evidence.call import call_of, columns
-from consumers.evidence.report import TOO_FEW, build, usable
+from consumers.evidence.report import TOO_FEW, build, harmless, usable
 from tests.unit.consumers_evidence.made import call, job, store_row
 from tidemill import evidence
 
@@ -18,7 +18,7 @@ def test_call_becomes_flat_columns() -> None:
 
 
 def test_unknown_stays_unknown() -> None:
-    names = ("status", "messages", "score", "quality", "input", "output", "answer", "e2e_ms", "attributes", "words")
+    names = ("status", "question", "score", "quality", "input", "output", "answer", "e2e_ms", "attributes", "words")
     found = call_of(store_row(**dict.fromkeys(names), tenant=None, model_version=None))
     flat = columns(found)
     known = ("error_rate", "cost", "score", "quality", "e2e_ms", "input_text", "output_text")
@@ -41,6 +41,12 @@ def test_a_call_says_what_the_windows_count() -> None:
     assert call_of(store_row(cost_micros=1_500)).figures["cost"] == 0.0015
 
 
+def test_absurd_features_are_left_out() -> None:
+    odd = [("chars", 1e308), ("words", float("nan")), ("digit_share", float("-inf")), ("mean_word_length", -3.0)]
+    figures = call_of(store_row(input=odd)).figures
+    assert [name for name in figures if name.startswith("input_")] == ["input_tokens", "input_mean_word_length"]
+
+
 def test_columns_unknown_to_one_side_are_left_out() -> None:
     known, scoreless = columns(call_of(store_row())), columns(call_of(store_row(score=None)))
     numbers, texts = usable([known] * 20, [scoreless] * 20)
@@ -58,3 +64,8 @@ def test_too_few_calls_make_no_report_but_the_evidence_there_is(tmp_path: Path) 
     )
     assert found is not None and found.found == "too_few_calls"
     assert (found.before.calls, found.after.calls) == (3, 50)
+
+
+def test_no_users_words_are_markup_of_the_report() -> None:
+    row = harmless({"input_<b>": 1.0, "input_text": "</script><script>alert(1)", "output_text": None})
+    assert row == {"input_‹b›": 1.0, "input_text": "‹/script›‹script›alert(1)", "output_text": None}

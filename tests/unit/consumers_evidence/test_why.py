@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from msgspec.structs import replace
 
@@ -12,11 +10,6 @@ from consumers.evidence.examples import MOST, MOST_CHARS
 from consumers.evidence.why import evidence, figure_of
 from tests.unit.consumers_evidence.made import CHANGE_MS, call, job
 from tidemill.metrics import ESTIMATES, TEXT_METRICS, WINDOW_METRICS
-
-
-def asked(text: str) -> str:
-    return json.dumps([{"role": "user", "content": text}])
-
 
 PLACE = {"attributes.place": "here"}
 
@@ -32,7 +25,7 @@ def after() -> list[Call]:
             n,
             quality=float(n % 4 != 0),
             tenant="acme" if n % 4 == 0 else "bolt",
-            messages=asked(f"question {n}"),
+            question=f"question {n}",
             answer=f"answer {n}",
             expected="right",
         )
@@ -67,19 +60,19 @@ def test_examples_hold_what_the_pipeline_keeps_and_no_more(capture: str) -> None
 
 
 def test_what_the_store_does_not_have_is_not_shown() -> None:
-    bare = [call(n, quality=0.0, messages=None, answer=None) for n in range(100)]
+    bare = [call(n, quality=0.0, question=None, answer=None) for n in range(100)]
     assert {each.question for each in evidence(job(before(), bare)).examples} == {None}
 
 
 def test_examples_are_short_and_no_question_is_shown_twice() -> None:
-    long = [call(n, quality=0.0, messages=asked(f"{n % 3} " + "long " * 5_000), answer="y" * 9_000) for n in range(100)]
+    long = [call(n, quality=0.0, question=f"{n % 3} " + "long " * 5_000, answer="y" * 9_000) for n in range(100)]
     shown = evidence(job(before(), long)).examples
     assert len(shown) == 3
     assert all(len(text) <= MOST_CHARS for each in shown for text in (each.question or "", each.answer or ""))
 
 
 def test_a_rise_shows_the_highest_first() -> None:
-    slow = [call(n, e2e_ms=100.0 + n, messages=asked(f"q{n}")) for n in range(100)]
+    slow = [call(n, e2e_ms=100.0 + n, question=f"q{n}") for n in range(100)]
     found = evidence(job(before(), slow, metric="e2e_ms"))
     assert [each.figure for each in found.examples] == [199.0, 198.0, 197.0, 196.0, 195.0]
 

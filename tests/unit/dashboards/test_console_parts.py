@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from msgspec import structs
 from starlette.testclient import TestClient
@@ -14,14 +15,17 @@ from starlette.websockets import WebSocketDisconnect
 from dashboards.console.charts import latency_cut, markers, options
 from dashboards.console.drawing import drawing
 from dashboards.console.hosts import is_own, own_names
-from dashboards.console.main import application, report_file
+from dashboards.console.main import application
 from dashboards.console.page import _facts
+from dashboards.console.story import evidence_of, report_file
 from dashboards.console.timeline import standing, timeline
 from dashboards.console.view import Pipeline, Point
 from dashboards.console.wheel import STATIONS, wheel
 from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, picture, pipeline, rollout
+from tests.unit.dashboards.console_stories import some_evidence
 from tidemill.events import JobProgress, StationTime
 from tidemill.events.lifecycle import JobPhase, RolloutPhase, Station
+from tidemill.evidence import evidence_file
 from tidemill.io.spend import Spend
 from tidemill.settings import Settings
 from tidemill.settings.model import ClickHouseSettings, ConsoleSettings
@@ -216,10 +220,31 @@ def test_a_warning_after_an_alarm_does_not_take_its_place() -> None:
 
 @pytest.mark.parametrize("name", ["../secrets/gateway", "a" * 7, "A" * 32, "%2e%2e", ""])
 def test_only_reports_of_alarms_are_served(tmp_path: Path, name: str) -> None:
-    (tmp_path / f"{ALARM_ID}.html").write_text("report")
-    assert report_file(tmp_path, name) is None
-    assert report_file(tmp_path, ALARM_ID) == tmp_path / f"{ALARM_ID}.html"
-    assert report_file(tmp_path, "b" * 32) is None
+    settings, folder = Settings(data_dir=tmp_path), tmp_path / "evidence"
+    folder.mkdir()
+    (folder / f"{ALARM_ID}.html").write_text("report")
+    assert report_file(settings, name) is None
+    assert report_file(settings, ALARM_ID) == folder / f"{ALARM_ID}.html"
+    assert report_file(settings, "b" * 32) is None
+
+
+def test_what_was_made_before_capture_was_switched_off_shows_no_text(tmp_path: Path) -> None:
+    kept = {"engine": "e", "champion": "schedule-v1", "retrain": {"enabled": False}}
+    given = {"engines": {"e": {}}, "data_dir": str(tmp_path)}
+    full, off = (
+        Settings.model_validate(given | {"pipelines": {"schedule": kept | {"capture": capture}}})
+        for capture in ("full", "off")
+    )
+    made = evidence_file(tmp_path, ALARM_ID)
+    made.parent.mkdir()
+    made.write_bytes(msgspec.json.encode(some_evidence()))
+    (made.parent / f"{ALARM_ID}.html").write_text("report")
+    assert evidence_of(full, ALARM_ID) == some_evidence() and report_file(full, ALARM_ID) is not None
+    found = evidence_of(off, ALARM_ID)
+    assert found is not None and found.capture == "off" and report_file(off, ALARM_ID) is None
+    assert found.examples and all((each.question, each.answer, each.expected) == (None,) * 3 for each in found.examples)
+    assert not any(each.slices for each in found.examples)
+    assert (found.telling, [each.dimension for each in found.slices]) == (1, ["tenant", "tenant"])
 
 
 SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"

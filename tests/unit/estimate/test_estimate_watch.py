@@ -15,6 +15,7 @@ from streams.estimate.watch import MOST_LABELS, Watched
 from tidemill.events import Arm, Route
 
 REFERENCE = BATCHES * BATCH_CALLS
+NOW_MS = 10_000_000
 
 
 class Rows:
@@ -26,7 +27,7 @@ class Rows:
 
     def rows(self, query: str, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
         if "feedback_id" in query:
-            return [row for row in self.labels if row["time_ms"] >= asked["since"]][: asked["most"]]
+            return [row for row in self.labels if asked["since"] <= row["time_ms"] < asked["until"]][: asked["most"]]
         return self.calls[: asked["most"]]
 
 
@@ -42,6 +43,7 @@ def label(n: int, chance: random.Random, *, first: int = 0) -> dict[str, Any]:
         "score": float(chance.random() < (0.95 if sure else 0.3)),
         "mean_logprob": -0.01 if sure else -1.0,
         "words": words(chance, first),
+        "known": True,
     }
 
 
@@ -59,7 +61,7 @@ def calls(n: int, sure_share: float, first: int = 0) -> list[dict[str, Any]]:
 def test_a_harder_mix_of_calls_is_estimated_lower() -> None:
     rows = Rows()
     known = watched(rows, 1_000)
-    assert not known.learn(rows.rows)
+    assert not known.learn(rows.rows, NOW_MS)
     rows.calls = calls(400, 0.8)
     usual = known.judge(rows.rows, 0, 1)
     rows.calls = calls(400, 0.2)
@@ -72,7 +74,7 @@ def test_a_harder_mix_of_calls_is_estimated_lower() -> None:
 def test_words_that_nobody_labelled_allow_any_lower_quality() -> None:
     rows = Rows()
     known = watched(rows, 1_000)
-    known.learn(rows.rows)
+    known.learn(rows.rows, NOW_MS)
     rows.calls = calls(400, 0.8, first=500)
     found = known.judge(rows.rows, 0, 1)
     assert found.unconfirmed == 1.0 and found.low == 0.0
@@ -82,20 +84,61 @@ def test_each_label_is_learned_once_however_often_the_store_gives_it() -> None:
     rows = Rows()
     known = watched(rows, 500)
     for _ in range(3):
-        known.learn(rows.rows)
+        known.learn(rows.rows, NOW_MS)
     rows.calls = calls(100, 0.8)
     assert known.judge(rows.rows, 0, 1).labels == 500
     chance = random.Random(8)
     rows.labels += [label(i, chance) for i in range(500, 530)]
-    known.learn(rows.rows)
+    known.learn(rows.rows, NOW_MS)
     assert known.judge(rows.rows, 0, 1).labels == 525, "five wait until their batch is full"
+
+
+def test_a_label_of_next_year_hides_none_of_today() -> None:
+    rows = Rows()
+    known = watched(rows, 500)
+    rows.labels[400]["time_ms"] = NOW_MS * 1_000
+    rows.labels.sort(key=lambda row: int(row["time_ms"]))
+    known.learn(rows.rows, NOW_MS)
+    chance = random.Random(8)
+    rows.labels[-1:] = [*(label(i, chance) for i in range(500, 526)), rows.labels[-1]]
+    known.learn(rows.rows, NOW_MS)
+    rows.calls = calls(100, 0.8)
+    assert known.judge(rows.rows, 0, 1).labels == 525
+
+
+@pytest.mark.parametrize("apart_ms", [500, 1])
+def test_labels_whose_calls_have_expired_hold_up_none_of_the_others(apart_ms: int) -> None:
+    rows = Rows()
+    known = watched(rows, 500)
+    first_ms = rows.labels[0]["time_ms"] - 8_000_000
+    gone: dict[str, Any] = {"score": 1.0, "mean_logprob": None, "words": {}, "known": False}
+    rows.labels[:0] = [
+        gone | {"feedback_id": f"gone{n}", "time_ms": first_ms + n * apart_ms} for n in range(2 * MOST_LABELS + 10)
+    ]
+    while known.learn(rows.rows, NOW_MS):
+        pass
+    rows.calls = calls(100, 0.8)
+    assert known.judge(rows.rows, 0, 1).labels == 500
+
+
+def test_a_label_that_lands_before_its_call_is_learned_when_that_has_landed() -> None:
+    rows = Rows()
+    known = watched(rows, 525)
+    for row in rows.labels[500:]:
+        row["known"] = False
+    known.learn(rows.rows, NOW_MS)
+    for row in rows.labels[500:]:
+        row["known"] = True
+    known.learn(rows.rows, NOW_MS)
+    rows.calls = calls(100, 0.8)
+    assert known.judge(rows.rows, 0, 1).labels == 525
 
 
 def test_many_labels_are_taken_in_pieces() -> None:
     rows = Rows()
     known = watched(rows, MOST_LABELS + 100)
-    assert known.learn(rows.rows)
-    assert not known.learn(rows.rows)
+    assert known.learn(rows.rows, NOW_MS)
+    assert not known.learn(rows.rows, NOW_MS)
     rows.calls = calls(100, 0.8)
     assert known.judge(rows.rows, 0, 1).labels == MOST_LABELS + 100
 
@@ -103,11 +146,11 @@ def test_many_labels_are_taken_in_pieces() -> None:
 def test_learning_in_pieces_or_at_once_is_the_same() -> None:
     whole, pieces = Rows(), Rows()
     at_once = watched(whole, 700)
-    at_once.learn(whole.rows)
+    at_once.learn(whole.rows, NOW_MS)
     step = Watched("schedule", "schedule-v1", "exact_match", ("audit",), 0)
     for n in range(100, 701, 100):
         pieces.labels = whole.labels[:n]
-        step.learn(pieces.rows)
+        step.learn(pieces.rows, NOW_MS)
     for rows in (whole, pieces):
         rows.calls = calls(200, 0.5)
     assert at_once.judge(whole.rows, 0, 1) == step.judge(pieces.rows, 0, 1)
@@ -129,7 +172,7 @@ def test_text_is_off_only_once_the_usual_is_known() -> None:
 def test_the_rows_say_the_estimate_and_its_interval() -> None:
     rows = Rows()
     known = watched(rows, 1_000)
-    known.learn(rows.rows)
+    known.learn(rows.rows, NOW_MS)
     rows.calls = calls(400, 0.8)
     found = known.judge(rows.rows, 0, 1)
     said = {row.metric: row for row in rows_of("schedule", "schedule-v1", found, 30_000, 60_000, 66_000)}

@@ -158,6 +158,18 @@ def test_the_state_of_an_objective_is_bounded() -> None:
     assert len(msgspec.msgpack.encode(told.state)) < STATE_BYTES
 
 
+def test_after_a_clock_that_was_ahead_nothing_stays_of_the_time_to_come() -> None:
+    told = Told()
+    told.hear(10 * HOUR, 1000, 1)
+    right_ms, told.at_ms = told.at_ms, told.at_ms + 30 * 24 * HOUR * WINDOW_MS
+    assert [each[1:] for each in told.hear(10, 1000, 500)] == [("firing", "page")]
+    told.at_ms = right_ms
+    assert [each[1:] for each in told.hear(10, 1000, 1)] == [("resolved", "page")]
+    told.hear(2 * 24 * HOUR, 1000, 1)
+    assert {step_s: len(ring) for step_s, ring in told.state.rings.items()}[60] == RINGS[60]
+    assert told.hear(HOUR, 1000, 200) == [(44, "firing", "page")], "it goes on as if there had been no step"
+
+
 def test_what_is_left_of_an_error_budget_is_shown_and_may_be_below_zero() -> None:
     settings = deployment(objectives=[{"name": "answered", "metric": "error_rate", "target": 0.98}])
     meter, reader = Meter(), Reader(settings)

@@ -33,10 +33,13 @@ class Days:
         self.meter = Meter()
         self.window = 0
 
-    def messages(self, windows: int, fall: float = 0.0, globex: float = 1.0) -> Iterator[Partial | Progress]:
+    def messages(
+        self, windows: int, fall: float = 0.0, globex: float = 1.0, ahead_s: int = 0
+    ) -> Iterator[Partial | Progress]:
+        """``ahead_s``: by how much all clocks are ahead."""
         for _ in range(windows):
-            at_s = self.window * WINDOW_S
-            wave = sin(2 * pi * (START_S + at_s) / DAY_S)
+            at_s = self.window * WINDOW_S + ahead_s
+            wave = sin(2 * pi * (START_S + at_s - ahead_s) / DAY_S)
             cells = [
                 requests(at_s + 1, 25, chars=[self.chance.gauss(1, 0.3) * times * (60 + 25 * wave) for _ in range(25)])
                 for times in (1.0, globex)
@@ -48,7 +51,7 @@ class Days:
             ]
             yield self.meter.partial(cells, points, slices=slices)
             self.window += 1
-            yield self.meter.progress(self.window * WINDOW_S + 1)
+            yield self.meter.progress(self.window * WINDOW_S + ahead_s + 1)
 
 
 def rules(events: list[ThresholdEvent]) -> set[tuple[str, str]]:
@@ -143,3 +146,16 @@ def test_the_series_that_know_too_little_of_their_hour_are_seen_in_prometheus() 
     reader.take(*days.messages(A_DAY))
     assert seen(reader) == 0
     assert seen(Reader(settings("none"), dict(reader.fold.changed()), reader.offset)) is None
+
+
+def test_after_a_clock_that_was_ahead_hours_are_compared_with_themselves_again() -> None:
+    days, reader = Days(1), Reader(settings())
+    reader.take(*days.messages(4 * A_DAY + A_DAY // 2))
+    reader.take(*days.messages(6, ahead_s=DAY_S // 2))
+    now_s = days.window * WINDOW_S
+    reader.take(*(days.meter.progress(now_s + second) for second in range(1, 12)))
+    assert reader.fold.watermark_ms < START_MS + (now_s + WINDOW_S) * 1000, "it is right again"
+    reader.take(*days.messages(A_DAY // 24))  # what the step itself began ends
+    assert rules(reader.take(*days.messages(A_DAY)).events) == set()
+    (fold,) = reader.fold
+    assert fold.waiting == 0

@@ -106,7 +106,6 @@ def test_an_engine_is_looked_at_over_http(engine: FakeEngine, caplog: pytest.Log
     engine.page = "<html>no figures</html>"
     assert look.look() == {}
     assert look.models() == {"data": [{"id": "base"}]}
-    look.close()
 
 
 def test_an_engine_that_is_away_has_no_figures() -> None:

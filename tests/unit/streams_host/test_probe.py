@@ -130,7 +130,6 @@ def test_a_provider_that_changes_its_model_is_found_over_http(tmp_path: Path, en
         whole_round(asks, clock)
     assert asks.state.reference and asks.state.share == 1 and probe.troubles("openai", asks.state, NOW_MS) == []
     assert engine.bodies[-1]["temperature"] == 0 and engine.bodies[-1]["model"] == "gpt-large"
-    asks.close()
     asks = asking(tmp_path, engine, clock)  # started again: it goes on where it was
     assert asks.state.share == 1
     engine.voice = str.upper
@@ -145,7 +144,6 @@ def test_a_provider_that_changes_its_model_is_found_over_http(tmp_path: Path, en
     assert [each.rule for each in probe.troubles("openai", asks.state, NOW_MS)] == ["probe"]
     kept = (tmp_path / "host" / "probe-openai.json").read_text()
     assert "secret" not in kept.lower() and "fp_b" in kept
-    asks.close()
 
 
 def test_an_engine_that_fails_gives_no_round_and_is_asked_again_in_time(tmp_path: Path, engine: FakeEngine) -> None:
@@ -156,7 +154,6 @@ def test_an_engine_that_fails_gives_no_round_and_is_asked_again_in_time(tmp_path
     clock.advance(60_000)
     assert asks.tick() is False and len(engine.bodies) == 2
     assert asks.state == ProbeState(asks.state.asked)
-    asks.close()
 
 
 def test_other_questions_begin_anew(tmp_path: Path, engine: FakeEngine) -> None:
@@ -164,10 +161,8 @@ def test_other_questions_begin_anew(tmp_path: Path, engine: FakeEngine) -> None:
     asks = asking(tmp_path, engine, clock)
     whole_round(asks, clock)
     assert asks.state.learning
-    asks.close()
     other = asking(tmp_path, engine, clock, probe=ProbeSettings(every_s=60, prompts=("Something else.",)))
     assert not other.state.learning
-    other.close()
 
 
 def test_a_missing_key_names_the_setting(tmp_path: Path, engine: FakeEngine) -> None:

@@ -150,7 +150,6 @@ def test_what_an_engine_serves_is_read_over_http_and_digests_are_those_of_the_fi
         ("a-v3", None, False),
     ]
     assert adapters[0].base == "base" and adapters[0].folder == str(folder)
-    look.close()
     away = EngineLook(settings, "local", SystemClock())
     with pytest.raises(Retry, match="does not say what it serves"):
         away.models()
