@@ -27,8 +27,8 @@ _ASKED = """
 """
 _CALLS = """
 SELECT r.call_id AS call_id, r.time_ms AS time_ms, r.tenant AS tenant, r.prompt_version AS prompt_version,
-       r.input_language AS input_language, r.attributes AS attributes, r.input_features AS input, r.input_words AS words,
-       r.question AS question, s.model_version AS model_version, s.variant AS variant,
+       r.input_language AS input_language, r.attributes AS attributes, r.input_features AS input,
+       r.input_words AS words, r.question AS question, s.model_version AS model_version, s.variant AS variant,
        s.status AS status, s.gen_ai_response_finish_reason AS finish_reason,
        s.queue_ms AS queue_ms, s.ttft_ms AS ttft_ms, s.tpot_ms AS tpot_ms, s.e2e_ms AS e2e_ms,
        s.gen_ai_usage_input_tokens AS input_tokens, s.gen_ai_usage_cached_tokens AS cached_tokens,
