@@ -86,7 +86,7 @@ def parts(*, long: bool) -> dict[str, dict[str, Callable[[], Any]]]:
 
 
 def measure(*, long: bool) -> Result:
-    """Some twelve minutes of CPU time, on as many cores as there are; with ``long`` fifty: more runs, more calls, KSWIN
+    """Some eight minutes of CPU time, on as many cores as there are; with ``long`` fifty: more runs, more calls, KSWIN
     on the public streams. Says on stderr what is done.
     """
     groups = parts(long=long)
