@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import drift_day15
+from benchmarks.drift_day15_ways import RUN_LENGTH as RUN_LENGTH_DAY15
 from benchmarks.drift_page import Row
 from benchmarks.drift_streams import PUBLISHED
-from benchmarks.drift_text import Measured
+from benchmarks.drift_text_page import Measured
 from benchmarks.drift_watches import RUN_LENGTH
 from benchmarks.frame import Picture
 from streams.detectors.second_opinions import NAMES
@@ -88,10 +89,10 @@ def delays(ours: Mapping[str, Row], peers: Mapping[str, Row], file: Path) -> Non
 def season(file: Path) -> None:
     """One series of day 15: its hours, the wealth of all days, and the last day closer."""
     points, fall = drift_day15.example()
-    hours = np.array([point.minute // 60 for point in points])
-    days = np.array([point.minute for point in points]) / drift_day15.DAY + 1
+    hours = np.array([point.time_ms // 3_600_000 for point in points])
+    days = np.array([point.time_ms for point in points]) / 86_400_000 + 1
     staked = np.array([max(point.wealth, 1.0) for point in points])
-    threshold, begun = drift_day15.RUN_LENGTH, fall / drift_day15.DAY + 1
+    threshold, begun = RUN_LENGTH_DAY15, fall / drift_day15.DAY + 1
     figure, axes = _axes(3, 1, (10, 7))
     each = np.unique(hours)
     means = [np.mean([p.value for p, hour in zip(points, hours == h, strict=True) if hour]) for h in each]

@@ -1,61 +1,37 @@
-"""Text drift on BANKING77: ours on one budget, with slices and without, beside tests and detectors without one.
+"""Text drift on BANKING77: ours on one budget, with slices and without, and stage 2 as it is deployed, beside tests and
+detectors without a budget.
 
 Some calls without a change come first; then a share of the traffic is changed, each way in a copy of all that watches.
-A long run has no change at all.
+Other runs have no change at all. Each part here runs in a process of its own (``parts``).
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from itertools import islice
-from statistics import fmean
 from typing import Any, NamedTuple
 
-from benchmarks.drift_corpus import CHANGES, DATA, KNOWN, SLICES, Change, Corpus, available, calls, corpus, plain
+from benchmarks.drift_corpus import CHANGES, SLICES, Change, Corpus, available, calls, corpus, plain
 from benchmarks.drift_peers import PEERS
-from benchmarks.drift_watches import METRICS, RUN_LENGTH, Features, Ours, Seen
-from benchmarks.frame import Table, number
+from benchmarks.drift_stage2 import RATES, Said, Stage2
+from benchmarks.drift_watches import METRICS, Features, Ours, Seen
 from benchmarks.usage import rss_mb
 from streams.detectors.budget import Series
-
-__all__ = ["DATA", "NOTE", "Measured", "available", "measure"]
 
 SHARE = 0.3
 BEFORE, AFTER = 3_000, 2_000
 """Calls before the change, and after it within which it must be found."""
-QUIET, QUIET_LONG = 10_000, 200_000
+SEEDS, SEEDS_LONG = 2, 10
+QUIET, QUIET_LONG = 10_000, 100_000
+"""Calls of a run without a change; ours and peers have one, with ``long`` two, stage 2 has one as long as all these."""
 RESIDENT_CALLS = 1_000
 WHOLE, SLICED = "tidemill, whole traffic", "tidemill, slices too"
 OURS: dict[str, tuple[str, ...]] = {WHOLE: ("",), SLICED: SLICES}
-NOTE = (
-    f"Text: questions of {KNOWN} of BANKING77's intents, {BEFORE:,} calls before the change; one call is one update of "
-    f"the clock, the budget one false alarm in {RUN_LENGTH:,} calls for all K series together. tidemill has "
-    f"{len(METRICS)} metrics a slice: vectors and learned words against a reference of 3,000 calls, four scalars "
-    "(length, share of unseen words, word length, distance to the nearest reference vector) and two of the words of 50 "
-    f"calls in a row; slices are the whole, five tenants and two prompt versions ({len(SLICES)}). River's detectors "
-    "and KS watch the four scalars, Evidently the text, or our vectors, by its own defaults (an area under the curve "
-    "above 0.55). CPU time of tidemill, river and KS includes that of the features they watch."
-)
-
-
-class Measured(NamedTuple):
-    """What ``measure`` gives back."""
-
-    tables: list[Table]
-    figures: dict[str, Any]
-    found_share: float
-    """Of all changes, found by ours with slices within AFTER calls."""
-    false: int
-    """False alarms of ours with slices, all series together, in the run without a change …"""
-    allowed: float
-    """… and the most that the budget allows, on average."""
-    wealth: list[tuple[str, list[float]]]
-    """Of a few series, call by call, over one change: for a picture."""
+STAGE2 = {f"tidemill, stage 2, {rate} {'call' if rate == 1 else 'calls'} a second": rate for rate in RATES}
 
 
 class Named(NamedTuple):
@@ -67,61 +43,156 @@ class Named(NamedTuple):
     """… and series that e-BH names, judged together."""
 
 
-def measure(long: bool) -> Measured:
-    """Each kind of change with several seeds, and one run without any: all watch the same calls."""
-    seeds = range(10 if long else 2)
-    quiet_calls = QUIET_LONG if long else QUIET
-    delays: dict[str, dict[str, list[int | None]]] = {name: {c: [] for c in CHANGES} for name in (*OURS, *PEERS)}
-    named: dict[str, list[Named]] = {kind: [] for kind in CHANGES}
-    for seed in seeds:
-        watching = Watching(seed)
-        watching.run(plain, 0.0, BEFORE)
-        for kind, change in CHANGES.items():
-            changed = deepcopy(watching)
-            for name, delay in changed.run_until_found(change, AFTER).items():
-                delays[name][kind].append(delay)
-            named[kind] += changed.named
-    quiet = Watching(len(seeds))
-    quiet.run(plain, 0.0, quiet_calls)
-    resident = {name: resident_mb(name) for name in delays}
-    rows = [
-        (
-            name,
-            str(quiet.series[name]),
-            *(_cell(found) for found in by_change.values()),
-            f"{quiet.alarms[name] / quiet_calls * 10_000:.1f}",
-            number(quiet.cpu_s(name) / quiet_calls * 1e6),
-            number(resident[name]),
-        )
-        for name, by_change in delays.items()
-    ]
-    columns = (
-        "",
-        "K",
-        *CHANGES,
-        "false alarms in 10,000 calls",
-        "CPU ms for 1,000 calls",
-        "memory beside texts and features, MB",
+class Changed(NamedTuple):
+    """One seed: calls to each one's first alarm, by who watches, by kind of change; None: not found."""
+
+    delays: dict[str, dict[str, int | None]]
+    named: dict[str, list[Named]]
+    first: dict[str, Said]
+    """Stage 2's first alarm, by kind of change."""
+
+
+class Quiet(NamedTuple):
+    """A run without a change: figures by who watches."""
+
+    calls: int
+    updates: dict[str, int]
+    """Of the clock."""
+    allowed: dict[str, float]
+    """False alarms that the budget allows, on average; ours only."""
+    series: dict[str, int]
+    alarms: dict[str, int]
+    who: dict[str, int]
+    """Alarms of ours with slices and of stage 2, by series."""
+    cpu_s: dict[str, float]
+    state_bytes: dict[str, int]
+
+
+Wealth = list[tuple[str, list[float]]]
+"""Of a few series, call by call, over one change: for a picture."""
+Part = Changed | Quiet | float | Wealth
+
+
+def parts(long: bool) -> dict[str, Callable[[], Part]]:
+    """What is measured, by name; none without the texts."""
+    if not available():
+        return {}
+    seeds, runs, n = (SEEDS_LONG, 2, QUIET_LONG) if long else (SEEDS, 1, QUIET)
+    quiet: dict[str, Callable[[], Part]] = {
+        f"no change, {n:,} calls, seed {seeds + run}": partial(quiet_run, seeds + run, n) for run in range(runs)
+    }
+    quiet |= {f"no change, {runs * n:,} calls, {name}": partial(quiet_stage2, name, runs * n) for name in STAGE2}
+    changed: dict[str, Callable[[], Part]] = {
+        f"changes, seed {seed}": partial(changed_run, seed) for seed in range(seeds)
+    }
+    changed |= {
+        f"changes, seed {seed}, {name}": partial(changed_stage2, name, seed) for name in STAGE2 for seed in range(seeds)
+    }
+    memory: dict[str, Callable[[], Part]] = {
+        f"memory, {name}": partial(resident_mb, name) for name in (*OURS, *STAGE2, *PEERS)
+    }
+    return quiet | changed | memory | {"wealth": wealth}
+
+
+def changed_run(seed: int) -> Changed:
+    """Each kind of change: all watch the same calls."""
+    watching = Watching(seed)
+    watching.run(plain, 0.0, BEFORE)
+    delays: dict[str, dict[str, int | None]] = {name: {} for name in watching.series}
+    named = {}
+    for kind, change in CHANGES.items():
+        changed = deepcopy(watching)
+        for name, delay in changed.run_until_found(change, AFTER).items():
+            delays[name][kind] = delay
+        named[kind] = changed.named
+    return Changed(delays, named, {})
+
+
+def changed_stage2(name: str, seed: int) -> Changed:
+    """Each kind of change: stage 2 as it is deployed."""
+    texts = corpus(seed)
+    watching = Stage2(texts, seed, STAGE2[name])
+    for _ in watching.run(calls(texts, plain, 0.0, 1_000 + seed), BEFORE):
+        pass
+    delays: dict[str, int | None] = {}
+    first = {}
+    for kind, change in CHANGES.items():
+        said = next(deepcopy(watching).run(calls(texts, change, SHARE, 2_000 + seed), AFTER), None)
+        delays[kind] = said and said.call - BEFORE
+        if said:
+            first[kind] = said
+    return Changed({name: delays}, {}, first)
+
+
+def quiet_run(seed: int, n: int) -> Quiet:
+    """No change: ours and peers."""
+    watching = Watching(seed)
+    watching.run(plain, 0.0, n)
+    return Quiet(
+        n,
+        dict.fromkeys(watching.series, n),
+        {name: ours.budget.spend.allowed for name, ours in watching.ours.items()},
+        watching.series,
+        watching.alarms,
+        {"/".join(series): count for series, count in watching.who.items()},
+        {name: watching.cpu_s(name) for name in watching.series},
+        {name: ours.state_bytes() for name, ours in watching.ours.items()},
     )
-    title = f"Text: {SHARE:.0%} of traffic changed; median delay in calls (found, of {len(seeds)}, within {AFTER:,})"
-    ours = [delay for found in delays[SLICED].values() for delay in found]
-    return Measured(
-        [Table(title, columns, rows), _quiet_table(quiet, quiet_calls), _named_table(named)],
-        {
-            "delays": delays,
-            "series": quiet.series,
-            "quiet_calls": quiet_calls,
-            "false": quiet.alarms,
-            "false_by_series": {"/".join(series): n for series, n in quiet.who.items()},
-            "cpu_us_a_call": {name: quiet.cpu_s(name) / quiet_calls * 1e6 for name in delays},
-            "resident_mb": resident,
-            "named": {kind: [each._asdict() for each in found] for kind, found in named.items()},
-        },
-        fmean(delay is not None for delay in ours),
-        quiet.alarms[SLICED],
-        quiet_calls / RUN_LENGTH,
-        _wealth(),
+
+
+def quiet_stage2(name: str, n: int) -> Quiet:
+    """No change: stage 2 as it is deployed."""
+    texts, seed = corpus(SEEDS_LONG), SEEDS_LONG
+    watching, who = Stage2(texts, seed, STAGE2[name]), dict[str, int]()
+    for said in watching.run(calls(texts, plain, 0.0, 1_000 + seed), n):
+        series = f"{name}: {said.rule}/{said.slice}"
+        who[series] = who.get(series, 0) + 1
+    spent = watching.pipeline.spent
+    return Quiet(
+        n,
+        {name: spent.updates},
+        {name: spent.allowed},
+        {name: spent.series},
+        {name: sum(who.values())},
+        who,
+        {name: watching.cpu_s},
+        {name: watching.state_bytes},
     )
+
+
+def resident_mb(name: str) -> float:
+    """What one that watches adds to a process that has the texts and features: megabytes, libraries included."""
+    texts = corpus(0)
+    features = Features(texts, 0)
+    stream = calls(texts, plain, 0.0, 0)
+    seen = [features.of(call) for call in islice(stream, RESIDENT_CALLS)]
+    before = rss_mb(os.getpid())
+    if name in STAGE2:
+        for _ in Stage2(texts, 0, STAGE2[name]).run(iter([each.call for each in seen]), RESIDENT_CALLS):
+            pass
+        return rss_mb(os.getpid()) - before
+    watch: Any = Ours(features, 0, OURS[name]) if name in OURS else PEERS[name](texts, features)
+    for each in seen:
+        watch.update(each)
+    return rss_mb(os.getpid()) - before
+
+
+def wealth() -> Wealth:
+    """Ours without slices over unseen intents that come after BEFORE calls."""
+    watching = Watching(0)
+    watching.run(plain, 0.0, BEFORE - 1_000)
+    ours = watching.ours[WHOLE]
+    lines: dict[str, list[float]] = {metric: [] for metric in METRICS}
+    stream = (
+        calls(watching.texts, CHANGES["unseen intents"], 0.0, 5),
+        calls(watching.texts, CHANGES["unseen intents"], SHARE, 6),
+    )
+    for part, n in zip(stream, (1_000, 600), strict=True):
+        for call in islice(part, n):
+            ours.update(watching.features.of(call))
+            for series, value in ours.wealth().items():
+                lines[series.metric].append(value)
+    return list(lines.items())
 
 
 class Watching:
@@ -183,68 +254,3 @@ class Watching:
         made = act(value)
         self._took[name] += time.process_time() - begun
         return made
-
-
-def resident_mb(name: str) -> float:
-    """What one that watches adds to a process that has the texts and features: megabytes, libraries included."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_resident_mb, name).result()
-
-
-def _resident_mb(name: str) -> float:
-    texts = corpus(0)
-    features = Features(texts, 0)
-    seen = [features.of(call) for call in islice(calls(texts, plain, 0.0, 0), RESIDENT_CALLS)]
-    before = rss_mb(os.getpid())
-    watch: Any = Ours(features, 0, OURS[name]) if name in OURS else PEERS[name](texts, features)
-    for each in seen:
-        watch.update(each)
-    return rss_mb(os.getpid()) - before
-
-
-def _quiet_table(quiet: Watching, n: int) -> Table:
-    rows = [
-        (
-            name,
-            str(ours.series),
-            f"{quiet.alarms[name]}",
-            f"{n / RUN_LENGTH:g}",
-            f"{ours.state_bytes() / 1e3:,.0f}",
-            "holds" if quiet.alarms[name] <= n / RUN_LENGTH else "does not hold",
-        )
-        for name, ours in quiet.ours.items()
-    ]
-    columns = ("", "K", "false alarms", "the budget allows", "state, kB", "")
-    return Table(f"Text without a change: {n:,} calls, every metric and slice on one budget", columns, rows)
-
-
-def _named_table(named: dict[str, list[Named]]) -> Table:
-    rows = []
-    for kind, found in named.items():
-        first = [f"{fmean(each.alarmed for each in found):.1f}", f"{fmean(each.changed for each in found):.1f}"]
-        rows.append((kind, *(first if found else ("–", "–"))))
-    columns = ("change", "series that alarmed", "series named together")
-    return Table("Text, slices too: which of the 64 series have changed, at an alarm (mean)", columns, rows)
-
-
-def _wealth() -> list[tuple[str, list[float]]]:
-    """Ours without slices over unseen intents that come after BEFORE calls."""
-    watching = Watching(0)
-    watching.run(plain, 0.0, BEFORE - 1_000)
-    ours = watching.ours[WHOLE]
-    lines: dict[str, list[float]] = {metric: [] for metric in METRICS}
-    stream = (
-        calls(watching.texts, CHANGES["unseen intents"], 0.0, 5),
-        calls(watching.texts, CHANGES["unseen intents"], SHARE, 6),
-    )
-    for part, n in zip(stream, (1_000, 600), strict=True):
-        for call in islice(part, n):
-            ours.update(watching.features.of(call))
-            for series, value in ours.wealth().items():
-                lines[series.metric].append(value)
-    return list(lines.items())
-
-
-def _cell(delays: Sequence[int | None]) -> str:
-    found = sorted(delay for delay in delays if delay is not None)
-    return f"{number(found[len(found) // 2]) if found else '–'} ({len(found)})"

@@ -18,6 +18,7 @@ from streams.windows.tally import Tally, add_counts
 
 BATCHES = 8
 """The reference is this many batches."""
+WIDE = 1 + 6 / BATCHES
 WORD_DISTANCE = "input_word_distance"
 WORD_METRICS = ("input_unseen_share", WORD_DISTANCE)
 
@@ -96,8 +97,10 @@ def against_each_other(batches: Sequence[Batch], metrics: Sequence[str]) -> dict
 
 
 def levels(batches: Sequence[Batch], metrics: Sequence[str]) -> dict[str, Level]:
-    """The usual level of each word metric that has a value in all batches."""
-    return {metric: level_of(found) for metric, found in against_each_other(batches, metrics).items()}
+    """The usual level of each word metric that has a value in all batches, its deviation widened: what is off is shown
+    as it is, and a deviation from few batches may be far too small by chance.
+    """
+    return {metric: level_of(found, wide=WIDE) for metric, found in against_each_other(batches, metrics).items()}
 
 
 def joined_words(batches: Sequence[Batch]) -> dict[int, int]:
@@ -108,11 +111,12 @@ def joined_words(batches: Sequence[Batch]) -> dict[int, int]:
     return total
 
 
-def level_of(found: Sequence[Measured], least: float = 0.005) -> Level:
-    """The level that some batches show; ``least``: of deviations, below which nobody would call it a change."""
+def level_of(found: Sequence[Measured], least: float = 0.005, wide: float = 1.0) -> Level:
+    """The level that some batches show; ``least``: of deviations, below which nobody would call it a change.
+
+    ``wide``: by how many times the deviation is widened. A detector needs none: chance is the budget's matter.
+    """
     n = len(found)
     mean = sum(one.value for one in found) / n
     deviation = math.sqrt(sum((one.value - mean) ** 2 for one in found) / (n - 1))
-    # A deviation from few batches may be far too small by chance: widen it, and give it a floor.
-    wide = max(deviation * (1 + 6 / n), 0.03 * abs(mean), least)
-    return Level(mean, wide, sum(one.n for one in found) / n)
+    return Level(mean, max(wide * deviation, 0.03 * abs(mean), least), sum(one.n for one in found) / n)

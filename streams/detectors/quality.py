@@ -170,13 +170,15 @@ class QualityDetector:
         if found is None:
             return None
         self._keep(ordered[found.start :])
-        if found.after >= found.before:
+        rose = found.after >= found.before
+        if rose and (self._hours is None or found.after >= 0):
             self._held = None
             return None
         reference = max(found.before, self._held or 0.0) if self._hours is None else usual
         after = _score(usual + found.after)
         if self._surely_below(reference, after, len(ordered) - found.start):
-            return self._fire(point, reference, after, _when(ordered, found))
+            # What rises and still lies below its hour fell before the oldest score that is kept.
+            return self._fire(point, reference, after, When(ordered[0][0]) if rose else _when(ordered, found))
         self._held = reference
         return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -9,9 +11,13 @@ from random import Random
 import numpy as np
 import pytest
 
-from benchmarks import drift_corpus, drift_day15, frame
+from benchmarks import drift, drift_corpus, drift_day15, drift_day15_ways, drift_text, drift_text_page, frame
 from benchmarks.drift_corpus import CHANGES, Corpus, calls
+from benchmarks.drift_day15_ways import STAGE2
+from benchmarks.drift_peers import PEERS
+from benchmarks.drift_stage2 import Said, Stage2
 from benchmarks.frame import Goal, Picture, Result, Table
+from benchmarks.parts import measured
 
 TEXTS = Corpus(
     vocabulary=["where is my card"],
@@ -21,24 +27,105 @@ TEXTS = Corpus(
 )
 
 
-def test_batches_are_means_of_calls_in_a_row_that_move_with_the_season() -> None:
-    minutes = np.arange(0, drift_day15.DAY, dtype=np.float64)
-    batches = drift_day15.draw(np.random.default_rng(0), minutes, "quality", 30, 0.0, False)
-    assert [minute for minute, _ in batches] == sorted(minute for minute, _ in batches)
-    assert len(batches) == pytest.approx(30 * drift_day15.DAY / drift_day15.BATCH, rel=0.05)
-    morning = [value for minute, value in batches if minute < 720]
-    evening = [value for minute, value in batches if minute >= 720]
-    assert np.mean(morning) - np.mean(evening) > 0.05
-    shifted = drift_day15.draw(np.random.default_rng(1), minutes, "quality", 30, 0.0, True)
-    assert np.mean([value for _, value in batches]) - np.mean([value for _, value in shifted]) == pytest.approx(
-        drift_day15.FALL, abs=0.02
+def test_calls_are_in_order_and_move_with_the_season() -> None:
+    scores = drift_day15.draw(np.random.default_rng(0), 0, drift_day15.DAY, "quality", 30, 0.0)
+    assert np.all(np.diff(scores.times_ms) >= 0) and scores.times_ms[-1] < drift_day15.DAY * 60_000
+    assert len(scores.values) == pytest.approx(30 * drift_day15.DAY, rel=0.05)
+    morning = scores.times_ms < 12 * 3_600_000
+    assert scores.values[morning].mean() - scores.values[~morning].mean() > 0.05
+    fallen = drift_day15.draw(np.random.default_rng(1), 0, drift_day15.DAY, "quality", 30, 0.0, drift_day15.FALL)
+    assert scores.values.mean() - fallen.values.mean() == pytest.approx(drift_day15.FALL, abs=0.02)
+    usual, longer = (
+        drift_day15.draw(np.random.default_rng(2), 0, drift_day15.DAY, "length", 30, 0.0, shift)
+        for shift in (None, drift_day15.RISE)
     )
+    assert longer.values.mean() / usual.values.mean() == pytest.approx(drift_day15.RISE)
 
 
 def test_a_fall_on_day_15_is_found_within_the_hour() -> None:
-    points, fall = drift_day15.example()
-    alarms = [point.minute for point in points if point.wealth >= drift_day15.RUN_LENGTH and point.minute >= fall]
-    assert alarms and alarms[0] < fall + 60
+    seen, fall = drift_day15.example()
+    alarms = [each.time_ms for each in seen if each.alarmed and each.time_ms >= fall * 60_000]
+    assert alarms and alarms[0] < (fall + 60) * 60_000
+
+
+def test_stage_2_finds_a_large_shift_within_the_hour_and_its_min_drop_keeps_small_falls_back() -> None:
+    for kind, shift in (("quality", 0.4), ("length", 2.0)):
+        chance, watch = np.random.default_rng(4), drift_day15_ways.stage2(4, kind)
+        assert not [*watch.alarms(drift_day15.draw(chance, 0, 9 * drift_day15.DAY, kind, 5, 0.0))]
+        now = 9 * drift_day15.DAY
+        changed = drift_day15.draw(chance, now, now + 60, kind, 60, 0.0, shift)
+        if isinstance(watch, drift_day15_ways.Scores):
+            assert not [*watch.with_min_drop(0.9).alarms(changed)]
+        (alarm,) = watch.alarms(changed)
+        assert now <= alarm / 60_000 < now + 60
+        assert drift_day15_ways.state_bytes(watch) < 20_000
+
+
+def test_day_15_counts_what_each_way_finds() -> None:
+    drops: dict[tuple[float, float], list[int | None]] = {each: [7] for each in drift_day15.DROPS}
+    found = drift_day15.Run(STAGE2, 60, 1, 0, {"quality": [3, None], "length": [4, 5]}, drops, 9)
+    other = found._replace(before=2, state_bytes=7)
+    (joined,) = drift_day15.day15([found, other])
+    assert (joined.runs, joined.before, joined.found_share, joined.state_bytes) == (2, 3, 0.75, 9)
+    assert drift_day15.drops_table([joined]).rows[0] == ("0.05", "10 points", "2 of 2; 7 min")
+    assert drift_day15.day15_table([joined]).rows[0][5:7] == ("2 of 4; 3 min", "4 of 4; 5 min")
+
+
+def test_stage_2_finds_longer_questions_and_nothing_before() -> None:
+    watched, seed = Stage2(TEXTS, 1, 1), 1
+    assert not [*watched.run(calls(TEXTS, drift_corpus.plain, 0.0, seed), 1_500)]
+    first = next(watched.run(calls(TEXTS, CHANGES["twice as long"], 1.0, seed), 1_000))
+    assert first.rule == "drift_input_chars" and first.call > 1_500
+    spent = watched.pipeline.spent
+    assert spent.series == 43, "five means of the whole and seven slices, two of words, and quality"
+    assert spent.updates == pytest.approx(watched.calls, rel=0.1)
+    assert watched.cpu_s > 0 and watched.state_bytes < 100_000
+
+
+def test_without_the_texts_no_text_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(drift_corpus, "DATA", tmp_path)
+    assert drift_text.parts(True) == {}
+    assert drift_text_page.joined({}) is None
+
+
+def test_text_of_several_runs_is_put_together() -> None:
+    names = (*drift_text.OURS, *drift_text.STAGE2, *PEERS)
+    delays: dict[str, dict[str, int | None]] = {name: dict.fromkeys(CHANGES, 40) | {"typos": None} for name in names}
+    first = {kind: Said(40, "drift_input_chars", "tenant=a") for kind in CHANGES if kind != "typos"}
+    ours = dict.fromkeys(drift_text.OURS, 1.0) | dict.fromkeys(drift_text.STAGE2, 0.5)
+    quiet = drift_text.Quiet(
+        calls=10_000,
+        updates=dict.fromkeys(names, 9_000),
+        allowed=ours,
+        series=dict.fromkeys(names, 8),
+        alarms=dict.fromkeys(names, 1),
+        who={"bank/chars/": 1},
+        cpu_s=dict.fromkeys(names, 2.0),
+        state_bytes=dict.fromkeys(ours, 3_000),
+    )
+    parts: dict[str, drift_text.Part] = {"a": drift_text.Changed(delays, {}, first), "b": quiet, "c": quiet}
+    parts |= {f"memory, {name}": 1.5 for name in names}
+    found = drift_text_page.joined(parts | {"wealth": [("x", [1.0])]})
+    assert found is not None
+    assert found.found_share == found.stage2_found_share == pytest.approx(5 / 6)
+    assert (found.false, found.allowed, found.stage2_false, found.stage2_allowed) == (2, 2.0, 2, 1.0)
+    text, firsts, without, _ = found.tables
+    assert text.rows[0][:4] == (drift_text.WHOLE, "8", "40 (1)", "– (0)")
+    assert firsts.rows[0] == ("unseen intents", "`input_chars` 1", "1 of 1")
+    assert {row[0]: row[2:6] for row in without.rows}[drift_text.SLICED] == ("20,000", "18,000", "2", "2")
+    assert [row[-1] for row in without.rows] == ["holds", "holds", "within chance", "within chance"]
+
+
+def test_parts_run_by_themselves_and_are_told_of(capfd: pytest.CaptureFixture[str]) -> None:
+    assert measured({"a long one": partial(pow, 2, 10), "b": partial(pow, 3, 2)}) == {"a long one": 1024, "b": 9}
+    said = capfd.readouterr().err
+    assert "begins: a long one" in said and "2 of 2" in said
+
+
+def test_every_part_has_a_name_and_can_be_sent_to_another_process() -> None:
+    for long in (False, True):
+        for parts in drift.parts(long=long).values():
+            assert all(pickle.dumps(part) for part in parts.values())
 
 
 def test_traffic_changes_by_its_share_and_slices_have_nothing_to_do_with_it() -> None:

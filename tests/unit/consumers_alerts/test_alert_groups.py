@@ -124,7 +124,7 @@ def test_a_restart_sends_again_only_what_was_not_settled() -> None:
 
 def test_after_a_restart_an_alarm_that_was_muted_from_beginning_to_end_is_not_told_beside_others() -> None:
     alerts = silence(NOW - S, NOW + 60 * S, severity="page")
-    grouped = {"group_by": ["pipeline"], "group_wait_s": 0, "group_interval_s": 0}
+    grouped: dict[str, Any] = {"group_by": ["pipeline"], "group_wait_s": 0, "group_interval_s": 0}
     box = outbox(alerts, **grouped)
     events = [event("a"), event("b", severity="ticket"), event("a", "resolved")]
     for offset, one in enumerate(events):

@@ -105,6 +105,18 @@ def test_steady_text_gives_no_notice(seed: int) -> None:
     assert Watched(seed).windows(400) == []
 
 
+def test_a_notice_needs_about_one_deviation_of_a_batch() -> None:
+    """A batch's mean deviates by three characters; what eight batches say of that is off by a quarter, either way."""
+
+    def noticed(chars: float, seed: int) -> bool:
+        watched = Watched(seed)
+        watched.windows(60)
+        return "input_chars" in watched.windows(120, chars=chars)
+
+    assert sum(noticed(60 + 5, seed) for seed in range(10)) >= 8
+    assert sum(noticed(60 + 1, seed) for seed in range(10)) == 0
+
+
 def test_more_or_less_traffic_of_the_same_text_gives_no_notice() -> None:
     watched = Watched(1)
     watched.windows(40)

@@ -8,6 +8,7 @@ from math import pi, sin
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from streams.alarms import Transition
 from streams.detectors.quality import QualityDetector, QualityState
@@ -101,6 +102,24 @@ def test_an_alarm_that_is_on_ends_by_its_own_threshold_before_another_season_beg
     (ended,) = told(again, (score(400 + s, 1.0) for s in range(100)))
     assert (ended.state, ended.alarm) == ("resolved", fired.alarm)
     assert again.snapshot().season == "day"
+
+
+@pytest.mark.parametrize(("since", "alarms"), [(-0.25, True), (0.0, False)])
+def test_a_fall_older_than_the_scores_that_are_kept_is_one_though_quality_rose_within_it(
+    since: float, alarms: bool
+) -> None:
+    detector = watching()
+    assert told(detector, day_by_day(5, FALL_S)) == []
+    state = detector.snapshot()
+    assert state.conformal is not None
+    about_to_speak = structs.replace(
+        state.conformal.sums, sums=tuple(10 * RUN_LENGTH for _ in state.conformal.sums.sums)
+    )
+    conformal = structs.replace(state.conformal, sums=about_to_speak)
+    times = (START_MS + 1000 * FALL_S, *(10 for _ in range(999)))
+    kept = structs.replace(state, conformal=conformal, times=times, scores=(-0.5,) * 50 + (since,) * 950)
+    found = told(watching("day", kept), iter([score(FALL_S + 20, 1.0)]))
+    assert [t.alarm.change_time_ms for t in found] == [START_MS + 1000 * FALL_S + 10] * alarms
 
 
 def through_bytes(detector: QualityDetector, season: Period | None) -> QualityDetector:
