@@ -12,11 +12,11 @@ import pytest
 from consumers.alerts.delivery import policy
 from consumers.alerts.outbox import SETTLE_MS, Outbox
 from consumers.alerts.place import MOST_NOTED, Place
-from consumers.alerts.silences import Mutes
 from tests.unit.consumers_alerts.test_alert_delivery import NOW
 from tests.unit.consumers_alerts.test_alert_delivery import event as sample
 from tidemill.events import ThresholdEvent
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.silences import Mutes
 
 S = 1000
 
@@ -30,7 +30,8 @@ def event(alarm: str, state: str = "firing", **data: Any) -> ThresholdEvent:
 
 def outbox(alerts: dict[str, Any] | None = None, place: tuple[int, str] = (0, ""), **webhook: Any) -> Outbox:
     hook = WebhookSettings(name="demo", url="http://127.0.0.1/x", **webhook)
-    made = Outbox(policy(hook, AlertSettings.model_validate(alerts or {})))
+    made = Outbox(policy(hook))
+    made.remute(Mutes(AlertSettings.model_validate(alerts or {})).until, 0)
     made.open(0, *place)
     return made
 
@@ -154,6 +155,14 @@ def test_a_receiver_that_wants_no_ends_hears_of_beginnings_alone() -> None:
     box.add(0, 0, event("a"), NOW)
     box.add(0, 1, event("a", "resolved"), NOW + S)
     assert told(box, NOW + 1000 * S) == [["a firing"]]
+    assert box.positions()[0][0] == 2
+
+
+def test_a_receiver_that_wants_no_ends_hears_nothing_of_what_a_silence_covers() -> None:
+    box = outbox(silence(NOW, NOW + 100 * S), send_resolved=False)
+    box.add(0, 0, event("a"), NOW)
+    box.add(0, 1, event("a", "resolved"), NOW + S)
+    assert told(box, NOW + 1000 * S) == [] and box.muted == 0
     assert box.positions()[0][0] == 2
 
 
