@@ -1,11 +1,11 @@
 """When alarms are not told: silences of the settings and by command, and weekly maintenance. Pure: time is handed in.
 
-Silences by command lie in a compacted topic, and whoever reads it knows of each since when and until when it holds *by
-the broker's clock*: a silence counts LEAD_MS after the topic has it, and ends LEAD_MS after the topic has its expiry. So
-the past that a restart reads is the one that was lived through, as long as every reader learns of a record within
-LEAD_MS: what was told then is told now, and what was held back is held back until the same moment. For this a silence
-stays in the topic as long as Kafka may still hold an alarm of its time (KEPT_MS), and holds no longer than Kafka is sure
-to keep an alarm (LONGEST_MS): a longer one could outlive what it holds back.
+Silences by command lie in a compacted topic, and whoever reads it knows of each since when and until when it holds, by
+the broker's clock: it counts LEAD_MS after the topic has it, and ends LEAD_MS after the topic has its expiry. So the
+past that a restart reads is the one that was lived through, as long as each record is learned of within LEAD_MS: what
+was told then is told now, and what was held back is held back until the same moment. For this a silence stays in the
+topic as long as Kafka may still hold an alarm of its time (KEPT_MS), and lasts no longer than Kafka is sure to keep an
+alarm (LONGEST_MS): a longer one could outlive what it holds back.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class Groups:
                 group.repeat_ms = self._later(group.repeat_ms, *group.muted_repeat, now_ms)
 
     def _later(self, until_ms: int, at_ms: int, events: Sequence[ThresholdEvent], now_ms: int) -> int:
-        """Until when the first of ``events`` is muted that was muted at ``at_ms``; it was thought to be ``until_ms``."""
+        """When the first of ``events``, which were muted at ``at_ms``, is no more; it was to be at ``until_ms``."""
         ends = (self._muted_until(event, at_ms) for event in events)
         return max(min(at_ms + 1 if end is None else end for end in ends), min(until_ms, now_ms))
 

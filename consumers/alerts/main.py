@@ -13,6 +13,7 @@ from tidemill.topics import SILENCES
 
 HOLDING = Gauge("tidemill_alerts_silences", "silences and maintenance that hold now")
 
+
 def run(settings: Settings) -> None:
     """Deliver threshold events until SIGTERM. Blocks. Ready while every receiver takes what it is sent.
 
@@ -37,7 +38,8 @@ def run(settings: Settings) -> None:
                 raise Stop(f"the delivery thread {dead[0].name} has ended: {dead[0].trouble or 'its log says why'}")
             if silences.mutes is not None:
                 HOLDING.set(len(silences.mutes.holding(service.clock.now_ms())))
-            troubles = [each.trouble for each in (silences, *deliveries) if each.trouble]
+            told = [silences.trouble, *(delivery.trouble for delivery in deliveries)]
+            troubles = [trouble for trouble in told if trouble]
             if troubles:
                 service.waiting("; ".join(troubles))
             else:
