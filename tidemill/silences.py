@@ -142,7 +142,7 @@ def placed(silence: Silence, at_ms: int, known: Placed | None = None) -> Placed:
         since_ms = known.since_ms
     until_ms = min(silence.end_ms, since_ms + LONGEST_MS)
     if silence.expired:
-        until_ms = min(until_ms, counts_ms)
+        until_ms = min(until_ms, counts_ms, known.until_ms if known is not None else counts_ms)
     mute = Mute(silence.comment, silence.silence_id, patterns(silence.match), _between(since_ms, until_ms))
     return Placed(silence, mute, since_ms, until_ms)
 

@@ -149,7 +149,7 @@ def chosen(table: Silences, name: str, now_ms: int) -> Placed:
     """The silence that is meant by its id or by how it begins. Raises Stop where none or several are, or it is over."""
     found = [each for each in table.all() if each.silence.silence_id.startswith(name)]
     exact = [each for each in found if each.silence.silence_id == name]
-    still = [each for each in exact or found if each.state(now_ms) != "ended"]
+    still = [each for each in exact or found if each.state(now_ms) != "ended" and not each.silence.expired]
     if not name or not found:
         raise Stop(f"there is no silence {name!r}; see `tidemill silence list`")
     if len(still) > 1:

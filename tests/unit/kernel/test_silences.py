@@ -51,6 +51,13 @@ def test_an_expiry_ends_it_and_compaction_changes_nothing(start_s: int, made_s: 
     assert whole.until_ms == min(known.until_ms, last[1] + LEAD_MS)
 
 
+def test_an_expiry_that_is_said_twice_ends_it_once() -> None:
+    first = (silence(), NOW)
+    (known,) = table(first).all()
+    (ended,) = table(first, (expired(known), NOW + 5 * S), (expired(known), NOW + 50 * S)).all()
+    assert ended.until_ms == NOW + 5 * S + LEAD_MS
+
+
 def test_one_that_is_expired_before_it_begins_never_holds() -> None:
     first = (silence(start_ms=NOW + 50 * S), NOW)
     (known,) = table(first).all()
