@@ -20,7 +20,7 @@ MAX_DLQ_MESSAGE_BYTES = 16 * MAX_MESSAGE_BYTES
 """What producers send and dead-letter topics hold, per message: well above the other topics' limit, which is on
 compressed batches, while a producer's is on the message as it is."""
 
-BY_COMMAND = "`tidemill silence`"
+BY_COMMAND = "`tidemill silence add` and `expire`"
 """Stands in the place of the role where only a command writes a topic."""
 
 

@@ -43,8 +43,10 @@ class SilenceFollower(threading.Thread):
             except Exception as error:
                 if not isinstance(error, Retry | KafkaException):
                     log.exception("silences cannot be followed")
-                self.trouble = f"silences cannot be followed: {error}"
-                log.warning("%s; the last known stay in force", self.trouble)
+                trouble = f"silences cannot be followed: {error}"
+                if trouble != self.trouble:
+                    log.warning("%s; the last known stay in force", trouble)
+                self.trouble = trouble
                 self._stopping.wait(1.0)
             finally:
                 if reader is not None:
