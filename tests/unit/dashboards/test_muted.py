@@ -8,16 +8,17 @@ from tests.unit.dashboards.console_pictures import alarm
 from tests.unit.dashboards.console_stories import HOSTILE, story
 from tests.unit.dashboards.test_alarm_page import Elements, words
 from tests.unit.kernel.test_silences import NOW, S, silence, table
+from tidemill.events import Silence
 from tidemill.settings.alerting import AlertSettings
 from tidemill.silences import Mutes, labels_of
 
 LATER = NOW + 10 * S
 
 
-def mutes(*records: object) -> Mutes:
+def mutes(*records: Silence) -> Mutes:
     kept = {"name": "the move", "start": "2023-11-14T00:00:00Z", "end": "2023-11-16T00:00:00Z"}
     settings = AlertSettings.model_validate({"silences": [kept | {"match": {"severity": "ticket"}}]})
-    return Mutes(settings, table(*((one, NOW) for one in records)).all())  # type: ignore[misc]
+    return Mutes(settings, table(*((one, NOW) for one in records)).all())
 
 
 def test_each_mute_is_a_line_and_many_are_counted() -> None:
