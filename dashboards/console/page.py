@@ -48,7 +48,7 @@ class Page:
         self._header(deployment)
         with ui.column().classes("w-full max-w-screen-xl mx-auto p-3 md:p-4 gap-4"):
             self._cards = ui.row().classes("w-full gap-3")
-            self._muted = ui.column().classes("w-full gap-0 -my-2")
+            self._muted = ui.column().classes("w-full gap-0")
             with ui.row().classes("w-full gap-4 items-stretch"):
                 with ui.column().classes("tm-card p-3 gap-2 w-full lg:w-[430px] shrink-0"):
                     self._title = ui.label().classes("text-lg font-bold")
