@@ -177,6 +177,7 @@ RoleMetric = Literal[
     "tidemill_alerts_waiting",  # notifications due and not taken yet, by receiver
     "tidemill_alerts_held_back",  # alarms that a silence or maintenance holds back now, by receiver
     "tidemill_alerts_muted_total",  # events held back or left out by a silence or maintenance, by receiver
+    "tidemill_alerts_silences",  # silences and maintenance that hold now
     "tidemill_alerts_retired",  # 1 where the receiver has answered 410 and is called no more
     "tidemill_audit_missing_rows",  # messages below the sink's offsets without a row or a dead letter, last comparison
     "tidemill_audit_duplicate_rows",  # rows too many for their offsets, last comparison

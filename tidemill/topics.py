@@ -20,6 +20,9 @@ MAX_DLQ_MESSAGE_BYTES = 16 * MAX_MESSAGE_BYTES
 """What producers send and dead-letter topics hold, per message: well above the other topics' limit, which is on
 compressed batches, while a producer's is on the message as it is."""
 
+BY_COMMAND = "`tidemill silence add` and `expire`"
+"""Stands in the place of the role where only a command writes a topic."""
+
 
 @dataclass(frozen=True)
 class Topic:
@@ -31,7 +34,7 @@ class Topic:
     """What the message key holds."""
     partitions: int
     written_by: str
-    """Roles, and ``any producer`` where the topic is public."""
+    """Roles, ``any producer`` where the topic is public, or BY_COMMAND."""
     read_by: str
     """Roles. The commands and the demo read some topics, too."""
     table: str | None = None
@@ -126,6 +129,16 @@ GATEWAYS = Topic(
     retention_ms=3_600_000,
     dead_letters=False,
 )
+SILENCES = Topic(
+    "alerts.silences",
+    events.Silence,
+    "silence id",
+    1,
+    BY_COMMAND,
+    "alerts, console",
+    compacted=True,
+    dead_letters=False,
+)
 
 TOPICS: tuple[Topic, ...] = (
     REQUESTS,
@@ -140,6 +153,7 @@ TOPICS: tuple[Topic, ...] = (
     ROLLOUTS,
     ROUTES,
     GATEWAYS,
+    SILENCES,
 )
 
 

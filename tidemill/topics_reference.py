@@ -9,9 +9,10 @@ HEAD = """\
 # Topics
 
 Every event is one JSON message; its schema is in `tidemill/schemas/`, examples in `tidemill/schemas/examples/`.
-Each topic but `serving.gateways` has a dead-letter topic `<topic>.dlq` that takes rejected messages unchanged, with the
-reason in their headers (one larger than 16 MiB as a stub: its beginning, with size and SHA-256 of the whole in
-headers), and keeps them for 30 days: [what to do with them](../how-to/troubleshoot.md#dead-letters).
+Each topic but `serving.gateways` and `alerts.silences` has a dead-letter topic `<topic>.dlq` that takes rejected
+messages unchanged, with the reason in their headers (one larger than 16 MiB as a stub: its beginning, with size and
+SHA-256 of the whole in headers), and keeps them for 30 days:
+[what to do with them](../how-to/troubleshoot.md#dead-letters).
 Times are epoch milliseconds (`*_ms`), durations carry their unit, money is in millionths (`*_micros`).
 
 This page is made by `python -m tidemill.topics_reference`; a test keeps it true.

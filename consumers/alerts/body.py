@@ -12,6 +12,7 @@ from typing import Any
 from tidemill.clock import rfc3339
 from tidemill.events import ThresholdEvent
 from tidemill.ids import derived_id
+from tidemill.silences import labels_of
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -24,18 +25,6 @@ def evidence_url(console_url: str, alarm_id: str) -> str:
 def alarm_url(console_url: str, alarm_id: str) -> str:
     """Where the console says why an alarm fired."""
     return f"{console_url}/alarms/{alarm_id}"
-
-
-def labels_of(event: ThresholdEvent) -> dict[str, str]:
-    """What tells alerts apart; the same for an alarm's beginning and end."""
-    data = event.data
-    labels = {"alertname": data.rule, "pipeline": data.pipeline}
-    labels |= {"severity": data.severity, "kind": data.kind, "metric": data.metric}
-    return labels | {
-        name: value
-        for name, value in (("version", data.model_version), ("variant", data.variant), ("slice", data.slice))
-        if value
-    }
 
 
 def alert_of(event: ThresholdEvent, console_url: str) -> dict[str, Any]:
@@ -63,7 +52,7 @@ def alert_of(event: ThresholdEvent, console_url: str) -> dict[str, Any]:
     }
     return {
         "status": data.state,
-        "labels": labels_of(event),
+        "labels": labels_of(data),
         "annotations": {name: value for name, value in annotations.items() if value},
         "startsAt": rfc3339(data.started_ms),
         "endsAt": rfc3339(event.time_ms) if data.state == "resolved" else _NEVER,

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import random
 import threading
+from collections.abc import Callable
 
 import httpx
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -24,14 +25,14 @@ from consumers.alerts.groups import Muted, Policy
 from consumers.alerts.outbox import Outbox, Pending
 from consumers.alerts.retry import FollowUp, judge
 from consumers.alerts.sending import post, signer
-from consumers.alerts.silences import Mutes
 from tidemill.clock import Clock
 from tidemill.errors import Quarantine, Retry, Stop
 from tidemill.events import ThresholdEvent
 from tidemill.ids import derived_id
 from tidemill.io.kafka import TIMEOUT_S, consumer, partition_count
 from tidemill.settings import Settings
-from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.settings.alerting import WebhookSettings
+from tidemill.silences import Mutes
 from tidemill.topics import THRESHOLDS
 
 log = logging.getLogger(__name__)
@@ -42,16 +43,15 @@ MUTES = Counter("tidemill_alerts_muted_total", "events held back or left out by 
 RETIRED = Gauge("tidemill_alerts_retired", "1 where the receiver has answered 410 and is called no more", ["receiver"])
 
 
-def policy(webhook: WebhookSettings, alerts: AlertSettings) -> Policy:
-    """How the settings want this webhook told."""
-    grouped, mutes = bool(webhook.group_by), Mutes(alerts)
+def policy(webhook: WebhookSettings) -> Policy:
+    """How the settings want this webhook told, but for what mutes alarms."""
+    grouped = bool(webhook.group_by)
     return Policy(
         group_by=webhook.group_by,
         wait_ms=round(webhook.group_wait_s * 1000) if grouped else 0,
         interval_ms=round(webhook.group_interval_s * 1000) if grouped else 0,
         repeat_ms=round(webhook.repeat_interval_s * 1000),
         send_resolved=webhook.send_resolved,
-        muted_until=mutes.until if mutes else None,
     )
 
 
@@ -62,10 +62,18 @@ class Retired(Exception):
 class Delivery(threading.Thread):
     """Delivers every threshold event to one webhook, in the outbox's order. Ends soon after ``stop`` is set.
 
-    No error ends it but a Stop, which ``trouble`` tells then.
+    ``mutes`` says what mutes alarms now; None: that is not known yet, and nothing begins. No error ends it but a Stop,
+    which ``trouble`` tells then.
     """
 
-    def __init__(self, settings: Settings, webhook: WebhookSettings, stop: threading.Event, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        webhook: WebhookSettings,
+        stop: threading.Event,
+        clock: Clock,
+        mutes: Callable[[], Mutes | None],
+    ) -> None:
         super().__init__(name=f"webhook-{webhook.name}", daemon=True)
         self.trouble: str | None = "start-up"
         """Why nothing is being delivered now; None when all is well."""
@@ -76,10 +84,12 @@ class Delivery(threading.Thread):
         self._allow_private = webhook.allow_private if webhook.url else True
         self._stopping = stop
         self._clock = clock
+        self._latest_mutes = mutes
+        self._mutes: Mutes | None = None
         self._sign = signer(webhook)
         self._console = settings.console_url
         self._tls = httpx.create_ssl_context(trust_env=False)
-        self._outbox = Outbox(policy(webhook, settings.alerts))
+        self._outbox = Outbox(policy(webhook))
         self._at_end: set[int] = set()
         self._committed: dict[int, tuple[int, str]] = {}
         self._paused_until_s = 0.0
@@ -88,6 +98,8 @@ class Delivery(threading.Thread):
     def run(self) -> None:
         name = f"tidemill-alerts-{self._webhook.name}"
         retired = False
+        while self._latest_mutes() is None and not self._stopping.wait(0.05):
+            self.trouble = f"webhook {self._webhook.name} waits until the silences are read"
         while not self._stopping.is_set() and not retired:
             reader: Consumer | None = None
             try:
@@ -118,6 +130,7 @@ class Delivery(threading.Thread):
         reader.subscribe([THRESHOLDS.name], on_revoke=self._lost, on_lost=self._lost)
         self.trouble = None
         while not self._stopping.is_set():
+            self._remute()
             self._read(reader, 0.0 if self._next() is not None else 0.1)
             if not self._outbox.is_full:
                 for partition in self._at_end:
@@ -128,6 +141,13 @@ class Delivery(threading.Thread):
             WAITING.labels(self._webhook.name).set(len(self._outbox))
             HELD_BACK.labels(self._webhook.name).set(self._outbox.muted)
             self._commit(reader)
+
+    def _remute(self) -> None:
+        """Before anything is read: what mutes alarms now."""
+        mutes = self._latest_mutes()
+        if mutes is not None and mutes is not self._mutes:
+            self._mutes = mutes
+            self._outbox.remute(mutes.until, self._clock.now_ms())
 
     def _next(self) -> Pending | None:
         now_s = self._clock.monotonic_s()

@@ -10,19 +10,22 @@ others of a notification either: after a restart nobody knows whether it was tol
 
 Time is the broker's (when a message arrived) while messages are read, and the caller's when the partition is read to
 its end. Each group does what was due before it takes the next message, so its notifications, and their ids, follow from
-the messages alone: not from when or how often ``advance`` was called (place.py says what a crash can change).
+the messages alone: not from when or how often ``advance`` was called (place.py says what a crash can change). Mutes may
+change meanwhile: ``remute`` asks again, as of the time when an alarm was held back, until when it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from consumers.alerts.body import labels_of
 from tidemill.events import ThresholdEvent
 from tidemill.ids import derived_id
+from tidemill.silences import labels_of
 
 Offset = int
+MutedUntil = Callable[[Mapping[str, str], int], int | None]
+"""When the mute ends that holds for these labels at that time; None: none does."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,12 @@ class Policy:
     interval_ms: int = 0
     repeat_ms: int = 0
     send_resolved: bool = True
-    muted_until: Callable[[Mapping[str, str], int], int | None] | None = None
+    muted_until: MutedUntil | None = None
 
     @property
     def remembers(self) -> bool:
         """Whether alarms must be known after they have been told of."""
-        return bool(self.group_by or self.repeat_ms or self.muted_until)
+        return bool(self.group_by or self.repeat_ms)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,10 @@ class _Alarm:
     """None: it began before what is known here."""
     told: bool = False
     ended: bool = False
-    held_back: bool = False
+    held_ms: int | None = None
+    """When it was last held back; None: it is not."""
+    until_ms: int = 0
+    """Until when it is held back then."""
     pending: list[tuple[Offset, ThresholdEvent]] = field(default_factory=list)
 
 
@@ -80,9 +86,18 @@ class _Alarm:
 class _Group:
     labels: dict[str, str]
     alarms: dict[str, _Alarm] = field(default_factory=dict)
-    flush_ms: int | None = None
+    news_ms: int | None = None
+    """When its news is due; what is held back (``until_ms``) is due by itself."""
     last_ms: int | None = None
     repeat_ms: int | None = None
+    muted_repeat: tuple[int, tuple[ThresholdEvent, ...]] | None = None
+    """When a reminder was due that a mute put off, and of what; None: the next one is due by the clock."""
+
+    @property
+    def flush_ms(self) -> int | None:
+        """When there is something to tell."""
+        ends = [alarm.until_ms for alarm in self.alarms.values() if alarm.held_ms is not None]
+        return min(ends if self.news_ms is None else [*ends, self.news_ms], default=None)
 
 
 class Groups:
@@ -102,12 +117,12 @@ class Groups:
     @property
     def muted(self) -> int:
         """Alarms held back now."""
-        return sum(alarm.held_back for group in self._groups.values() for alarm in group.alarms.values())
+        return sum(each.held_ms is not None for group in self._groups.values() for each in group.alarms.values())
 
     def add(self, offset: Offset, at_ms: int, event: ThresholdEvent) -> tuple[bool, list[Notification | Muted]]:
         """Take in a message that arrived at ``at_ms``: whether it is to be told of, and what has become due."""
         name, firing = event.data.alarm_id, event.data.state == "firing"
-        labels = labels_of(event)
+        labels = labels_of(event.data)
         shared = {label: labels.get(label, "") for label in self._policy.group_by}
         key = self._homes.get(name) or (derived_id(*shared.items()) if shared else name)
         out = self._advance(key, at_ms)
@@ -121,10 +136,11 @@ class Groups:
             alarm.ended = True
         if told_of:
             alarm.pending.append((offset, event))
+        if told_of or (alarm.ended and alarm.held_ms is not None):
             due = at_ms + self._policy.wait_ms
             if group.last_ms is not None:
                 due = max(due, group.last_ms + self._policy.interval_ms)
-            group.flush_ms = due if group.flush_ms is None else min(group.flush_ms, due)
+            group.news_ms = due if group.news_ms is None else min(group.news_ms, due)
         elif alarm.ended and not alarm.pending:
             self._forget(group, name)
         return told_of, out + self._advance(key, at_ms)
@@ -132,6 +148,21 @@ class Groups:
     def advance(self, now_ms: int) -> list[Notification | Muted]:
         """What has become due by ``now_ms``. Only when every message that arrived before is in."""
         return [each for key in list(self._groups) for each in self._advance(key, now_ms)]
+
+    def remute(self, muted_until: MutedUntil, now_ms: int) -> None:
+        """From now on these mutes count; what is held back is held back until they say, and at least until now."""
+        self._policy = replace(self._policy, muted_until=muted_until)
+        for group in self._groups.values():
+            for alarm in group.alarms.values():
+                if alarm.held_ms is not None:
+                    alarm.until_ms = self._later(alarm.until_ms, alarm.held_ms, [alarm.pending[0][1]], now_ms)
+            if group.muted_repeat is not None and group.repeat_ms is not None:
+                group.repeat_ms = self._later(group.repeat_ms, *group.muted_repeat, now_ms)
+
+    def _later(self, until_ms: int, at_ms: int, events: Sequence[ThresholdEvent], now_ms: int) -> int:
+        """When the first of ``events``, which were muted at ``at_ms``, is no more; it was to be at ``until_ms``."""
+        ends = (self._muted_until(event, at_ms) for event in events)
+        return max(min(at_ms + 1 if end is None else end for end in ends), min(until_ms, now_ms))
 
     def _advance(self, key: str, to_ms: int) -> list[Notification | Muted]:
         group = self._groups.get(key)
@@ -152,29 +183,28 @@ class Groups:
     def _flush(self, key: str, group: _Group, now_ms: int) -> list[Notification | Muted]:
         out: list[Notification | Muted] = []
         news: list[tuple[Offset, ThresholdEvent]] = []
-        group.flush_ms = None
+        group.news_ms = None
         for name, alarm in list(group.alarms.items()):
             if not alarm.pending:
                 continue
             offset, event = alarm.pending[0]
             end = self._muted_until(event, now_ms) if self._is_news(offset) else None
-            if end is None:
-                alarm.pending.pop(0)
-                alarm.held_back = False
-                alarm.told = True
-                news.append((offset, event))
-            elif event.data.state == "firing" and alarm.ended:
+            if end is not None and event.data.state == "firing" and alarm.ended:
                 out.append(Muted(event, tuple(each for each, _ in alarm.pending)))
                 self._forget(group, name)
-                continue
-            elif not alarm.held_back:
-                out.append(Muted(event))
-                alarm.held_back = True
-            if alarm.pending:
-                due = now_ms if end is None else end
-                group.flush_ms = due if group.flush_ms is None else min(group.flush_ms, due)
-            elif alarm.ended or not self._policy.remembers:
-                self._forget(group, name)
+            elif end is not None:
+                if alarm.held_ms is None:
+                    out.append(Muted(event))
+                alarm.held_ms, alarm.until_ms = now_ms, end
+            else:
+                alarm.pending.pop(0)
+                alarm.held_ms = None
+                alarm.told = True
+                news.append((offset, event))
+                if alarm.pending:
+                    group.news_ms = now_ms
+                elif alarm.ended or not self._policy.remembers:
+                    self._forget(group, name)
         if news:
             group.last_ms = now_ms
             told = [(offset, event) for offset, event in news if self._is_news(offset)]
@@ -182,6 +212,7 @@ class Groups:
                 out.append(self._news(key, group, now_ms, told))
             still = any(alarm.told and not alarm.ended for alarm in group.alarms.values())
             group.repeat_ms = now_ms + self._policy.repeat_ms if self._policy.repeat_ms and still else None
+            group.muted_repeat = None
         return out
 
     def _news(self, key: str, group: _Group, now_ms: int, told: list[tuple[Offset, ThresholdEvent]]) -> Notification:
@@ -195,10 +226,11 @@ class Groups:
         return Notification(name, key, now_ms, group.labels, news + others, offsets)
 
     def _repeat(self, key: str, group: _Group, now_ms: int) -> list[Notification | Muted]:
-        firing = self._firing(group)
+        firing = tuple(self._firing(group))
         ends = [self._muted_until(event, now_ms) for event in firing]
         heard = tuple(event for event, end in zip(firing, ends, strict=True) if end is None)
         group.repeat_ms = min((end for end in ends if end is not None), default=None)
+        group.muted_repeat = None if heard or not firing else (now_ms, firing)
         if not heard:
             return []
         group.repeat_ms = now_ms + self._policy.repeat_ms
@@ -214,5 +246,5 @@ class Groups:
         return [each.begin for each in group.alarms.values() if each.begin is not None and each.told and not each.ended]
 
     def _muted_until(self, event: ThresholdEvent, now_ms: int) -> int | None:
-        end = self._policy.muted_until and self._policy.muted_until(labels_of(event), now_ms)
+        end = self._policy.muted_until and self._policy.muted_until(labels_of(event.data), now_ms)
         return None if end is None else max(end, now_ms + 1)

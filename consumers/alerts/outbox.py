@@ -10,9 +10,9 @@ older one that was not taken.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from consumers.alerts.groups import Groups, Muted, Notification, Policy
+from consumers.alerts.groups import Groups, Muted, MutedUntil, Notification, Policy
 from consumers.alerts.place import Place
 from tidemill.events import ThresholdEvent
 
@@ -65,6 +65,12 @@ class Outbox:
     def muted(self) -> int:
         """Alarms that a mute holds back now."""
         return sum(groups.muted for groups in self._groups.values())
+
+    def remute(self, muted_until: MutedUntil, now_ms: int) -> None:
+        """From now on these mutes count, for what is held back, too. What is due already goes out all the same."""
+        self._policy = replace(self._policy, muted_until=muted_until)
+        for groups in self._groups.values():
+            groups.remute(muted_until, now_ms - SETTLE_MS)
 
     def clear(self) -> None:
         """Forget all: the topic's partitions are another member's now."""

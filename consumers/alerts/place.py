@@ -11,8 +11,9 @@ settled. So all state follows from the topic and this note, and
   way, so under the same id, with the same alarms.
 
 Three things can change a group's composition, and thereby its id, for what a crash left between delivery and commit: a
-message that reached the broker more than a second (by its clock) before a reader at its end saw it; settings that were
-changed in between; and a beginning that Kafka keeps no longer (7 days). The events are told all the same. A reminder
+message (an event, or a silence by command) that reached the broker more than a second (by its clock) before a reader at
+its end saw it; settings that were changed in between; and a beginning that Kafka keeps no longer (7 days). The events
+are told all the same. Silences that were added or expired in between change nothing (tidemill.silences). A reminder
 (repeat) that a crash meets may be left out; the next one comes an interval later.
 """
 

@@ -15,7 +15,10 @@ from tidemill.clock import Clock, SystemClock
 from tidemill.errors import Stop, TidemillError
 from tidemill.io.clickhouse import Store
 from tidemill.io.service import Service
+from tidemill.io.silences import SilenceFollower
 from tidemill.settings import Settings
+from tidemill.silences import Mutes
+from tidemill.topics import SILENCES
 
 log = logging.getLogger(__name__)
 BEAT_S = 5.0
@@ -41,14 +44,16 @@ def run(settings: Settings) -> None:
         feed = Feed(settings, service.clock)
         asking = threading.Thread(target=feed.run, args=(service.stop_event,), name="feed", daemon=True)
         asking.start()
-        asyncio.run(_serve(settings, feed, service))
+        silences = SilenceFollower(settings, SILENCES, "tidemill-console-silences", service.stop_event)
+        silences.start()
+        asyncio.run(_serve(application(settings, feed, service.clock, lambda: silences.mutes), settings, service))
 
 
-async def _serve(settings: Settings, feed: Feed, service: Service) -> None:
+async def _serve(app: Any, settings: Settings, service: Service) -> None:
     import uvicorn
 
     host, port = settings.console.host, settings.console_port
-    config = uvicorn.Config(application(settings, feed, service.clock), host=host, port=port, log_level="warning")
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning")
     server = uvicorn.Server(config)
     try:
         sockets = [config.bind_socket()]
@@ -65,8 +70,10 @@ async def _serve(settings: Settings, feed: Feed, service: Service) -> None:
     await serving
 
 
-def application(settings: Settings, feed: Feed, clock: Clock | None = None) -> Any:
-    """The console as an ASGI application."""
+def application(
+    settings: Settings, feed: Feed, clock: Clock | None = None, mutes: Callable[[], Mutes | None] = lambda: None
+) -> Any:
+    """The console as an ASGI application; ``mutes`` says what mutes alarms, None: that is not known."""
     from fastapi import FastAPI, HTTPException, Request
     from fastapi.responses import FileResponse, HTMLResponse, Response
     from nicegui import ui
@@ -96,7 +103,7 @@ def application(settings: Settings, feed: Feed, clock: Clock | None = None) -> A
     @app.get("/alarms/{alarm_id}")
     def alarm(alarm_id: str) -> HTMLResponse:
         try:
-            story = told(settings, store, clock, alarm_id)
+            story = told(settings, store, clock, alarm_id, mutes())
         except TidemillError as error:
             log.warning("the store does not answer: %s", error)
             raise HTTPException(503, "the store does not answer; try again in a moment") from error
@@ -107,7 +114,7 @@ def application(settings: Settings, feed: Feed, clock: Clock | None = None) -> A
     @ui.page("/")
     async def page() -> None:
         await asyncio.to_thread(feed.fresh)
-        Page(feed, clock, settings.deployment, settings.console.refresh_s)
+        Page(feed, clock, settings.deployment, settings.console.refresh_s, mutes)
 
     ui.run_with(app, title="tidemill", show_welcome_message=False)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from nicegui import ui
@@ -9,10 +10,12 @@ from nicegui import ui
 from dashboards.console import charts
 from dashboards.console.drawing import drawing
 from dashboards.console.feed import Feed
+from dashboards.console.muted import muted
 from dashboards.console.timeline import standing, timeline
 from dashboards.console.view import Picture, Pipeline
 from dashboards.console.wheel import wheel
 from tidemill.clock import Clock
+from tidemill.silences import Mutes
 
 _STYLE = """
 body { background: #f8fafc; color: #0f172a; }
@@ -33,15 +36,19 @@ _DOTS = {"healthy": "#0d9488", "alarm": "#dc2626"}
 class Page:
     """One open browser page; redraws what has changed since it last looked."""
 
-    def __init__(self, feed: Feed, clock: Clock, deployment: str, refresh_s: float) -> None:
+    def __init__(
+        self, feed: Feed, clock: Clock, deployment: str, refresh_s: float, mutes: Callable[[], Mutes | None]
+    ) -> None:
         self._feed = feed
         self._clock = clock
+        self._mutes = mutes
         self._chosen = next(iter(feed.picture.pipelines), "")
         ui.add_css(_STYLE)
         ui.page_title(f"tidemill · {deployment}")
         self._header(deployment)
         with ui.column().classes("w-full max-w-screen-xl mx-auto p-3 md:p-4 gap-4"):
             self._cards = ui.row().classes("w-full gap-3")
+            self._muted = ui.column().classes("w-full gap-0")
             with ui.row().classes("w-full gap-4 items-stretch"):
                 with ui.column().classes("tm-card p-3 gap-2 w-full lg:w-[430px] shrink-0"):
                     self._title = ui.label().classes("text-lg font-bold")
@@ -79,6 +86,7 @@ class Page:
         if self._chosen not in picture.pipelines:
             self._chosen = next(iter(picture.pipelines), "")
         self._draw_cards(picture)
+        self._draw_muted()
         if self._chosen:
             self._draw_pipeline(picture, picture.pipelines[self._chosen])
 
@@ -103,6 +111,16 @@ class Page:
                             with ui.column().classes("gap-0"):
                                 ui.label(value).classes("text-lg tabular-nums leading-tight")
                                 ui.label(label).classes("text-xs text-slate-500")
+
+    def _draw_muted(self) -> None:
+        lines = muted(self._mutes(), self._clock.now_ms())
+        if not self._news("muted", lines):
+            return
+        self._muted.clear()
+        with self._muted:
+            for line in lines:
+                ui.label(f"not told now: {line}").classes("text-xs text-slate-500 break-words min-w-0")
+        self._muted.visible = bool(lines)
 
     def _draw_pipeline(self, picture: Picture, pipeline: Pipeline) -> None:
         now = wheel(pipeline, self._clock.now_ms())

@@ -10,12 +10,14 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from dashboards.console.feed import events_of, jobs_of, rollouts_of, series_of
+from dashboards.console.muted import muted
 from dashboards.console.view import Point
 from tidemill.clock import Clock
 from tidemill.events import JobState, RolloutState, ThresholdEvent
 from tidemill.evidence import FOLDER, Evidence, Example, Slice, evidence_file, read
 from tidemill.io.clickhouse import Store
 from tidemill.settings import Settings
+from tidemill.silences import Mutes, labels_of
 
 AROUND_MS = 600_000
 """What is shown of the figure before the change and after the alarm; jobs so near belong to the same trouble."""
@@ -61,6 +63,8 @@ class Story:
     """The other alarm of the same trouble that the jobs were opened by; empty: they are this alarm's own."""
     evidence: Evidence | None = None
     has_report: bool = False
+    muted: tuple[str, ...] = ()
+    """What keeps it from being told now, in words; empty: nothing, or nothing is known."""
 
 
 def is_alarm_id(text: str) -> bool:
@@ -68,7 +72,7 @@ def is_alarm_id(text: str) -> bool:
     return _ALARM_ID.fullmatch(text) is not None
 
 
-def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story | None:
+def told(settings: Settings, store: Store, clock: Clock, alarm_id: str, mutes: Mutes | None = None) -> Story | None:
     """The story of an alarm; None where nothing is kept of it. Blocks. Raises Retry or StoreError."""
     if not is_alarm_id(alarm_id):
         return None
@@ -98,6 +102,7 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str) -> Story
         steps=tuple(steps),
         neighbour=neighbour,
         evidence=evidence_of(settings, alarm_id),
+        muted=muted(mutes, now_ms, labels_of(data)) if resolved is None else (),
         has_report=report_file(settings, alarm_id) is not None,
     )
 

@@ -79,6 +79,7 @@ def page(story: Story, deployment: str) -> str:
         done_words=_done_words(story),
         neighbour=story.neighbour,
         has_report=story.has_report,
+        muted=story.muted,
     )
 
 

@@ -188,7 +188,8 @@ def test_a_group_is_one_delivery_under_one_id_over_a_kill(
         alerts.until(lambda: len(receiver.ids) > tried, within_s=90, what="the group arrives")
         alerts.until(lambda: alerts.readiness() == "ready", what="nothing is left")
     assert len(set(receiver.ids)) == 1
-    told = [[alert["annotations"]["event_id"] for alert in json.loads(body)["alerts"]] for body in receiver.bodies]
+    arrived = [json.loads(body) for body in receiver.bodies if body]  # the kill may cut the first one off
+    told = [[alert["annotations"]["event_id"] for alert in body["alerts"]] for body in arrived]
     assert all(events == names for events in told)
     receiver.shutdown()
 

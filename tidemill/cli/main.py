@@ -25,6 +25,7 @@ from tidemill.cli import (
     rollout,
     rules,
     run,
+    silence,
     status,
     traffic,
     train,
@@ -58,6 +59,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Operate": {
         "train": train.train,
         "rollout": rollout.app,
+        "silence": silence.app,
         "dlq": dlq.app,
         "audit": audit.audit,
         "backfill": backfill.backfill,

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tidemill.cli import context
 from tidemill.clock import Clock, SystemClock
+from tidemill.io.role_page import holding_silences
 from tidemill.io.spend import Spend, allowed_a_day, spent
 from tidemill.local import lifecycle, statefile
 from tidemill.local.statefile import StackFile
@@ -24,7 +25,7 @@ _COLOURS = {"ready": "green", "done": "green", "backoff": "red"}
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Show the running stack's processes and what was spent of the budget of false alarms.
+    """Show the running stack's processes, how many silences hold, what was spent of the budget of false alarms.
 
     Exit code 1 when none runs or a process is not ready.
 
@@ -34,10 +35,11 @@ def status(
     pid = statefile.running(settings.data_dir)
     stack = statefile.read(settings.data_dir)
     found = {} if stack is None else spent(settings.at_ports(stack.port_base))
+    silences = None if stack is None else holding_silences(settings.at_ports(stack.port_base))
     if as_json:
         a_day = {"allowed_a_day": allowed_a_day(settings)}
         spend = {name: each._asdict() | a_day for name, each in found.items()}
-        line = {"running": pid is not None, "stack": stack, "false_alarms": spend}
+        line = {"running": pid is not None, "stack": stack, "false_alarms": spend, "silences": silences}
         typer.echo(msgspec.json.encode(line).decode())
     elif pid is None:
         typer.echo(f"no stack is running on {settings.data_dir}; start one with `tidemill up`")
@@ -45,6 +47,8 @@ def status(
         typer.echo(f"process {pid} has {settings.data_dir} and is about to start or to end; look again in a moment")
     else:
         _show(stack, SystemClock())
+        if silences:
+            typer.echo(f"\nsilences and maintenance that hold now: {silences}; see `tidemill silence list`")
         _show_spend(found, settings)
     if not settled(stack):
         raise typer.Exit(1)

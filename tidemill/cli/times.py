@@ -12,6 +12,23 @@ _DATE_DIGITS = 8
 """So many digits are a date (20260131), any other number is epoch milliseconds."""
 
 
+def duration_ms(option: str, text: str) -> int:
+    """``90m``, ``2h``, ``7d`` as milliseconds. Raises Stop with the option."""
+    given = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if given is None or int(given[1]) == 0:
+        raise Stop(f"{option} {text!r} is no stretch of time: give 90s, 30m, 2h or 7d")
+    return int(given[1]) * _UNITS_MS[given[2]]
+
+
+def moment_ms(option: str, text: str) -> int:
+    """``2026-01-31T12:00`` (UTC unless it says so) or epoch milliseconds. Raises Stop with the option."""
+    if re.fullmatch(r"\d+[smhd]", text):
+        raise Stop(
+            f"{option} {text!r} is no moment: give 2026-01-31T12:00, 2026-01-31T12:00+01:00 or epoch milliseconds"
+        )
+    return epoch_ms(option, text, 0)
+
+
 def epoch_ms(option: str, text: str, now_ms: int) -> int:
     """``2h`` (ago), ``2026-01-31T12:00`` (UTC unless it says so) or epoch milliseconds. Raises Stop with the option."""
     if ago := re.fullmatch(r"(\d+)([smhd])", text):

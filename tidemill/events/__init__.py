@@ -1,11 +1,12 @@
 """Event types, one per fact: what travels on the topics.
 
 ``inference`` is the public contract any producer may write; ``monitoring`` is what the stream
-processors say; ``lifecycle`` is the log of jobs, rollouts and routes.
+processors say; ``lifecycle`` is the log of jobs, rollouts and routes; ``alerting`` is what people want of alarms.
 """
 
 from __future__ import annotations
 
+from tidemill.events.alerting import Silence
 from tidemill.events.inference import Feedback, InferenceRequest, InferenceResponse, Message
 from tidemill.events.lifecycle import (
     Arm,
@@ -57,6 +58,7 @@ __all__ = [
     "Score",
     "ScorePoint",
     "Shadow",
+    "Silence",
     "SliceCell",
     "StationTime",
     "ThresholdData",

@@ -239,13 +239,11 @@ def ensure_topics(settings: Settings, topics: tuple[Topic, ...] = TOPICS) -> lis
             )
         replication = settings.kafka.replication
         if have is None:
-            config = {
-                "retention.ms": str(topic.retention_ms),
-                "compression.type": "producer",
-                "message.timestamp.type": "LogAppendTime",  # arrival is the broker's word, not the producer's clock
-            }
+            config = {"message.timestamp.type": "LogAppendTime"}  # arrival is the broker's word, no producer's clock
             if topic.compacted:
-                config = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}
+                config |= {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}
+            else:
+                config |= {"retention.ms": str(topic.retention_ms), "compression.type": "producer"}
             wanted.append(NewTopic(topic.name, topic.partitions, replication, config=config))
         if topic.dead_letters and topic.dlq not in existing:
             dlq_config = {"max.message.bytes": str(MAX_DLQ_MESSAGE_BYTES), "retention.ms": str(30 * 86_400_000)}

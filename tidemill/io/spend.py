@@ -6,11 +6,9 @@ import re
 from collections import defaultdict
 from typing import NamedTuple
 
-import urllib3
-
+from tidemill.io.role_page import metrics_page
 from tidemill.settings import Settings
 
-TIMEOUT_S = 1.0
 DAY_S = 86_400
 _NAMES = {
     "tidemill_streams_false_alarms_allowed": "allowed",
@@ -39,15 +37,7 @@ def allowed_a_day(settings: Settings) -> float:
 
 def spent(settings: Settings) -> dict[str, Spend]:
     """By pipeline; empty where the role is not up, or ``audit.watch`` does not say where. Blocks a second or so."""
-    watch = settings.audit.watch
-    url = watch.get("streams") if watch else f"http://127.0.0.1:{settings.port('streams')}"
-    if not url:
-        return {}
-    try:
-        answer = urllib3.request("GET", f"{url.rstrip('/')}/metrics", timeout=TIMEOUT_S, retries=False)
-    except urllib3.exceptions.HTTPError:
-        return {}
-    return said(answer.data.decode(errors="replace")) if answer.status == 200 else {}
+    return said(metrics_page(settings, "streams"))
 
 
 def said(page: str) -> dict[str, Spend]:

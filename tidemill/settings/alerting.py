@@ -88,7 +88,8 @@ class WebhookSettings(Strict):
 
 
 class SilenceSettings(Strict):
-    """A stretch of time in which alarms that match are not told; what still fires at its end is told then."""
+    """A stretch of time in which alarms that match are not told; what still fires at its end is told then. By command,
+    without a restart: `tidemill silence add`."""
 
     name: str = Field(min_length=1, max_length=64)
     """What it is called in logs."""

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
+from consumers.alerts.main import HOLDING
 from streams.app.measures import ALLOWED, DETECTED, WATCHED
 from tidemill.cli.main import app
 from tidemill.io.service import Service
@@ -72,6 +73,17 @@ def test_what_is_done_before_the_first_process_is_said(deployment: Settings) -> 
     assert code == 1 and "nothing is started yet: making the demo's models: base (step 3 of 450)" in shown
     line = json.loads(asked("--json")[1])
     assert line["running"] is True and line["stack"]["doing"] and line["false_alarms"] == {}
+
+
+def test_how_many_silences_hold_is_said_where_any_does(deployment: Settings) -> None:
+    wrote(deployment, [State("alerts", "ready", pid=1)])
+    assert json.loads(asked("--json")[1])["silences"] is None
+    with Service(deployment, "alerts", port=deployment.port("alerts")):
+        HOLDING.set(2)
+        assert "silences and maintenance that hold now: 2" in asked()[1]
+        assert json.loads(asked("--json")[1])["silences"] == 2
+        HOLDING.set(0)
+        assert "silences" not in asked()[1]
 
 
 def test_the_spend_of_the_budget_is_shown_by_pipeline_where_the_role_is_up(deployment: Settings) -> None:

@@ -23,6 +23,7 @@ from tidemill.errors import Stop
 from tidemill.events import ThresholdData, ThresholdEvent
 from tidemill.settings import Settings
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.silences import Mutes
 
 NOW = 1_700_000_000_000
 CONSOLE = "http://127.0.0.1:18090"
@@ -187,7 +188,7 @@ def test_no_receiver_holds_a_delivery_by_an_endless_answer(
     with receiver(first, then) as port:
         hook = WebhookSettings(name="demo", url=f"http://127.0.0.1:{port}/x")
         alerts = AlertSettings(webhooks=(hook,), timeout_s=0.4)
-        delivery = Delivery(Settings(alerts=alerts), hook, threading.Event(), SystemClock())
+        delivery = Delivery(Settings(alerts=alerts), hook, threading.Event(), SystemClock(), lambda: Mutes(alerts))
         begun = SystemClock().monotonic_s()
         assert delivery._send("event-1", "{}") == told
         assert SystemClock().monotonic_s() - begun < 3

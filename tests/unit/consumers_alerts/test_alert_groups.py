@@ -12,11 +12,11 @@ import pytest
 from consumers.alerts.delivery import policy
 from consumers.alerts.outbox import SETTLE_MS, Outbox
 from consumers.alerts.place import MOST_NOTED, Place
-from consumers.alerts.silences import Mutes
 from tests.unit.consumers_alerts.test_alert_delivery import NOW
 from tests.unit.consumers_alerts.test_alert_delivery import event as sample
 from tidemill.events import ThresholdEvent
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.silences import Mutes
 
 S = 1000
 
@@ -30,7 +30,8 @@ def event(alarm: str, state: str = "firing", **data: Any) -> ThresholdEvent:
 
 def outbox(alerts: dict[str, Any] | None = None, place: tuple[int, str] = (0, ""), **webhook: Any) -> Outbox:
     hook = WebhookSettings(name="demo", url="http://127.0.0.1/x", **webhook)
-    made = Outbox(policy(hook, AlertSettings.model_validate(alerts or {})))
+    made = Outbox(policy(hook))
+    made.remute(Mutes(AlertSettings.model_validate(alerts or {})).until, 0)
     made.open(0, *place)
     return made
 
@@ -171,6 +172,14 @@ def test_a_receiver_that_wants_no_ends_hears_of_beginnings_alone() -> None:
     assert box.positions()[0][0] == 2
 
 
+def test_a_receiver_that_wants_no_ends_hears_nothing_of_what_a_silence_covers() -> None:
+    box = outbox(silence(NOW, NOW + 100 * S), send_resolved=False)
+    box.add(0, 0, event("a"), NOW)
+    box.add(0, 1, event("a", "resolved"), NOW + S)
+    assert told(box, NOW + 1000 * S) == [] and box.muted == 0
+    assert box.positions()[0][0] == 2
+
+
 def test_a_place_without_a_note_or_with_anothers_settles_nothing() -> None:
     for note in ("", None, "{", '{"done": "x"}', "[]"):
         assert Place(3, note).is_news(3)
@@ -232,3 +241,83 @@ def test_of_several_mutes_the_longest_counts() -> None:
     both = {**silence(NOW, NOW + 10 * S), "maintenance": [{"name": "all", "at": "00:00", "lasts_s": 604_800}]}
     end = Mutes(AlertSettings.model_validate(both)).until({}, NOW)
     assert end is not None and end > NOW + 6 * 86_400 * S
+
+
+def commanded(*spans: tuple[int, int]) -> Any:
+    """What mutes everything in these spans, which may change."""
+    return lambda _, at_ms: max((end for start, end in spans if start <= at_ms < end), default=None)
+
+
+def test_what_is_held_back_is_told_when_its_silence_is_expired() -> None:
+    box = outbox()
+    box.remute(commanded((NOW, NOW + 1000 * S)), NOW)
+    box.add(0, 0, event("a"), NOW + S)
+    assert told(box, NOW + 20 * S) == [] and box.muted == 1
+    expired = commanded((NOW, NOW + 21 * S))
+    box.remute(expired, NOW + 20 * S)
+    assert told(box, NOW + 20 * S) == []
+    assert told(box, NOW + 21 * S) == [["a firing"]] and box.muted == 0
+
+
+def test_a_restart_between_expiry_and_delivery_tells_it_under_the_same_id() -> None:
+    def told_id(box: Outbox) -> str:
+        box.advance(0, NOW + 30 * S + SETTLE_MS)
+        pending = box.next(0)
+        assert pending is not None and pending.notification.due_ms == NOW + 21 * S
+        return pending.notification.id
+
+    live = outbox(group_by=["pipeline"], group_wait_s=0)
+    live.remute(commanded((NOW, NOW + 1000 * S)), NOW)
+    live.add(0, 0, event("a"), NOW + S)
+    live.add(0, 1, event("b"), NOW + 5 * S)
+    held = live.positions()[0]
+    expired = commanded((NOW, NOW + 21 * S))
+    live.remute(expired, NOW + 20 * S)
+    again = outbox(place=held, group_by=["pipeline"], group_wait_s=0)
+    again.remute(expired, NOW + 25 * S)
+    again.add(0, 0, event("a"), NOW + S)
+    again.add(0, 1, event("b"), NOW + 5 * S)
+    assert told_id(live) == told_id(again)
+
+
+def test_a_silence_that_came_after_an_alarm_was_told_holds_its_end_back_and_loses_nothing_over_a_restart() -> None:
+    box = outbox()
+    box.add(0, 0, event("a"), NOW)
+    assert told(box, NOW) == [["a firing"]]
+    added = commanded((NOW + 10 * S, NOW + 100 * S))
+    box.remute(added, NOW + 9 * S)
+    box.add(0, 1, event("a", "resolved"), NOW + 20 * S)
+    box.add(0, 2, event("b"), NOW + 21 * S)
+    box.add(0, 3, event("b", "resolved"), NOW + 22 * S)
+    assert told(box, NOW + 99 * S) == []
+    again = outbox(place=box.positions()[0])
+    again.remute(added, NOW + 99 * S)
+    again.add(0, 1, event("a", "resolved"), NOW + 20 * S)
+    for each in (box, again):
+        assert told(each, NOW + 200 * S) == [["a resolved"]], "b began and ended in the silence"
+
+
+def test_a_reminder_that_was_put_off_comes_when_the_silence_is_expired_and_no_other_sooner() -> None:
+    box = outbox(repeat_interval_s=60)
+    box.add(0, 0, event("a"), NOW)
+    assert told(box, NOW) == [["a firing"]]
+    box.remute(commanded((NOW + 30 * S, NOW + 1000 * S)), NOW + 29 * S)
+    assert told(box, NOW + 70 * S) == []
+    expired = commanded((NOW + 30 * S, NOW + 81 * S))
+    box.remute(expired, NOW + 80 * S)
+    assert told(box, NOW + 80 * S) == []
+    assert told(box, NOW + 81 * S) == [["a firing"]]
+    box.remute(commanded(), NOW + 90 * S)
+    assert told(box, NOW + 140 * S) == []
+    assert told(box, NOW + 141 * S) == [["a firing"]]
+
+
+def test_knowledge_that_comes_late_makes_nothing_too_old_to_be_told() -> None:
+    box = outbox()
+    box.remute(commanded((NOW, NOW + 100_000 * S)), NOW)
+    box.add(0, 0, event("a"), NOW)
+    box.advance(0, NOW + 90_000 * S)
+    box.remute(commanded(), NOW + 90_000 * S)
+    box.advance(0, NOW + 90_001 * S)
+    pending = box.next(0)
+    assert pending is not None and pending.notification.due_ms == NOW + 90_000 * S - SETTLE_MS

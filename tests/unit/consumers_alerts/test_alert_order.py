@@ -20,6 +20,7 @@ from tidemill.errors import Stop
 from tidemill.events import ThresholdEvent
 from tidemill.settings import Settings
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.silences import Mutes
 
 HOOK = WebhookSettings(name="demo", url="http://127.0.0.1/x")
 
@@ -140,7 +141,9 @@ def started(
     monkeypatch: pytest.MonkeyPatch, send: Callable[..., Any] | None, hook: WebhookSettings = HOOK
 ) -> tuple[Any, threading.Event]:
     stop = threading.Event()
-    thread = delivery.Delivery(Settings(alerts=AlertSettings(webhooks=(hook,))), hook, stop, SystemClock())
+    alerts = AlertSettings(webhooks=(hook,))
+    mutes = Mutes(alerts)
+    thread = delivery.Delivery(Settings(alerts=alerts), hook, stop, SystemClock(), lambda: mutes)
     if send is not None:
         monkeypatch.setattr(thread, "_send", send)
     thread.start()
@@ -210,5 +213,8 @@ def test_the_process_ends_with_an_error_when_a_delivery_has_ended(
 
     monkeypatch.setattr(delivery, "partition_count", broken)
     monkeypatch.setattr(main, "Service", Frame)
+    alerts = AlertSettings(webhooks=(HOOK,))
+    read = SimpleNamespace(mutes=Mutes(alerts), trouble=None, start=lambda: None)
+    monkeypatch.setattr(main, "SilenceFollower", lambda *_: read)
     with pytest.raises(Stop, match="webhook-demo has ended: the topic is another's"):
-        main.run(Settings(alerts=AlertSettings(webhooks=(HOOK,))))
+        main.run(Settings(alerts=alerts))
