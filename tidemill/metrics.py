@@ -64,9 +64,9 @@ MEAN_METRICS: tuple[str, ...] = tuple(
 SLICE_METRICS: tuple[str, ...] = tuple(
     name
     for name in WINDOW_METRICS
-    if name not in ("quality", "thumb", "input_unseen_share", "input_word_distance", *ESTIMATES)
+    if name not in ("input_unseen_share", "input_word_distance", *ESTIMATES)
 )
-"""Those that slices have, too (durations without quantiles): a score does not tell of which slice its call was."""
+"""Those that slices have, too (durations without quantiles); words have a reference in the whole alone."""
 
 UNITS: dict[str, str] = {
     "requests": "calls",

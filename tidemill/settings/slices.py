@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tidemill.settings.strict import choice
 
@@ -31,6 +31,15 @@ def dimension_fault(dimension: str) -> str | None:
         return None
     known = (*DIMENSIONS, f"{ATTRIBUTE}<name>")
     return f"{dimension!r} parts no traffic; {choice(dimension, known)}"
+
+
+def sliced_by(
+    dimensions: Collection[str], tenant: str, prompt_version: str, attributes: Mapping[str, str]
+) -> dict[str, str]:
+    """The values of a call by dimension; "" where it has none of an attribute."""
+    fields = {"tenant": tenant, "prompt_version": prompt_version}
+    fields |= {f"{ATTRIBUTE}{name}": value for name, value in attributes.items()}
+    return {dimension: fields.get(dimension, "") for dimension in dimensions}
 
 
 def slice_fault(slice: str, dimensions: Sequence[str]) -> str | None:
