@@ -62,9 +62,7 @@ MEAN_METRICS: tuple[str, ...] = tuple(
 """Those with a mean over calls, answers or words, which a drift detector can watch; quality is watched by score."""
 
 SLICE_METRICS: tuple[str, ...] = tuple(
-    name
-    for name in WINDOW_METRICS
-    if name not in ("input_unseen_share", "input_word_distance", *ESTIMATES)
+    name for name in WINDOW_METRICS if name not in ("input_unseen_share", "input_word_distance", *ESTIMATES)
 )
 """Those that slices have, too (durations without quantiles); words have a reference in the whole alone."""
 

@@ -140,7 +140,8 @@ class Source:
     def events(self, kind: Kind, piece: Piece, part: int) -> list[Counted]:
         """One part of a piece: all copies of an event are in the same part, and the first of them is given."""
         where = {"parts": piece.parts, "part": part, "earlier": piece.since_ms - EARLIER_MS}
-        rows = self._rows(_events_sql(kind, kind.sliced_by if self._sliced else ()), piece.since_ms, piece.until_ms, **where)
+        sql = _events_sql(kind, kind.sliced_by if self._sliced else ())
+        rows = self._rows(sql, piece.since_ms, piece.until_ms, **where)
         return [Counted(row.pop("counted"), _event(kind, self._pipeline, row)) for row in rows]
 
     def windows(self, since_ms: int, until_ms: int) -> list[Window]:

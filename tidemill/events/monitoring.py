@@ -49,10 +49,10 @@ class Cell(Struct, frozen=True, kw_only=True):
 
 
 class SliceCell(Cell, frozen=True, kw_only=True, omit_defaults=True):
-    """Figures of one second of one slice: client calls, answers and scores of all versions, without histograms and words.
+    """Figures of one second of one slice: client calls and answers of all versions, without histograms and words.
 
     Every event that is in a cell of role ``client`` is in one of these for each dimension of its pipeline, too; a score
-    where its call's value is known.
+    where it says its call's value.
     """
 
     slice: Name

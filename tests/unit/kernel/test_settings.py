@@ -94,7 +94,7 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
             GOOD + "    season: week\n    slices: [tenant]\n    max_slices: 200\n    drift: {metrics: [cost, e2e_ms, "
             "ttft_ms, error_rate, output_tokens, output_chars]}\n",
             7,
-            "season: 'week' for up to 1,200 series of slices takes too much memory; set max_slices or drift.metrics so "
+            "season: 'week' for up to 1,400 series of slices takes too much memory; set max_slices or drift.metrics so "
             "that there are at most 1,000, or season: day",
         ),
         (GOOD + "    drift: {metrics: [cost, cost]}\n", 7, "each metric once, got cost, cost"),
