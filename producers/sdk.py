@@ -30,6 +30,7 @@ from tidemill.embedding import embedding_features
 from tidemill.errors import Retry, Stop
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Message
 from tidemill.ids import uuid7
+from tidemill.settings.slices import ATTRIBUTE, by_dimension
 from tidemill.text import question_features, word_buckets
 from tidemill.topics import FEEDBACK, MAX_MESSAGE_BYTES, REQUESTS, RESPONSES, Topic
 
@@ -50,6 +51,13 @@ class Call:
     time_ms: int
     sliced: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What traffic is sliced by: of the call, and so of its answers."""
+
+    @property
+    def slices(self) -> dict[str, str]:
+        """The same by dimension, as its scores say it."""
+        tenant, prompt_version, attributes = (self.sliced.get(name) for name in _SLICED_BY)
+        named = ("tenant", "prompt_version", *(f"{ATTRIBUTE}{name}" for name in attributes or {}))
+        return by_dimension(named, tenant or "", prompt_version or "", attributes or {})
 
 
 class Recorder:
@@ -193,6 +201,7 @@ class Recorder:
                 "source": source,
                 "score": score,
                 "value": value,
+                "slices": call.slices,
                 **fields,
             }
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tidemill.events import Feedback
 from tidemill.ids import derived_id
 from tidemill.scoring import METRIC_VERSIONS, score
-from tidemill.settings.slices import sliced_by
+from tidemill.settings.slices import by_dimension
 
 SOURCE = "scorer"
 """The source of the feedback events this role writes."""
@@ -66,5 +66,5 @@ def score_of(label: Feedback, answer: Answer, metric: str, dimensions: Collectio
         metric=metric,
         metric_version=version,
         score=judged,
-        slices=sliced_by(dimensions, answer.tenant, answer.prompt_version, answer.attributes),
+        slices=by_dimension(dimensions, answer.tenant, answer.prompt_version, answer.attributes),
     )

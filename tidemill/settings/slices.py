@@ -40,7 +40,7 @@ def scores_kept(slices: int) -> int:
     return min(1_000, MAX_SCORES // max(1, slices))
 
 
-def sliced_by(
+def by_dimension(
     dimensions: Collection[str], tenant: str, prompt_version: str, attributes: Mapping[str, str]
 ) -> dict[str, str]:
     """The values of a call by dimension; "" where it has none of an attribute."""

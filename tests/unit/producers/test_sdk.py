@@ -143,6 +143,8 @@ def test_an_answer_is_sliced_as_its_call() -> None:
     call = recorder.request(pipeline="p", session="s", tenant="acme", attributes={"language": "de"})
     recorder.response(call, model_version="p-v1")
     recorder.response(call, model_version="p-v1", tenant="globex")
-    asked, answered, other = sent
+    recorder.feedback(call, kind="thumb", source="user", score=1.0)
+    asked, answered, other, thumb = sent
     assert (answered.tenant, answered.attributes) == (asked.tenant, asked.attributes) == ("acme", {"language": "de"})
     assert other.tenant == "globex"
+    assert thumb.slices == {"tenant": "acme", "prompt_version": "", "attributes.language": "de"}

@@ -20,7 +20,7 @@ from tidemill.codec import encode
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, PartitionProgress, Progress, Window
 from tidemill.ids import uuid7
 from tidemill.settings import Settings
-from tidemill.settings.slices import sliced_by
+from tidemill.settings.slices import by_dimension
 
 SIZE_S = 5
 DIMENSIONS = ("tenant", "prompt_version")
@@ -64,14 +64,10 @@ def told(versions: Sequence[str], per_second: int = 8) -> list[Any]:
             Feedback(
                 feedback_id=str(number), call_time_ms=at, model_version=noise.choice(versions), kind="score",
                 source="client", metric="exact_match", score=noise.random(), **common,
-                slices={} if number % 5 == 0 else by_dimension(**sliced),
+                slices={} if number % 5 == 0 else by_dimension((*DIMENSIONS, "attributes.language"), **sliced),
             )
         )  # fmt: skip
     return found
-
-
-def by_dimension(**sliced: Any) -> dict[str, str]:
-    return sliced_by(("tenant", "prompt_version", "attributes.language"), **sliced)
 
 
 def by_topic_of(events: Sequence[Any]) -> dict[str, list[Counted]]:
