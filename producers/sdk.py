@@ -30,7 +30,6 @@ from tidemill.embedding import embedding_features
 from tidemill.errors import Retry, Stop
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Message
 from tidemill.ids import uuid7
-from tidemill.settings.slices import ATTRIBUTE, by_dimension
 from tidemill.text import question_features, word_buckets
 from tidemill.topics import FEEDBACK, MAX_MESSAGE_BYTES, REQUESTS, RESPONSES, Topic
 
@@ -55,9 +54,9 @@ class Call:
     @property
     def slices(self) -> dict[str, str]:
         """The same by dimension, as its scores say it."""
-        tenant, prompt_version, attributes = (self.sliced.get(name) for name in _SLICED_BY)
-        named = ("tenant", "prompt_version", *(f"{ATTRIBUTE}{name}" for name in attributes or {}))
-        return by_dimension(named, tenant or "", prompt_version or "", attributes or {})
+        attributes = self.sliced.get("attributes") or {}
+        named = {f"attributes.{name}": value for name, value in attributes.items()}
+        return named | {name: self.sliced.get(name, "") for name in ("tenant", "prompt_version")}
 
 
 class Recorder:
