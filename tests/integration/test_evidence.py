@@ -160,3 +160,6 @@ def test_firing_alarm_gets_its_report_once(deployment: Settings, kafka: str, fre
     asked = (Store(deployment), "schedule", "exact_match", now - 40_000)
     assert calls.before(*asked) == calls.before(*asked), "the same rows, the same calls"
     assert calls.before(*asked)[0].figures["e2e_ms"] == 40.0, "a client's answer, no shadow's"
+    of_slice = calls.before(*asked, "tenant=acme")
+    assert len(of_slice) == 30 and {call.slices["tenant"] for call in of_slice} == {"acme"}
+    assert calls.before(*asked, "tenant=acm") == calls.before(*asked, "attributes.language=de") == []
