@@ -44,7 +44,7 @@ def relevant(batch: Batch, quality: Mapping[str, str], dimensions: Mapping[str, 
             variant=event.variant,
             source=event.source,
             label_source=event.label_source[:MAX_NAME],
-            slices=_slices(event.slices, dimensions.get(event.pipeline, ())),
+            slices=_slices(event.slices, dimensions.get(event.pipeline, ())) if event.slices else (),
         )
         found.append(Judged(event.pipeline, point, counts_as))
     return found

@@ -207,8 +207,8 @@ class PipelineSettings(Strict):
     """Which text is kept: all; with e-mail addresses, numbers and the like blacked out; none."""
     output_format: OutputFormatSettings = OutputFormatSettings()
     slices: tuple[str, ...] = Field(default=(), max_length=MAX_DIMENSIONS)
-    """Dimensions whose values get figures of their own: `tenant`, `prompt_version`, `attributes.<name>` (of the call's
-    `metadata`; none with `capture: off`)."""
+    """Dimensions whose values get figures of their own, quality among them: `tenant`, `prompt_version`,
+    `attributes.<name>` (of the call's `metadata`; none with `capture: off`)."""
     max_slices: int = Field(default=20, ge=1, le=200)
     """Values of a dimension that have figures of their own; further ones are counted as `other`. Those that rules and
     budgets name come first, then those with traffic first."""
