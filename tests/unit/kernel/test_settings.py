@@ -97,6 +97,12 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
             "season: 'week' for up to 1,400 series of slices takes too much memory; set max_slices or drift.metrics so "
             "that there are at most 1,000, or season: day",
         ),
+        (
+            GOOD + "    slices: [tenant, prompt_version]\n    max_slices: 200\n    quality: {recover_scores: 500}\n",
+            9,
+            "pipelines.support.quality.recover_scores: of each slice only 400 scores are kept, as there may be many; set "
+            "at most that, or a lower max_slices",
+        ),
         (GOOD + "    drift: {metrics: [cost, cost]}\n", 7, "each metric once, got cost, cost"),
         (
             GOOD + "    drift: {delta: 0.01}\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -63,7 +64,7 @@ def cell(at_s: int, scores: list[float]) -> Cell:
     return msgspec.structs.replace(requests(at_s, len(scores)), moments={"quality": quality})
 
 
-def sliced(**pipeline: object) -> Settings:
+def sliced(**pipeline: Any) -> Settings:
     return deployment(size_s=5, lateness_s=5, slices=["tenant"], drift={"enabled": False}, **pipeline)
 
 
@@ -136,6 +137,14 @@ def test_a_score_whose_slice_is_not_known_counts_in_the_whole_alone() -> None:
     assert [row.slice for row in rows if row.metric == "quality"] == [""]
     (fold,) = reader.fold
     assert fold.spent.series == 1
+
+
+def test_a_rule_judges_the_quality_of_a_slice() -> None:
+    rule = {"name": "floor", "metric": "quality", "below": 0.5, "slice": "tenant=acme", "min_count": 5}
+    reader, traffic = Reader(sliced(rules=[rule])), Traffic(10, MANY)
+    traffic.quality["acme"] = 0.0
+    found = [e for e in reader.take(*traffic.seconds(20)).events if e.data.kind == "quality"]
+    assert [(e.data.rule, e.data.slice, e.data.metric) for e in found] == [("floor", "tenant=acme", "quality")]
 
 
 def test_dimensions_that_are_not_asked_for_and_other_are_not_watched() -> None:
