@@ -277,8 +277,8 @@ class PipelineSettings(Strict):
     def _check_slices(self) -> None:
         most = scores_kept(len(self.slices) * self.max_slices)
         if self.slices and self.quality.recover_scores > most:
-            message = f"of each slice only {most:,} scores are kept, as there may be many; set at most that"
-            raise wrong(("quality", "recover_scores"), f"{message}, or a lower max_slices")
+            message = f"{self.quality.recover_scores} is more than the {most} scores that are kept of each slice"
+            raise wrong(("quality", "recover_scores"), f"{message}; set at most that, or a lower max_slices")
         for index, dimension in enumerate(self.slices):
             fault = dimension_fault(dimension)
             if dimension in self.slices[:index]:

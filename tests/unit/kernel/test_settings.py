@@ -100,8 +100,7 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         (
             GOOD + "    slices: [tenant, prompt_version]\n    max_slices: 200\n    quality: {recover_scores: 500}\n",
             9,
-            "pipelines.support.quality.recover_scores: of each slice only 400 scores are kept, as there may be many; set "
-            "at most that, or a lower max_slices",
+            "quality.recover_scores: 500 is more than the 400 scores that are kept of each slice; set at most that, or",
         ),
         (GOOD + "    drift: {metrics: [cost, cost]}\n", 7, "each metric once, got cost, cost"),
         (
