@@ -36,7 +36,8 @@ from tidemill.topics import FEEDBACK, MAX_MESSAGE_BYTES, REQUESTS, RESPONSES, To
 
 _ENVELOPE_BYTES = 1_024
 """Room for key, headers and batch overhead below the topic's limit."""
-_SLICED_BY = ("tenant", "prompt_version", "input_language", "attributes")
+_DIMENSIONS = ("tenant", "prompt_version", "input_language")
+_SLICED_BY = (*_DIMENSIONS, "attributes")
 _FAILURES_KEPT = 100
 """Failures kept in words; beyond, only counted."""
 
@@ -51,6 +52,13 @@ class Call:
     time_ms: int
     sliced: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What traffic is sliced by: of the call, and so of its answers."""
+
+    @property
+    def slices(self) -> dict[str, str]:
+        """The same by dimension, as its scores say it."""
+        attributes = self.sliced.get("attributes") or {}
+        named = {f"attributes.{name}": value for name, value in attributes.items()}
+        return named | {name: self.sliced.get(name, "") for name in _DIMENSIONS}
 
 
 class Recorder:
@@ -195,6 +203,7 @@ class Recorder:
                 "source": source,
                 "score": score,
                 "value": value,
+                "slices": call.slices,
                 **fields,
             }
         )

@@ -1,8 +1,9 @@
 """When a pipeline is retrained: pure decisions from threshold events, settings and what is known.
 
-A quality alarm opens a collecting job. A drift alarm alone does so only where quality has been lost: by the scores of
-enough fresh labels, or by the upper end of the estimate without labels. Collecting ends with enough labels, at the
-deadline, or when quality came back by itself.
+A quality alarm on the whole traffic opens a collecting job; one on a slice opens none, whether a detector or a rule
+raised it: a version is trained for all of its traffic, and where that suffers the whole's alarm says so. A drift alarm
+alone does so only where quality has been lost: by the scores of enough fresh labels, or by the upper end of the
+estimate without labels. Collecting ends with enough labels, at the deadline, or when quality came back by itself.
 """
 
 from __future__ import annotations
@@ -69,6 +70,9 @@ def on_alarm(event: ThresholdEvent, pipeline: PipelineSettings, known: Known) ->
     data, policy = event.data, pipeline.retrain
     if data.kind not in RETRAINING_KINDS or data.state != "firing":
         return Decision(act="ignore", reason=f"{data.kind} alarms are not about the model")
+    if data.kind == "quality" and data.slice:
+        reason = f"quality of {data.slice} alone: a retraining begins with the alarm on the whole traffic"
+        return Decision(act="ignore", reason=reason)
     if not policy.enabled:
         return Decision(act="decline", reason=f"pipelines.{data.pipeline}.retrain.enabled is false")
     if not known.trains_here:

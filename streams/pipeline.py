@@ -15,22 +15,23 @@ import msgspec
 
 from streams import thresholds
 from streams.alarms import Transition
-from streams.detectors import quality, set_back
+from streams.detectors import set_back
 from streams.detectors.budget import Budget
-from streams.detectors.budget import Series as Watched
 from streams.detectors.budget import Spend as Spent
 from streams.detectors.drift import Drift
-from streams.detectors.quality import QualityDetector, QualityState
+from streams.detectors.quality import QualityState
 from streams.detectors.season import period_of
 from streams.detectors.slice_drift import SliceDrift
+from streams.detectors.slice_quality import About
 from streams.detectors.watch import Found, Where
 from streams.false_alarms import FalseAlarms
 from streams.levels import Levels
 from streams.pipeline_state import NO_SLICES, PipelineState, read
+from streams.quality import Quality
 from streams.thresholds import Cause
 from streams.windows.bucket import Closed
 from streams.windows.figures import NO_REQUESTS, Figure, figures, sample_share, window_row
-from streams.windows.slices import named, names_of, slicing_of
+from streams.windows.slices import has_name, named, names_of, slicing_of
 from streams.windows.sources import Watermark
 from streams.windows.state import Outcome, Windows, latest_ms
 from streams.windows.tally import CLIENT, OTHER, Series, Tally, merged
@@ -43,7 +44,6 @@ MAX_PENDING = 2_000
 _encoder = msgspec.msgpack.Encoder()
 _drift_decoder = msgspec.msgpack.Decoder(Drift)
 _slice_drift_decoder = msgspec.msgpack.Decoder(SliceDrift)
-_quality_decoder = msgspec.msgpack.Decoder(QualityState)
 
 
 class Outputs(NamedTuple):
@@ -73,13 +73,10 @@ class PipelineFold:
         kept = self._state
         kept.quality, kept.drift, kept.slice_drift = kept.quality.copy(), kept.drift.copy(), kept.slice_drift.copy()
         self._false_alarms = FalseAlarms(name, settings, self._state.false_alarms.copy())
-        self._quality: QualityDetector | None = None
-        """Decoded with the first score: many pipelines have none."""
-        self._quality_moved = False
+        self._quality = Quality(About(name, self._pipeline, self._false_alarms.run_length, self._season), kept)
         self._waiting: dict[str, int] = {}
         """Counted anew whenever a part has judged."""
         if self._season is not None:
-            self._waiting["quality"] = self._watched_quality().waits
             self._waiting["drift"] = _drift_decoder.decode(kept.drift).waiting
             self._waiting["slices"] = _slice_drift_decoder.decode(kept.slice_drift).waiting
         self._levels = Levels(name, self._pipeline, kept.rules, kept.objectives, kept.spend)
@@ -92,7 +89,7 @@ class PipelineFold:
     @property
     def quality(self) -> QualityState:
         """The quality detector's state, to look at."""
-        return self._watched_quality().snapshot()
+        return self._quality.state
 
     @property
     def spent(self) -> Spent:
@@ -107,7 +104,7 @@ class PipelineFold:
     @property
     def waiting(self) -> int | None:
         """Series without a verdict on their last value, as too little is known of its hour; None without a season."""
-        return None if self._season is None else sum(self._waiting.values())
+        return None if self._season is None else self._quality.waiting + sum(self._waiting.values())
 
     @property
     def name(self) -> str:
@@ -122,9 +119,7 @@ class PipelineFold:
     def snapshot(self, into: bytearray) -> None:
         """Append the whole state, encoded."""
         self._state.false_alarms = self._false_alarms.raw
-        if self._quality_moved and self._quality is not None:
-            self._state.quality = msgspec.Raw(_encoder.encode(self._quality.snapshot()))
-            self._quality_moved = False
+        self._quality.snapshot()
         _encoder.encode_into(self._state, into, len(into))
 
     def apply(self, partial: Partial, clock_ms: int, watermark_ms: int, out: Outputs) -> Outcome:
@@ -172,8 +167,7 @@ class PipelineFold:
         self._state.drift = msgspec.Raw(set_back.drift(self._state.drift, watermark_ms))
         self._state.slice_drift = msgspec.Raw(set_back.slice_drift(self._state.slice_drift, watermark_ms))
         if self._season is not None:
-            self._quality = self._quality_detector(set_back.quality(self.quality, watermark_ms))
-            self._quality_moved = True
+            self._quality.set_back(watermark_ms)
 
     def _spend(self, partial: Partial, clock_ms: int, watermark_ms: int) -> None:
         spend, latest = self._state.spend, latest_ms(clock_ms, self._settings)
@@ -187,32 +181,16 @@ class PipelineFold:
                 spend.add([(at_ms, cell.cost_micros)], watermark_ms, latest, name)
 
     def _score(self, ready: Iterable[ScorePoint], out: Outputs) -> None:
-        """Let the detector judge these scores, each once, in event-time order."""
+        """Let the detectors judge these scores, each once, in event-time order."""
         once = {s.feedback_id: s for s in ready}
         self._state.pending = [s for s in self._state.pending if s.feedback_id not in once]
-        detector, self._quality_moved = self._watched_quality(), True
-        budget, series = self._false_alarms.open(self._watermark_ms), Watched(self._name, quality.RULE)
-        budget.admit(series)
-        for point in sorted(once.values(), key=lambda s: (s.time_ms, s.feedback_id)):
-            found = detector.update(point, budget.grant(series))
-            if found is not None:
-                self._say(found, thresholds.of_quality(self._pipeline.quality.metric), out)
-                if found.state == "firing":
-                    budget.alarmed(series)
-            warned = detector.warn(point.time_ms)
-            if warned is not None:
-                self._say(warned, thresholds.of_dependence(quality.RULE), out)
-        self._waiting["quality"] = detector.waits
+        budget = self._false_alarms.open(self._watermark_ms)
+        for transition, cause in self._quality.judge(once.values(), self._has_name, budget):
+            self._say(transition, cause, out)
         self._false_alarms.close(budget)
 
-    def _watched_quality(self) -> QualityDetector:
-        if self._quality is None:
-            self._quality = self._quality_detector(_quality_decoder.decode(self._state.quality))
-        return self._quality
-
-    def _quality_detector(self, known: QualityState) -> QualityDetector:
-        run_length = self._false_alarms.run_length
-        return QualityDetector(self._name, self._pipeline.quality, run_length, known, self._season)
+    def _has_name(self, slice: str, at_ms: int) -> bool:
+        return has_name(self._state.windows.dimensions, self._slicing, slice, at_ms)
 
     def _report(self, closed: Closed, out: Outputs) -> None:
         first = closed.first
@@ -257,6 +235,10 @@ class PipelineFold:
                 warned = rule == thresholds.dependent(at.metric)
                 cause = thresholds.of_dependence(at.metric) if warned else thresholds.of_drift(at.metric, rule)
                 self._say(transition, cause._replace(slice=at.slice), out)
+        if self._state.slice_quality.states:
+            names = names_of(self._state.windows.dimensions, self._slicing)
+            for transition, cause in self._quality.keep_only(names, budget, where.start_ms, where.end_ms):
+                self._say(transition, cause, out)
         self._waiting["drift"] = drift.waiting
         self._state.drift = msgspec.Raw(_encoder.encode(drift))
         self._false_alarms.close(budget)

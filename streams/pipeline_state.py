@@ -9,6 +9,7 @@ from streams.budgets import Spend
 from streams.detectors.drift import Drift
 from streams.detectors.quality import QualityState
 from streams.detectors.slice_drift import SliceDrift
+from streams.detectors.slice_quality import SliceQuality
 from streams.false_alarms import EMPTY
 from streams.objectives import ObjectiveState
 from streams.rules import RuleState
@@ -16,10 +17,10 @@ from streams.windows.state import Windows
 from tidemill.errors import Stop
 from tidemill.events import ScorePoint
 
-SCHEMA = 5
-"""Of PipelineState. 3 added objectives and spend, 4 slices, the false-alarm budget and other detectors, 5 seasons. A
-state of before is read as one without them: its references and open alarms are kept, its detectors have seen nothing
-(since 4: what they have)."""
+SCHEMA = 6
+"""Of PipelineState. 3 added objectives and spend, 4 slices, the false-alarm budget and other detectors, 5 seasons, 6
+quality by slice. A state of before is read as one without them: its references and open alarms are kept, its detectors
+have seen nothing (since 4: what they have)."""
 _encoder = msgspec.msgpack.Encoder()
 NO_SLICES = msgspec.Raw(_encoder.encode(SliceDrift()))
 
@@ -42,6 +43,7 @@ class PipelineState(Struct, array_like=True):
     """A Ledger of the false-alarm budget."""
     slice_drift: msgspec.Raw = NO_SLICES
     """A SliceDrift; it may be large."""
+    slice_quality: SliceQuality = field(default_factory=SliceQuality)
 
 
 class _Schema(Struct, array_like=True):

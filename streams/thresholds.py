@@ -10,6 +10,7 @@ from tidemill.events import ThresholdData, ThresholdEvent, subject_of, threshold
 from tidemill.ids import derived_id
 
 Kind = Literal["quality", "drift", "latency", "errors", "traffic", "cost", "system"]
+Severity = Literal["page", "ticket", "info"]
 KINDS: dict[str, Kind] = {
     "requests": "traffic",
     "answers": "traffic",
@@ -39,7 +40,7 @@ class Cause(NamedTuple):
 
     rule: str
     kind: Kind
-    severity: Literal["page", "ticket", "info"]
+    severity: Severity
     metric: str
     shown: str
     """How the figure is called in a sentence: ``quality (exact_match)``, ``e2e_ms p95``."""
@@ -55,9 +56,10 @@ PER_ANSWER = frozenset({"input_tokens", "cached_tokens", "output_tokens", "cost"
 """Sums in windows, and watched by detectors as means of an answer."""
 
 
-def of_quality(metric: str) -> Cause:
-    """A fall of quality, by the quality metric."""
-    return Cause("quality", "quality", "page", "quality", f"quality ({metric})", DETECTOR)
+def of_quality(metric: str, slice: str = "") -> Cause:
+    """A fall of quality, by the quality metric. A slice pages nobody: where all traffic falls, every slice does."""
+    severity: Severity = "ticket" if slice else "page"
+    return Cause("quality", "quality", severity, "quality", f"quality ({metric})", DETECTOR, slice=slice)
 
 
 def of_drift(metric: str, rule: str) -> Cause:

@@ -13,6 +13,7 @@ import base64
 import binascii
 import hashlib
 import secrets
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +25,10 @@ from tidemill.errors import Quarantine
 ROUTING_KEY_BYTES = 32
 _PREFIX = "chatcmpl-"
 _HEX = 32
-_PLAINTEXT_STEP = 48  # tags are padded to a multiple of this, so that their length tells nothing of the arm
+_PLAINTEXT_STEP = 48  # each part is padded to a multiple of this, so that its length tells nothing of the arm
+_PART = b"\n"  # between what served the call and its slices: JSON has none within a text
+MAX_SLICE_VALUE = 64
+"""Longer values of a call's slices are left out of its id: it travels with every piece of a streamed answer."""
 
 
 class Routing(NamedTuple):
@@ -35,6 +39,8 @@ class Routing(NamedTuple):
     model_version: str
     variant: str
     call_time_ms: int
+    slices: Mapping[str, str] = {}
+    """Of which slices the call is: values by dimension, those of at most MAX_SLICE_VALUE characters."""
 
 
 def uuid7(now_ms: int, random_bytes: bytes | None = None) -> str:
@@ -79,8 +85,10 @@ class CompletionIds:
     def make(self, routing: Routing) -> str:
         """The id handed to the client: ``chatcmpl-<32 hex><tag>``."""
         call_hex = routing.call_id.replace("-", "")
-        plain = msgspec.json.encode((routing.pipeline, routing.model_version, routing.variant))
-        plain += b" " * (-len(plain) % _PLAINTEXT_STEP)
+        plain = _padded(msgspec.json.encode((routing.pipeline, routing.model_version, routing.variant)))
+        slices = {name: value for name, value in routing.slices.items() if len(value) <= MAX_SLICE_VALUE}
+        if slices:
+            plain += _padded(_PART + msgspec.json.encode(slices))
         tag = self._siv.encrypt(plain, [call_hex.encode()])
         return _PREFIX + call_hex + base64.urlsafe_b64encode(tag).decode().rstrip("=")
 
@@ -93,8 +101,14 @@ class CompletionIds:
         try:
             sealed = base64.urlsafe_b64decode(tag + "=" * (-len(tag) % 4))
             plain = self._siv.decrypt(sealed, [call_hex.encode()])
-            pipeline, version, variant = msgspec.json.decode(plain, type=tuple[str, str, str])
+            served, _, sliced = plain.partition(_PART)
+            pipeline, version, variant = msgspec.json.decode(served, type=tuple[str, str, str])
+            slices = msgspec.json.decode(sliced, type=dict[str, str]) if sliced else {}
             call_id = dashed(call_hex)
-            return Routing(call_id, pipeline, version, variant, uuid7_time_ms(call_id))
+            return Routing(call_id, pipeline, version, variant, uuid7_time_ms(call_id), slices)
         except (InvalidTag, binascii.Error, ValueError, msgspec.MsgspecError) as error:
             raise Quarantine("completion_id: the routing tag is not authentic for this deployment") from error
+
+
+def _padded(part: bytes) -> bytes:
+    return part + b" " * (-len(part) % _PLAINTEXT_STEP)

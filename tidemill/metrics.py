@@ -64,10 +64,8 @@ MEAN_METRICS: tuple[str, ...] = tuple(
 
 REFERENCE_METRICS: tuple[str, ...] = ("input_unseen_share", "input_word_distance", "input_language_mismatch")
 """Those that compare with a reference, which only the running detector of the whole traffic has."""
-SLICE_METRICS: tuple[str, ...] = tuple(
-    name for name in WINDOW_METRICS if name not in ("quality", "thumb", *REFERENCE_METRICS, *ESTIMATES)
-)
-"""Those that slices have, too (durations without quantiles): a score does not tell of which slice its call was."""
+SLICE_METRICS: tuple[str, ...] = tuple(name for name in WINDOW_METRICS if name not in (*REFERENCE_METRICS, *ESTIMATES))
+"""Those that slices have, too (durations without quantiles); a reference is the whole's alone."""
 
 UNITS: dict[str, str] = {
     "requests": "calls",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from consumers.evidence.call import Call, call_of
+from tidemill.events.types import MAX_NAME
 from tidemill.io.clickhouse import Store
+from tidemill.settings.slices import ATTRIBUTE
 
 MOST_ROWS = 2_000
 _SKEW_MS = 60_000
@@ -23,6 +25,9 @@ _ASKED = """
     FROM requests
     WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({since:Int64})
       AND time < fromUnixTimestamp64Milli({until:Int64})
+      AND ({dimension:String} = '' OR {value:String} = substringUTF8(multiIf({dimension:String} = 'tenant', tenant,
+          {dimension:String} = 'prompt_version', prompt_version,
+          {dimension:String} = 'input_language', input_language, attributes[{attribute:String}]), 1, {kept:UInt32}))
     ORDER BY time DESC, call_id DESC, _partition, _offset LIMIT 1 BY call_id LIMIT {most:UInt32}
 """
 _CALLS = """
@@ -67,17 +72,22 @@ SETTINGS join_use_nulls = 1
 """.replace("ASKED", _ASKED)
 
 
-def before(store: Store, pipeline: str, quality: str, change_ms: int) -> list[Call]:
-    """The last calls before the change, oldest first. Raises Retry when the store is away."""
-    return _calls(store, pipeline, quality, max(change_ms - _WINDOW_MS, 0), change_ms)
+def before(store: Store, pipeline: str, quality: str, change_ms: int, slice: str = "") -> list[Call]:
+    """The last calls before the change, of a slice where one is named; oldest first. Raises Retry when the store is
+    away.
+    """
+    return _calls(store, pipeline, quality, max(change_ms - _WINDOW_MS, 0), change_ms, slice)
 
 
-def after(store: Store, pipeline: str, quality: str, change_ms: int, until_ms: int) -> list[Call]:
-    """The newest calls from the change up to a time, oldest first. Raises Retry when the store is away."""
-    return _calls(store, pipeline, quality, change_ms, until_ms)
+def after(store: Store, pipeline: str, quality: str, change_ms: int, until_ms: int, slice: str = "") -> list[Call]:
+    """The newest calls from the change up to a time, likewise."""
+    return _calls(store, pipeline, quality, change_ms, until_ms, slice)
 
 
-def _calls(store: Store, pipeline: str, quality: str, since_ms: int, until_ms: int) -> list[Call]:
+def _calls(store: Store, pipeline: str, quality: str, since_ms: int, until_ms: int, slice: str) -> list[Call]:
+    dimension, _, value = slice.partition("=")
     given: dict[str, Any] = {"pipeline": pipeline, "quality": quality, "most": MOST_ROWS, "chars": MOST_CHARS}
+    given |= {"dimension": dimension, "attribute": dimension.removeprefix(ATTRIBUTE), "value": value}
+    given["kept"] = MAX_NAME - len(dimension) - 1
     given |= {"since": since_ms, "until": until_ms, "early": max(since_ms - _SKEW_MS, 0)}
     return [call_of(row) for row in store.rows(_CALLS, given)]

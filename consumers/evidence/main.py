@@ -131,9 +131,9 @@ class Evidence:
         while not self._service.stopping:
             now_ms = self._service.clock.now_ms()
             try:
-                reference = calls.before(self._store, data.pipeline, quality, change_ms)
+                reference = calls.before(self._store, data.pipeline, quality, change_ms, data.slice)
                 until_ms = min(now_ms + SKEW_MS, event.time_ms + LATEST_MS)
-                current = calls.after(self._store, data.pipeline, quality, change_ms, until_ms)
+                current = calls.after(self._store, data.pipeline, quality, change_ms, until_ms, data.slice)
                 break
             except Retry as error:
                 self._service.waiting(f"evidence waits for the store: {error}")

@@ -24,7 +24,8 @@ def find(store: Store, labels: Sequence[Feedback]) -> dict[str, list[Answer]]:
     ids = ",".join(f"'{call_id}'" for call_id in sorted({label.call_id for label in labels}))
     since = min(label.call_time_ms for label in labels) - _EARLY_MS
     rows = store.rows(
-        "SELECT call_id, answer_id, role, model_version, variant, call_time_ms, gen_ai_output_text AS text "
+        "SELECT call_id, answer_id, role, model_version, variant, call_time_ms, gen_ai_output_text AS text, "
+        "tenant, prompt_version, input_language, attributes "
         "FROM responses WHERE pipeline IN {pipelines:Array(String)} "
         "AND time >= fromUnixTimestamp64Milli({since:Int64}) "
         f"AND status = 'ok' AND gen_ai_output_text IS NOT NULL AND call_id IN ({ids}) LIMIT 1 BY answer_id",
@@ -32,7 +33,7 @@ def find(store: Store, labels: Sequence[Feedback]) -> dict[str, list[Answer]]:
     )
     found: defaultdict[str, list[Answer]] = defaultdict(list)
     for row in rows:
-        found[row["call_id"]].append(Answer(**row))
+        found[row["call_id"]].append(Answer(**row | {"attributes": dict(row["attributes"])}))
     return found
 
 

@@ -174,6 +174,10 @@ class Scorer:
         found = self._settings.pipelines.get(pipeline)
         return found.quality.metric if found is not None and found.quality.metric in METRIC_VERSIONS else None
 
+    def _dimensions(self, pipeline: str) -> tuple[str, ...]:
+        found = self._settings.pipelines.get(pipeline)
+        return () if found is None else found.slices
+
     def _round(self, reader: Consumer, writer: Producer, now_s: float) -> None:
         WAITING.set(len(self._waiting))
         if self._behind:
@@ -201,7 +205,7 @@ class Scorer:
             metric = self._metric(label.event.pipeline)
             here = answers.get(label.event.call_id, [])
             for answer in here if metric is not None else ():
-                event = score_of(label.event, answer, metric or "")
+                event = score_of(label.event, answer, metric or "", self._dimensions(label.event.pipeline))
                 if event is None or event.feedback_id in self._waiting.said or event.feedback_id in queued:
                     continue
                 queued.add(event.feedback_id)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from tidemill.events import Feedback
 from tidemill.ids import derived_id
 from tidemill.scoring import METRIC_VERSIONS, score
+from tidemill.settings.slices import by_dimension
 
 SOURCE = "scorer"
 """The source of the feedback events this role writes."""
@@ -23,6 +25,10 @@ class Answer:
     variant: str
     call_time_ms: int
     text: str
+    tenant: str = ""
+    prompt_version: str = ""
+    input_language: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_label(event: Feedback) -> bool:
@@ -35,10 +41,11 @@ def is_score(event: Feedback) -> bool:
     return event.kind == "score" and event.source == SOURCE
 
 
-def score_of(label: Feedback, answer: Answer, metric: str) -> Feedback | None:
+def score_of(label: Feedback, answer: Answer, metric: str, dimensions: Collection[str] = ()) -> Feedback | None:
     """The feedback event that says how good ``answer`` was by ``label``; None where the metric cannot say.
 
-    The same label and answer give the same event, byte for byte: its id and time come from them alone.
+    ``dimensions``: those of the pipeline's slices; the score says the answer's values. The same label and answer give
+    the same event, byte for byte: its id and time come from them alone.
     """
     judged = score(metric, answer.text, label.value)
     if judged is None:
@@ -60,4 +67,11 @@ def score_of(label: Feedback, answer: Answer, metric: str) -> Feedback | None:
         metric=metric,
         metric_version=version,
         score=judged,
+        slices=by_dimension(
+            dimensions,
+            answer.attributes,
+            tenant=answer.tenant,
+            prompt_version=answer.prompt_version,
+            input_language=answer.input_language,
+        ),
     )

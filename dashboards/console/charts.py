@@ -34,12 +34,13 @@ LEAST_CUT = 5
 SHORTEST_MS = 180_000
 """The time axis is never shorter."""
 DRIFT_COLOUR = "#a16207"
+ALARM_COLOUR = "#dc2626"
 HEIGHT_PX = _TOP + len(_PANELS) * (_HEIGHT + _GAP) + 8
 
 
 @dataclass(frozen=True)
 class Marker:
-    """Something that happened, marked on every panel; notices have a line without a label."""
+    """Something that happened, marked on every panel; notices, and falls of a slice, have a line without a label."""
 
     time_ms: int
     label: str
@@ -51,10 +52,12 @@ def markers(pipeline: Pipeline, from_ms: int) -> list[Marker]:
     found: list[Marker] = []
     for event in pipeline.alarms:
         data = event.data
-        if data.state == "firing" and data.kind != "drift":
+        if data.state == "firing" and data.slice and data.kind == "quality":  # the panels show the whole traffic
+            found.append(Marker(event.time_ms, "", ALARM_COLOUR))
+        elif data.state == "firing" and data.kind != "drift":
             if data.change_time_ms is not None:
                 found.append(Marker(data.change_time_ms, "change", "#64748b"))
-            found.append(Marker(event.time_ms, f"alarm: {data.metric}", "#dc2626"))
+            found.append(Marker(event.time_ms, f"alarm: {data.metric}", ALARM_COLOUR))
         elif data.state == "firing":
             found.append(Marker(event.time_ms, "", DRIFT_COLOUR))
     for job in pipeline.jobs:
@@ -66,7 +69,7 @@ def markers(pipeline: Pipeline, from_ms: int) -> list[Marker]:
             if each.station in ("shadow", "canary", "champion"):
                 found.append(Marker(each.started_ms, each.station, "#0d9488"))
         if rollout.phase == "rolled_back":
-            found.append(Marker(rollout.time_ms, "rolled back", "#dc2626"))
+            found.append(Marker(rollout.time_ms, "rolled back", ALARM_COLOUR))
     return sorted((marker for marker in found if marker.time_ms >= from_ms), key=lambda marker: marker.time_ms)
 
 

@@ -236,6 +236,8 @@ def _done_words(story: Story) -> str:
     data = story.alarm.data
     if story.jobs:
         return ""
+    if data.kind == "quality" and data.slice:
+        return "The fall of a slice starts no retraining: one begins with the alarm on the whole traffic."
     if data.kind == "quality":
         return "No retraining has been opened for it."
     if data.kind == "drift":

@@ -133,7 +133,7 @@ def recorded(history: History, falls: Sequence[Fall], turn: Turn, usd_per_hour: 
             world.end(at, fall.healed_ms)
     firing = [event for event in history.alarms if event.data.state == "firing"]
     run = Run(
-        alarms=[event.time_ms for event in firing if event.data.kind == "quality"],
+        alarms=[event.time_ms for event in firing if event.data.kind == "quality" and not event.data.slice],
         notices=sum(event.data.kind == "drift" for event in firing),
         triggered=triggered,
     )

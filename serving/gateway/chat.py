@@ -22,7 +22,7 @@ from serving.gateway.auth import Keys
 from serving.gateway.board import Board
 from serving.gateway.errors import CallError, invalid, unavailable, where
 from serving.gateway.recorder import IN_FLIGHT, Recorder
-from serving.gateway.rows import Call, Ending, Server
+from serving.gateway.rows import Call, Ending, Server, slices_of
 from serving.gateway.shadow import Shadows
 from serving.gateway.spool import SpoolFull
 from serving.gateway.upstream import Answer, Upstream, UpstreamFailed, without_logprobs
@@ -235,7 +235,8 @@ class _Serving:
 
     def _completion_id(self) -> str:
         call, server = self._call, self._server
-        routing = Routing(call.call_id, call.pipeline, server.model_version, server.variant, call.time_ms)
+        slices = slices_of(call, self._chat._settings.pipelines[call.pipeline])
+        routing = Routing(call.call_id, call.pipeline, server.model_version, server.variant, call.time_ms, slices)
         return self._chat._ids.make(routing)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:

@@ -132,6 +132,7 @@ def read_feedback(
         metric_version=_name(body, "metric_version", ""),
         score=score,
         value=value,
+        slices=dict(routing.slices),
     )
 
 

@@ -16,6 +16,7 @@ from tidemill.events.types import Status, Variant
 from tidemill.ids import derived_id
 from tidemill.settings import PipelineSettings
 from tidemill.settings.model import EngineSettings
+from tidemill.settings.slices import by_dimension
 from tidemill.text import question_features, word_buckets
 
 Capture = Literal["full", "redacted", "off"]
@@ -141,6 +142,19 @@ def _output_features(answer: Answer, ending: Ending, settings: PipelineSettings)
     reason = CALLS_TOOLS[0] if assembly.calls_tools else assembly.finish_reason
     found = answer_features(assembly.text or assembly.refusal, ending.status, reason, check)
     return found | {"refusal": 1.0} if assembly.refusal else found
+
+
+def slices_of(call: Call, settings: PipelineSettings) -> dict[str, str]:
+    """Of which slices a call is, by dimension: as its answers' rows say it."""
+    attributes = kept_attributes(call.sliced, settings.capture)
+    tenant = kept_tenant(call.tenant, settings.capture)
+    return by_dimension(
+        settings.slices,
+        attributes,
+        tenant=tenant,
+        prompt_version=settings.prompt_version,
+        input_language=call.input_language,
+    )
 
 
 def kept(text: str, capture: Capture) -> str | None:

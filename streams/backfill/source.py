@@ -20,8 +20,7 @@ CHUNK_ROWS = 50_000
 EARLIER_MS = 3_600_000
 """A repeated event is recognised by a copy that counts at most this much before."""
 
-SLICED_BY = (*DIMENSIONS, "attributes")
-"""Columns of calls and answers that are read, too, where a pipeline is sliced."""
+_SLICED_BY = (*DIMENSIONS, "attributes")
 
 _messages = msgspec.json.Decoder(tuple[Message, ...])
 
@@ -33,6 +32,8 @@ class Kind(NamedTuple):
     event: Any
     id: str
     columns: tuple[str, ...]
+    sliced_by: tuple[str, ...]
+    """Columns that are read, too, where a pipeline is sliced."""
 
 
 KINDS = (
@@ -41,6 +42,7 @@ KINDS = (
         InferenceRequest,
         "call_id",
         ("call_id", "gen_ai_conversation_id", "gen_ai_input_messages", "input_features", "input_words"),
+        _SLICED_BY,
     ),
     Kind(
         RESPONSES,
@@ -67,6 +69,7 @@ KINDS = (
             "gen_ai_output_text",
             "output_features",
         ),
+        _SLICED_BY,
     ),
     Kind(
         FEEDBACK,
@@ -85,6 +88,7 @@ KINDS = (
             "metric",
             "score",
         ),
+        ("slices",),
     ),
 )
 
@@ -137,7 +141,8 @@ class Source:
     def events(self, kind: Kind, piece: Piece, part: int) -> list[Counted]:
         """One part of a piece: all copies of an event are in the same part, and the first of them is given."""
         where = {"parts": piece.parts, "part": part, "earlier": piece.since_ms - EARLIER_MS}
-        rows = self._rows(_events_sql(kind, SLICED_BY if self._sliced else ()), piece.since_ms, piece.until_ms, **where)
+        sql = _events_sql(kind, kind.sliced_by if self._sliced else ())
+        rows = self._rows(sql, piece.since_ms, piece.until_ms, **where)
         return [Counted(row.pop("counted"), _event(kind, self._pipeline, row)) for row in rows]
 
     def windows(self, since_ms: int, until_ms: int) -> list[Window]:
@@ -177,7 +182,7 @@ def _piece(since_ms: int, until_ms: int, rows: int) -> Piece:
 
 
 def _events_sql(kind: Kind, more: tuple[str, ...]) -> str:
-    columns, table = ", ".join((*kind.columns, *(() if kind.event is Feedback else more))), kind.topic.table
+    columns, table = ", ".join((*kind.columns, *more)), kind.topic.table
     mine = f"pipeline = {{pipeline:String}} AND cityHash64({kind.id}) % {{parts:UInt32}} = {{part:UInt32}}"
     return (
         f"SELECT {columns}, time_ms, counted FROM (SELECT {columns}, time_ms, {COUNTS_AT} AS counted, _partition, "
@@ -191,7 +196,7 @@ def _events_sql(kind: Kind, more: tuple[str, ...]) -> str:
 
 
 def _event(kind: Kind, pipeline: str, row: dict[str, Any]) -> Any:
-    for name in ("input_features", "input_words", "output_features", "attributes"):
+    for name in ("input_features", "input_words", "output_features", "attributes", "slices"):
         if name in row:
             row[name] = dict(row[name])
     if row.get("gen_ai_input_messages") is not None:

@@ -1,4 +1,4 @@
-"""Falls of quality, one update per score.
+"""Falls of quality, one update per score; of a pipeline as a whole, or of one of its slices.
 
 The conformal detector says that the scores changed; the least-squares split of the recent scores, in call time, says
 where and by how much. A fall of at least ``min_drop`` is an alarm; a rise never is; smaller falls are remembered, so
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,16 +24,20 @@ from msgspec import Struct
 
 from streams.alarms import Alarm, Transition
 from streams.detectors import warnings
+from streams.detectors.budget import Budget, Series
 from streams.detectors.change import Split, split
 from streams.detectors.conformal import Conformal, ConformalState
 from streams.detectors.hours import seed_of
 from streams.detectors.score_hours import ScoreHours
 from streams.detectors.season import Period, SeasonState
+from streams.thresholds import dependent
 from tidemill.events import ScorePoint, subject_of
 from tidemill.ids import derived_id
 from tidemill.settings import QualitySettings
 
 RULE = "quality"
+Found = list[tuple[str, Transition]]
+"""Rules, and what begins or ends by them."""
 RECENT = 1000
 """Scores kept to find the change among; a change further back is reported at the oldest of them."""
 
@@ -53,7 +58,7 @@ class When(NamedTuple):
 
 
 class QualityState(Struct, frozen=True, omit_defaults=True):
-    """The detector as plain data: at most RECENT points and a kilobyte of ranks and bets."""
+    """The detector as plain data: at most ``recent`` points of some 14 bytes, and a kilobyte of ranks and bets."""
 
     conformal: ConformalState | None = None
     times: tuple[int, ...] = ()
@@ -74,7 +79,7 @@ class QualityState(Struct, frozen=True, omit_defaults=True):
 
 
 class QualityDetector:
-    """Watches one pipeline's scores. Feed it each score once, in event-time order."""
+    """Watches the scores of one pipeline, or of a slice. Feed it each score once, in event-time order."""
 
     def __init__(
         self,
@@ -83,18 +88,21 @@ class QualityDetector:
         run_length: float,
         state: QualityState | None = None,
         season: Period | None = None,
+        slice: str = "",
+        recent: int = RECENT,
     ) -> None:
         """``run_length``: at most one false alarm in so many units of mass. With another ``season`` than the state's it
-        begins anew, once no alarm is on.
+        begins anew, once no alarm is on. ``slice``: whose scores they are, if not the whole's; ``recent``: so many are
+        kept to find the change among, ``recover_scores`` at least.
         """
         state = state or QualityState()
-        self._pipeline = pipeline
+        self._subject = subject_of(pipeline, RULE, slice)
         self._settings = settings
         self._run_length = run_length
         self._conformal = Conformal(run_length, warm=WARM)
         if state.conformal is not None:
             self._conformal.restore(state.conformal)
-        self._points: deque[tuple[int, float]] = deque(maxlen=RECENT)
+        self._points: deque[tuple[int, float]] = deque(maxlen=recent)
         time_ms = 0
         for difference, score in zip(state.times, state.scores, strict=True):
             time_ms += difference
@@ -157,11 +165,19 @@ class QualityDetector:
 
     def warn(self, at_ms: int) -> Transition | None:
         """Whether scores were found to depend on each other, or do so no more; ask after each score."""
-        subject = subject_of(self._pipeline, RULE)
-        found = warnings.judge(RULE, subject, self._conformal.dependence, self._warning, at_ms, at_ms)
+        found = warnings.judge(RULE, self._subject, self._conformal.dependence, self._warning, at_ms, at_ms)
         if found is not None:
             self._warning = found.alarm if found.state == "firing" else None
         return found
+
+    def close(self, start_ms: int, end_ms: int, reason: str) -> Found:
+        """What ends because it is watched no longer."""
+        said: Found = []
+        for rule, alarm in ((RULE, self._alarm), (dependent(RULE), self._warning)):
+            if alarm is not None:
+                said.append((rule, Transition("resolved", alarm, start_ms, end_ms, None, reason)))
+        self._alarm = self._warning = None
+        return said
 
     def _changed(self, point: ScorePoint, usual: float) -> Transition | None:
         self._wealth = self._conformal.wealth
@@ -202,7 +218,7 @@ class QualityDetector:
 
     def _fire(self, point: ScorePoint, reference: float, value: float, when: When) -> Transition:
         self._alarm = Alarm(
-            alarm_id=derived_id(RULE, f"{self._pipeline}//quality", point.time_ms),
+            alarm_id=derived_id(RULE, self._subject, point.time_ms),
             started_ms=point.time_ms,
             value=value,
             threshold=reference - self._settings.min_drop,
@@ -244,7 +260,7 @@ class QualityDetector:
 
     @property
     def _seed(self) -> int:
-        return seed_of(subject_of(self._pipeline, RULE))
+        return seed_of(self._subject)
 
     def _last_mean(self) -> float:
         count = self._settings.recover_scores
@@ -254,6 +270,22 @@ class QualityDetector:
     def _keep(self, points: list[tuple[int, float]]) -> None:
         self._points.clear()
         self._points.extend(points)
+
+
+def judged(detector: QualityDetector, points: Iterable[ScorePoint], budget: Budget, series: Series) -> Found:
+    """What these scores begin or end, in order, each staked with what the budget grants their series."""
+    said: Found = []
+    budget.admit(series)
+    for point in points:
+        found = detector.update(point, budget.grant(series))
+        if found is not None:
+            said.append((RULE, found))
+            if found.state == "firing":
+                budget.alarmed(series)
+        warned = detector.warn(point.time_ms)
+        if warned is not None:
+            said.append((dependent(RULE), warned))
+    return said
 
 
 def _score(mean: float) -> float:

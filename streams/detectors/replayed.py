@@ -47,7 +47,8 @@ class ReplayedQuality:
 
 
 def with_budget_of(settings: Settings, pipeline: str) -> Callable[[str, QualitySettings], ReplayedQuality]:
-    """Makes detectors that have the part of the budget that the stream gives to the quality of this pipeline."""
+    """Makes detectors that have the part of the budget that the stream gives to the quality of this pipeline (with
+    ``slices`` it splits that over the slices that have a name then, so it is a little slower)."""
     found = settings.pipelines.get(pipeline)
     metrics = len(found.drift.metrics) if found and found.drift.enabled else 0
     share = share_of(pipeline, settings) / (1 + metrics)

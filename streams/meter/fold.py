@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from streams.meter.batch import Batch, Span
 from streams.meter.cells import Cells
 from streams.meter.sample import chosen
-from streams.meter.scores import cell_keys, kept_points, relevant
-from streams.meter.slices import sliced
+from streams.meter.scores import Judged, cell_keys, kept_points, relevant
+from streams.meter.slices import sliced, sliced_scores
 from tidemill.answers import ANSWER_FEATURES, TRUNCATED, Check, answer_features, validity
 from tidemill.embedding import EMBEDDING_FEATURES
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint, SliceCell
@@ -182,18 +182,26 @@ def _of_answer(event: InferenceResponse, check: Check | None) -> Mapping[str, fl
 
 def _feedback(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     quality = {name: rule.quality_metric for name, rule in rules.items()}
-    judged = relevant(batch, quality)
+    judged = relevant(batch, quality, _dimensions(rules))
     cells = Cells(cell_keys(judged))
-    for metric in ("quality", "thumb"):
-        places = [place for place, one in enumerate(judged) if metric in one.counts_as]
-        cells.observe(metric, cells.at[places].tolist(), [judged[place].point.score for place in places])
+    _scores(cells, list(zip(cells.at.tolist(), judged, strict=True)))
+    by = sliced_scores([(one.pipeline, one.point) for one in judged])
+    if by is not None:
+        _scores(by.cells, by.pairs(dict(enumerate(judged))))
     by_pipeline: dict[str, list[ScorePoint]] = {}
     for one in judged:
         by_pipeline.setdefault(one.pipeline, []).append(one.point)
     scores = {
         pipeline: _Scores(*kept_points(points, quality.get(pipeline, ""))) for pipeline, points in by_pipeline.items()
     }
-    return _Folded(cells, scores=scores)
+    return _Folded(cells, {} if by is None else by.cells.build(), scores)
+
+
+def _scores(cells: Cells, found: Sequence[tuple[int, Judged]]) -> None:
+    """Fill the scores, each with the cell it belongs to."""
+    for metric in ("quality", "thumb"):
+        counted = [(cell, one.point.score) for cell, one in found if metric in one.counts_as]
+        cells.observe(metric, [cell for cell, _ in counted], [score for _, score in counted])
 
 
 _FOLDS: dict[type, Callable[[Batch, Mapping[str, Rules]], _Folded]] = {

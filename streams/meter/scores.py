@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from streams.meter.batch import Batch
+from streams.meter.slices import slice_name
 from tidemill.events import ScorePoint
 from tidemill.events.types import MAX_NAME
 
@@ -21,8 +22,11 @@ class Judged(NamedTuple):
     """Metrics it is an observation of: quality, thumb."""
 
 
-def relevant(batch: Batch, quality: Mapping[str, str]) -> list[Judged]:
-    """Scores of the pipeline's quality metric (``quality``: by pipeline) and thumbs; all else is left out."""
+def relevant(batch: Batch, quality: Mapping[str, str], dimensions: Mapping[str, Sequence[str]]) -> list[Judged]:
+    """Scores of the pipeline's quality metric (``quality``: by pipeline) and thumbs; all else is left out.
+
+    ``dimensions``: those of its slices, by pipeline.
+    """
     found = []
     for time_ms, event in zip(batch.times_ms.tolist(), batch.events, strict=True):
         metric = event.metric or ("thumb" if event.kind == "thumb" else "")
@@ -40,9 +44,14 @@ def relevant(batch: Batch, quality: Mapping[str, str]) -> list[Judged]:
             variant=event.variant,
             source=event.source,
             label_source=event.label_source[:MAX_NAME],
+            slices=_slices(event.slices, dimensions.get(event.pipeline, ())) if event.slices else (),
         )
         found.append(Judged(event.pipeline, point, counts_as))
     return found
+
+
+def _slices(values: Mapping[str, str], dimensions: Sequence[str]) -> tuple[str, ...]:
+    return tuple(slice_name(each, values[each]) for each in dimensions if each in values)
 
 
 def cell_keys(judged: Iterable[Judged]) -> Iterator[tuple[str, int, str, str, str]]:

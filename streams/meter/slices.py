@@ -1,4 +1,4 @@
-"""Which events count in which slices: client calls and answers, once for each dimension of their pipeline."""
+"""Which events count in which slices: client calls, answers and scores, once for each dimension of their pipeline."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from streams.meter.batch import Batch
 from streams.meter.cells import Cells, SliceKey
-from tidemill.events import InferenceResponse
+from tidemill.events import InferenceResponse, ScorePoint
 from tidemill.events.types import MAX_NAME
-from tidemill.settings.slices import OTHER
+from tidemill.settings.slices import OTHER, dimension_of
 
 MAX_VALUES = 256
 """Of a dimension that have cells of their own, in each second of a range: those with most events. Others are OTHER."""
@@ -44,10 +44,28 @@ def sliced(batch: Batch, dimensions: Mapping[str, Sequence[str]]) -> Sliced | No
         having = frozenset(pipeline for pipeline, several in dimensions.items() if dimension in several)
         here = _places(batch, pipelines, having)
         values = batch.column(dimension)
-        named = {value: f"{dimension}={value}"[:MAX_NAME] for value in set(values)}
+        named = {value: slice_name(dimension, value) for value in set(values)}
         keys += _bounded([(pipelines[place], seconds[place], named[values[place]]) for place in here])
         places += here
     return Sliced(Cells(keys, SliceKey), places) if keys else None
+
+
+def slice_name(dimension: str, value: str) -> str:
+    """The name of a slice, no longer than is kept."""
+    return f"{dimension}={value}"[:MAX_NAME]
+
+
+def sliced_scores(scores: Sequence[tuple[str, ScorePoint]]) -> Sliced | None:
+    """The same for clients' scores, each with its pipeline; ``places`` are theirs in ``scores``."""
+    by_dimension: dict[str, tuple[list[Key], list[int]]] = {}
+    for place, (pipeline, point) in enumerate(scores):
+        for name in point.slices if point.variant != "shadow" else ():
+            keys, places = by_dimension.setdefault(dimension_of(name), ([], []))
+            keys.append((pipeline, point.time_ms // 1000, name))
+            places.append(place)
+    found = [by_dimension[dimension] for dimension in sorted(by_dimension)]
+    bounded = [key for keys, _ in found for key in _bounded(keys)]
+    return Sliced(Cells(bounded, SliceKey), [place for _, places in found for place in places]) if bounded else None
 
 
 def _places(batch: Batch, pipelines: Sequence[str], having: frozenset[str]) -> list[int]:

@@ -101,6 +101,13 @@ def named(dimensions: dict[str, Dimension], slice: str, start_ms: int) -> str:
     return f"{dimension}={known.named(slice.partition('=')[2], start_ms)}"
 
 
+def has_name(dimensions: dict[str, Dimension], slicing: Slicing, slice: str, at_ms: int) -> bool:
+    """Whether the traffic of a slice at this time counts under its own name, as far as is known now."""
+    dimension, _, value = slice.partition("=")
+    known = dimensions.get(dimension, Dimension()).values.get(value) if dimension in slicing.held else None
+    return known is not None and known.since_ms <= at_ms
+
+
 def names_of(dimensions: dict[str, Dimension], slicing: Slicing) -> frozenset[str]:
     """The slices that have a name now, of the dimensions that are asked for."""
     asked = ((name, dimension) for name, dimension in dimensions.items() if name in slicing.held)

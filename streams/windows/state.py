@@ -27,8 +27,9 @@ MAX_BYTES = 22 * 1024 * 1024
 One window with 500 series, each with four histograms over nine decades (1,036 buckets of 10 bytes) and ten moments,
 counts 20.5 MiB: the worst window still fits. Windows with a single call count 1 KiB, so a backfill leaves 20,000 open.
 Counted upwards as data comes (never measured), so it depends on the log alone. What else a pipeline keeps (2,000 scores
-that wait, 1,000 in the detector, ten word counts, 16 objectives, 800 names of slices) is below 4 MiB; with the data of
-one message (1 MiB), which comes before the count is looked at, a state stays below the 32 MiB that the changelog takes.
+that wait, 1,000 in the detector, ten word counts, 16 objectives, 800 names of slices) is below 4 MiB, the quality of
+slices below 3.5; with the data of one message (1 MiB), which comes before the count is looked at, a state stays below
+the 32 MiB that the changelog takes.
 """
 
 

@@ -173,3 +173,6 @@ def test_firing_alarm_gets_its_report_once(deployment: Settings, kafka: str, fre
     question = calls.before(*asked)[0].question or ""
     assert question.startswith("meet at 15:30 in room 0\nü x</script>ü") and len(question) == calls.MOST_CHARS
     assert "x</script>" not in page, "no user's words are markup of the report"
+    of_slice = calls.before(*asked, "tenant=acme")
+    assert len(of_slice) == 30 and {call.slices["tenant"] for call in of_slice} == {"acme"}
+    assert calls.before(*asked, "tenant=acm") == calls.before(*asked, "attributes.language=de") == []

@@ -24,6 +24,9 @@ from tidemill.topics import FEEDBACK
 BROKEN = b"{broken"
 
 
+SLICED = {"TIDEMILL_PIPELINES__SCHEDULE__SLICES": "[tenant, prompt_version, attributes.language]"}
+
+
 @pytest.fixture
 def deployment(settings: Settings, store: StoreProcess, unique: Callable[[str], str]) -> Settings:
     """The settings with the test store and a database of its own, its tables made."""
@@ -81,6 +84,8 @@ class World:
                     "time_ms": self.now_ms + 5,
                     "call_time_ms": self.now_ms,
                     "pipeline": "schedule",
+                    "tenant": f"t{number % 2}",
+                    "prompt_version": "2",
                     "model_version": "schedule-v1" if role == "client" else "schedule-v2",
                     "variant": "champion" if role == "client" else "shadow",
                     "status": "ok",
@@ -108,7 +113,7 @@ class World:
 
 def test_each_pair_is_scored_once_over_kills(deployment: Settings, kafka: str, fresh_topics: None) -> None:
     world = World(deployment)
-    with Role("scorer", deployment, environment_of(deployment)) as scorer:
+    with Role("scorer", deployment, environment_of(deployment) | SLICED) as scorer:
         world.answer(range(0, 30))
         world.label(range(0, 60))
         scorer.start()
@@ -132,6 +137,10 @@ def test_each_pair_is_scored_once_over_kills(deployment: Settings, kafka: str, f
     assert [name for name, times in counted.items() if times > 1] == []
     assert sum(event.score or 0 for event in world.scores if event.variant == "champion") == 40
     assert {event.variant for event in world.scores} == {"champion", "shadow"}
+    for event in world.scores:
+        number = int(event.source_feedback_id.removeprefix("label-"))
+        wanted = {"tenant": f"t{number % 2}", "prompt_version": "2", "attributes.language": ""}
+        assert event.slices == wanted, "as the answer's row says"
     assert all(event.model_version == "schedule-v2" for event in world.scores if event.variant == "shadow")
 
 

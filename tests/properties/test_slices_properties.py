@@ -6,13 +6,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.meter.batch import Batch, Span
+from streams.meter.fold import Rules, fold
 from streams.windows import slices
 from streams.windows.slices import IDLE_MS, Dimension
+from tests.unit.meter.test_fold import NOW_MS, feedback
 from tests.unit.streams.drawing import Meter, Reader, deployment, of_slice, requests
-from tidemill.events import Window
+from tidemill.events import Feedback, Window
+from tidemill.settings.slices import dimension_of
 
 DAY_S = IDLE_MS // 1000
 SETTINGS = deployment(
@@ -62,6 +67,28 @@ def test_the_slices_of_a_dimension_add_up_to_the_whole_and_are_bounded(story: li
     assert {start: sum(found.values()) for start, found in by_slice.items()} == whole
     for found in by_slice.values():
         assert len(found.keys() - {"tenant=other"}) <= 2
+
+
+told_scores = st.builds(
+    feedback,
+    st.integers(0, 10**6),
+    score=st.sampled_from([0.0, 0.25, 1.0]),
+    time_ms=st.integers(NOW_MS, NOW_MS + 3_000),
+    variant=st.sampled_from(["champion", "canary", "shadow"]),
+    slices=st.dictionaries(st.sampled_from(["tenant", "prompt_version", "attributes.x"]), values, max_size=3),
+)
+
+
+@given(st.lists(told_scores, min_size=1, max_size=40))
+def test_scores_by_slice_add_up_to_the_clients_that_say_theirs(events: list[Feedback]) -> None:
+    dimensions = ("tenant", "prompt_version")
+    batch = Batch(range(len(events)), np.array([event.time_ms for event in events], np.int64), events)
+    (partial,) = fold(Span("t", 0, 0, len(events)), batch, {"p": Rules("exact_match", slices=dimensions)})
+    for dimension in dimensions:
+        mine = [cell.moments["quality"] for cell in partial.slices if dimension_of(cell.slice) == dimension]
+        wanted = [e.score for e in events if e.variant != "shadow" and dimension in e.slices]
+        assert (sum(m.n for m in mine), sum(m.total for m in mine)) == (len(wanted), sum(filter(None, wanted)))
+    assert {dimension_of(cell.slice) for cell in partial.slices} <= set(dimensions)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), values), max_size=60), st.integers(1, 3))

@@ -136,3 +136,6 @@ class Feedback(Struct, frozen=True, kw_only=True):
     metric_version: str = ""
     score: Unit | None = None
     value: str | None = None
+    slices: dict[str, str] = field(default_factory=dict)
+    """In which slices of its pipeline the judged call is: values by dimension (``tenant``, ``attributes.language``). A
+    dimension that is missing is not known: the score then counts in none of its slices."""

@@ -53,7 +53,8 @@ class Cell(Struct, frozen=True, kw_only=True):
 class SliceCell(Cell, frozen=True, kw_only=True, omit_defaults=True):
     """Figures of one second of one slice: client calls and answers of all versions. No histograms, words, languages.
 
-    Every event that is in a cell of role ``client`` is in one of these for each dimension of its pipeline, too.
+    Every event that is in a cell of role ``client`` is in one of these for each dimension of its pipeline, too; a score
+    where it says its call's value.
     """
 
     slice: Name
@@ -72,6 +73,8 @@ class ScorePoint(Struct, frozen=True, kw_only=True):
     variant: Variant
     source: Name
     label_source: str = ""
+    slices: tuple[Name, ...] = ()
+    """Of which slices its call is, as far as is known: ``tenant=acme``."""
 
 
 class Partial(Struct, frozen=True, kw_only=True, tag="partial"):

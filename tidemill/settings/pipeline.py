@@ -11,7 +11,7 @@ from tidemill.metrics import MEAN_METRICS, SLICE_METRICS
 from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSettings, RuleSettings
 from tidemill.settings.output import OutputFormatSettings
-from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, slice_fault, values_of
+from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, scores_kept, slice_fault, values_of
 from tidemill.settings.strict import Strict, choice, wrong
 
 HOURS = {"none": 0, "day": 24, "week": 168}
@@ -208,8 +208,8 @@ class PipelineSettings(Strict):
     """Which text is kept: all; with e-mail addresses, numbers and the like blacked out; none."""
     output_format: OutputFormatSettings = OutputFormatSettings()
     slices: tuple[str, ...] = Field(default=(), max_length=MAX_DIMENSIONS)
-    """Dimensions whose values get figures of their own: `tenant`, `prompt_version`, `input_language`,
-    `attributes.<name>` (of the call's `metadata`; none with `capture: off`)."""
+    """Dimensions whose values get figures of their own, quality among them: `tenant`, `prompt_version`,
+    `input_language`, `attributes.<name>` (of the call's `metadata`; none with `capture: off`)."""
     max_slices: int = Field(default=20, ge=1, le=200)
     """Values of a dimension that have figures of their own; further ones are counted as `other`. Those that rules and
     budgets name come first, then those with traffic first."""
@@ -261,7 +261,7 @@ class PipelineSettings(Strict):
 
     def _check_season(self) -> None:
         metrics = sum(metric in SLICE_METRICS for metric in self.drift.metrics) if self.drift.enabled else 0
-        series = len(self.slices) * self.max_slices * metrics
+        series = len(self.slices) * self.max_slices * (metrics + 1)  # quality is watched in any case
         if series * HOURS[self.season] > MAX_SLICE_HOURS:
             message = (
                 f"{self.season!r} for up to {series:,} series of slices takes too much memory; "
@@ -276,6 +276,10 @@ class PipelineSettings(Strict):
         return frozenset(named) - {""}
 
     def _check_slices(self) -> None:
+        most = scores_kept(len(self.slices) * self.max_slices)
+        if self.slices and self.quality.recover_scores > most:
+            message = f"{self.quality.recover_scores} is more than the {most} scores that are kept of each slice"
+            raise wrong(("quality", "recover_scores"), f"{message}; set at most that, or a lower max_slices")
         for index, dimension in enumerate(self.slices):
             fault = dimension_fault(dimension)
             if dimension in self.slices[:index]:

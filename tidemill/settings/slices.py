@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tidemill.settings.strict import choice
 
@@ -13,6 +13,8 @@ ATTRIBUTE = "attributes."
 MAX_DIMENSIONS = 4
 MAX_DIMENSION = 100
 """Characters of a dimension: the names of its slices are kept up to 256."""
+MAX_SCORES = 160_000
+"""Kept of all slices with a name, to find falls of quality among: 14 bytes each in the pipeline's state."""
 OTHER = "other"
 """The value of all calls whose own value has no figures of its own."""
 
@@ -31,6 +33,17 @@ def dimension_fault(dimension: str) -> str | None:
         return None
     known = (*DIMENSIONS, f"{ATTRIBUTE}<name>")
     return f"{dimension!r} parts no traffic; {choice(dimension, known)}"
+
+
+def scores_kept(slices: int) -> int:
+    """Scores that are kept of each of so many slices: as many as of the whole, but MAX_SCORES of all together."""
+    return min(1_000, MAX_SCORES // max(1, slices))
+
+
+def by_dimension(dimensions: Collection[str], attributes: Mapping[str, str], **fields: str) -> dict[str, str]:
+    """The values of a call by dimension, "" where it has none. ``fields``: those of DIMENSIONS."""
+    fields |= {f"{ATTRIBUTE}{name}": value for name, value in attributes.items()}
+    return {dimension: fields.get(dimension, "") for dimension in dimensions}
 
 
 def slice_fault(slice: str, dimensions: Sequence[str]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from consumers.scorer.scores import Answer, is_label, is_score, score_of
 from consumers.scorer.waiting import GIVE_UP_S, LATE_SHADOW_S, Waiting
 from tidemill.events import Feedback
@@ -94,6 +96,16 @@ def test_commit_stays_at_the_first_waiting_label_of_each_partition() -> None:
     assert waiting.offsets() == {1: 3, 2: 4}
     waiting.forget(1)
     assert waiting.offsets() == {2: 4} and len(waiting) == 0
+
+
+def test_a_score_says_in_which_slices_its_answer_is() -> None:
+    sliced = replace(answer(), tenant="acme", prompt_version="2", attributes={"language": "de", "team": "x"})
+    dimensions = ("tenant", "attributes.language", "attributes.region")
+    found = score_of(label(), sliced, "exact_match", dimensions)
+    plain = score_of(label(), sliced, "exact_match")
+    assert found is not None and plain is not None
+    assert found.slices == {"tenant": "acme", "attributes.language": "de", "attributes.region": ""}
+    assert (plain.slices, plain.feedback_id) == ({}, found.feedback_id), "the id depends on no setting"
 
 
 def test_remembered_scores_are_bounded() -> None:

@@ -121,6 +121,8 @@ def test_a_detector_with_a_promise_shows_where_it_stood_its_interval_and_its_war
     )
     page = why.page(story(alarm=msgspec.structs.replace(told, data=found)), "demo")
     said = words(page)
+    alone = words(why.page(story(alarm=msgspec.structs.replace(told, data=found), jobs=(), steps=()), "demo"))
+    assert "The fall of a slice starts no retraining" in alone
     assert "the detector stood at 12,400 it alarms at 10,000" in said and "slice tenant=acme" in said
     assert "or between" in said and "estimated" not in said
     assert "What its promise assumes does not hold: values follow each other" in said

@@ -191,6 +191,14 @@ def test_what_happened_is_marked_on_every_panel() -> None:
     assert all(len(series["markLine"]["data"]) == 3 for series in marked)
 
 
+def test_a_fall_of_a_slice_is_a_line_without_a_label_and_its_name_is_in_the_list() -> None:
+    told = alarm(summary="schedule: quality (exact_match) of tenant=acme fell from 0.97 to 0.10")
+    told = structs.replace(told, data=structs.replace(told.data, slice="tenant=acme"))
+    shown = pipeline(alarms=(told,))
+    assert [marker.label for marker in markers(shown, FROM)] == [""]
+    assert "of tenant=acme fell" in timeline(shown)[0].text
+
+
 def test_series_of_a_pipeline_without_data_are_empty_but_drawn() -> None:
     assert options(Pipeline("new", ""), FROM, NOW, 5)["series"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tidemill.errors import Quarantine
-from tidemill.ids import CompletionIds, Routing, derived_id, new_routing_key, uuid7, uuid7_time_ms
+from tidemill.ids import MAX_SLICE_VALUE, CompletionIds, Routing, derived_id, new_routing_key, uuid7, uuid7_time_ms
 
 NOW = 1_763_800_000_000
 
@@ -38,6 +38,18 @@ def test_a_completion_id_shows_no_arm_to_the_client() -> None:
     champion, canary = ids.make(routing("champion", "schedule-v1")), ids.make(routing("canary", "schedule-v12"))
     assert "schedule" not in champion
     assert len(champion) == len(canary)
+
+
+def test_a_completion_id_says_of_which_slices_its_call_is() -> None:
+    ids = CompletionIds(new_routing_key())
+    sliced = {"tenant": "acme\n]", "attributes.language": ""}
+    made = routing()._replace(slices=sliced)
+    assert ids.read(ids.make(made)) == made
+    long = made._replace(slices=sliced | {"prompt_version": "x" * (MAX_SLICE_VALUE + 1)})
+    assert ids.read(ids.make(long)) == made, "a long value is not known"
+    arms = (("champion", "schedule-v1"), ("canary", "schedule-v12"))
+    assert len({len(ids.make(routing(*arm)._replace(slices=sliced))) for arm in arms}) == 1
+    assert len(ids.make(made)) < 260
 
 
 @pytest.mark.parametrize("change", [lambda i: i[:-3] + "AAA", lambda i: i[:12] + "0" + i[13:], lambda i: i[:60]])

@@ -96,8 +96,13 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
             GOOD + "    season: week\n    slices: [tenant]\n    max_slices: 200\n    drift: {metrics: [cost, e2e_ms, "
             "ttft_ms, error_rate, output_tokens, output_chars]}\n",
             7,
-            "season: 'week' for up to 1,200 series of slices takes too much memory; set max_slices or drift.metrics so "
+            "season: 'week' for up to 1,400 series of slices takes too much memory; set max_slices or drift.metrics so "
             "that there are at most 1,000, or season: day",
+        ),
+        (
+            GOOD + "    slices: [tenant, prompt_version]\n    max_slices: 200\n    quality: {recover_scores: 500}\n",
+            9,
+            "quality.recover_scores: 500 is more than the 400 scores that are kept of each slice; set at most that, or",
         ),
         (GOOD + "    drift: {metrics: [cost, cost]}\n", 7, "each metric once, got cost, cost"),
         (

@@ -43,9 +43,9 @@ BUDGET = "    budgets:\n      - {name: day, max_usd_per_day: 10,\n         "
         (BUDGET + "each: tenant}\n", 9, "each: 'tenant' is not in the pipeline's slices; add it there"),
         (SLICES + BUDGET + "each: tenant, slice: tenant=a}\n", 10, "each: 'tenant' gives each slice this budget, and"),
         (
-            SLICES + RULE.replace("error_rate", "quality") + "slice: tenant=a}\n",
+            SLICES + RULE.replace("error_rate", "input_unseen_share") + "slice: tenant=a}\n",
             9,
-            "'quality' is not measured by slice",
+            "'input_unseen_share' is not measured by slice",
         ),
         (
             SLICES + RULE.replace("error_rate", "e2e_ms") + "statistic: p95, slice: tenant=a}\n",

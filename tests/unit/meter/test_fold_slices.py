@@ -11,7 +11,7 @@ from streams.meter import slices
 from streams.meter.batch import Batch, Reader, Span
 from streams.meter.fold import Rules, fold
 from streams.meter.slices import MAX_VALUES
-from tests.unit.meter.test_fold import request, response
+from tests.unit.meter.test_fold import feedback, request, response
 from tidemill.events import Partial, SliceCell
 from tidemill.topics import RESPONSES
 
@@ -51,9 +51,38 @@ def test_answers_of_all_versions_are_together_and_shadows_left_out() -> None:
     assert cell.histograms == {} and cell.model_version == ""
 
 
+def test_scores_count_in_the_slices_that_they_say_and_shadows_in_none() -> None:
+    acme = {"tenant": "acme", "attributes.language": "de", "attributes.team": "x"}
+    rules = {"p": RULES["p"]._replace(quality_metric="exact_match")}
+    found = folded(
+        [
+            feedback(1, slices=acme, score=1.0),
+            feedback(2, slices={"tenant": "acme"}, score=0.5),
+            feedback(3, slices=acme, kind="thumb", metric="thumb", score=0.0),
+            feedback(4, slices=acme, variant="shadow", score=0.0),
+            feedback(5, score=0.0),
+        ],
+        rules,
+    )
+    sums = {cell.slice: {m: (s.n, s.total) for m, s in cell.moments.items()} for cell in found.slices}
+    assert sums == {
+        "tenant=acme": {"quality": (2, 1.5), "thumb": (1, 0.0)},
+        "attributes.language=de": {"quality": (1, 1.0), "thumb": (1, 0.0)},
+    }
+    assert [(p.feedback_id, p.slices) for p in found.scores][:2] == [
+        ("f1", ("tenant=acme", "attributes.language=de")),
+        ("f2", ("tenant=acme",)),
+    ]
+    assert found.scores[-1].slices == ()
+    (whole,) = (cell for cell in found.cells if cell.role == "client")
+    assert whole.moments["quality"].n == 3
+
+
 def test_without_slices_a_partial_has_none() -> None:
     assert folded([request(tenant="acme")], {"p": Rules()}).slices == ()
     assert folded([request(tenant="acme", pipeline="unknown")]).slices == ()
+    bare = folded([feedback(slices={"tenant": "acme"})], {"p": Rules("exact_match")})
+    assert (bare.slices, bare.scores[0].slices) == ((), ())
 
 
 def test_the_values_with_most_events_have_cells_and_the_rest_one_together() -> None:

@@ -143,9 +143,12 @@ def test_an_answer_is_sliced_as_its_call() -> None:
     call = recorder.request(pipeline="p", session="s", tenant="acme", attributes={"language": "de"})
     recorder.response(call, model_version="p-v1")
     recorder.response(call, model_version="p-v1", tenant="globex")
-    asked, answered, other = sent
+    recorder.feedback(call, kind="thumb", source="user", score=1.0)
+    asked, answered, other, thumb = sent
     assert (answered.tenant, answered.attributes) == (asked.tenant, asked.attributes) == ("acme", {"language": "de"})
     assert other.tenant == "globex"
+    said = {"tenant": "acme", "prompt_version": "", "input_language": "", "attributes.language": "de"}
+    assert thumb.slices == said
 
 
 def test_a_call_and_its_answers_have_the_language_of_the_users_text() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from retrain.policy import ESTIMATE_MS, Collected, Known, job_id_of, on_alarm, on_order, while_collecting
 from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
@@ -41,6 +42,17 @@ def test_alarm(kind: Any, known: dict[str, Any], settings: dict[str, Any], act: 
 
 def test_a_resolved_event_opens_nothing() -> None:
     assert on_alarm(alarm(state="resolved"), pipeline(), Known(now_ms=NOW)).act == "ignore"
+
+
+def test_an_alarm_on_a_slice_alone_opens_nothing_and_leaves_no_record() -> None:
+    of_slice = alarm()
+    of_slice = replace(of_slice, data=replace(of_slice.data, slice="tenant=acme"))
+    decision = on_alarm(of_slice, pipeline(), Known(now_ms=NOW))
+    assert (decision.act, "tenant=acme alone" in decision.reason) == ("ignore", True)
+    drift = alarm("drift")
+    drift = replace(drift, data=replace(drift.data, slice="tenant=acme"))
+    known = Known(now_ms=NOW, fresh_labels=300, estimated_loss=0.3)
+    assert on_alarm(drift, pipeline(), known).act == "open", "a notice is judged by the scores of all"
 
 
 def test_declines_that_pass_say_when_to_look_again() -> None:

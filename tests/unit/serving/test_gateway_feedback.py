@@ -38,6 +38,13 @@ def test_feedback(given: dict[str, Any], kind: str, metric: str, score: float | 
     assert (row.call_id, row.variant, row.call_time_ms, row.time_ms) == (CALL_ID, "canary", 5, 9)
 
 
+def test_feedback_counts_in_the_slices_that_the_id_says() -> None:
+    sliced = ROUTING._replace(slices={"tenant": "acme"})
+    rows = [read_feedback({"id": "x", "thumb": "up"}, of, {"talk": FULL}, now_ms=9) for of in (sliced, ROUTING)]
+    assert [row.slices for row in rows] == [{"tenant": "acme"}, {}]
+    assert rows[0].feedback_id == rows[1].feedback_id
+
+
 @pytest.mark.parametrize(
     "given",
     [

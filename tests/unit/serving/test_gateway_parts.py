@@ -16,7 +16,7 @@ from serving.gateway.errors import CallError
 from serving.gateway.fitting import fitting
 from serving.gateway.price import cost_micros
 from serving.gateway.redaction import redact
-from serving.gateway.rows import Call, Ending, Server, kept_session, kept_tenant, request_row, response_row
+from serving.gateway.rows import Call, Ending, Server, kept_session, kept_tenant, request_row, response_row, slices_of
 from serving.gateway.upstream import Answer, take_events, without_logprobs
 from tidemill.answers import answer_features
 from tidemill.errors import Stop
@@ -28,6 +28,7 @@ from tidemill.output_format import is_json
 from tidemill.settings import PipelineSettings, Settings
 from tidemill.settings.model import EngineSettings, GatewaySettings
 from tidemill.settings.output import OutputFormatSettings
+from tidemill.settings.slices import by_dimension
 from tidemill.topics import MAX_MESSAGE_BYTES, REQUESTS
 
 KEY = "tm-4Fq9sLZ0aXbC7dEe8RtYuIoP"
@@ -192,7 +193,7 @@ def test_a_tenant_and_parameters_that_are_texts_are_not_kept() -> None:
 
 def test_an_answer_carries_the_attributes_its_pipeline_is_sliced_by_as_far_as_they_are_kept() -> None:
     metadata = {"language": "de", "who": "ann@example.org", "team": "b"}
-    slices = ("tenant", "attributes.language", "attributes.who")
+    slices = ("tenant", "input_language", "attributes.language", "attributes.who")
     for settings, wanted in (
         (FULL, {"language": "de", "who": "ann@example.org"}),
         (PRIVATE, {"language": "de", "who": "[email]"}),
@@ -222,6 +223,9 @@ def test_an_answer_carries_the_attributes_its_pipeline_is_sliced_by_as_far_as_th
         )
         asked = request_row(call, parse(body(metadata=metadata), sliced), sliced)
         assert row.attributes == wanted
+        assert slices_of(call, sliced) == by_dimension(
+            slices, row.attributes or {}, tenant=row.tenant, input_language=row.input_language
+        )
         assert (wanted or {}) == {name: asked.attributes[name] for name in wanted or ()}
         assert (row.tenant, row.prompt_version) == (asked.tenant, asked.prompt_version)
         assert row.input_language == asked.input_language == "de"

@@ -21,6 +21,7 @@ from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Parti
 from tidemill.ids import uuid7
 from tidemill.metrics import REFERENCE_METRICS
 from tidemill.settings import Settings
+from tidemill.settings.slices import by_dimension
 
 SIZE_S = 5
 DIMENSIONS = ("tenant", "prompt_version", "input_language")
@@ -65,6 +66,7 @@ def told(versions: Sequence[str], per_second: int = 8) -> list[Any]:
             Feedback(
                 feedback_id=str(number), call_time_ms=at, model_version=noise.choice(versions), kind="score",
                 source="client", metric="exact_match", score=noise.random(), **common,
+                slices={} if number % 5 == 0 else by_dimension((*DIMENSIONS, "attributes.language"), **sliced),
             )
         )  # fmt: skip
     return found

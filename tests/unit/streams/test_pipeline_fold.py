@@ -257,12 +257,12 @@ def test_a_state_of_the_schema_before_is_read_and_goes_on_as_the_present_one() -
     reader.take(meter.partial([answers(1, [5.0], errors=1)]))
     (fired,) = reader.take(meter.progress(11)).events
     parts = written(reader)
-    assert (parts[0], len(parts)) == (SCHEMA, 10)
+    assert (parts[0], len(parts)) == (SCHEMA, 11)
     again = restored([2, *parts[1:6]])
     (ended,) = again.take(meter.partial([answers(12, [5.0])]), meter.progress(21)).events
     assert (ended.data.state, ended.data.alarm_id) == ("resolved", fired.id)
     after = written(again)
-    assert (after[0], len(after)) == (SCHEMA, 10)
+    assert (after[0], len(after)) == (SCHEMA, 11)
 
 
 def test_open_alarms_of_the_detectors_before_are_closed_by_the_present_ones() -> None:
@@ -295,5 +295,5 @@ def test_a_state_that_a_later_version_wrote_is_refused() -> None:
     meter, reader = Meter(), Reader(deployment())
     reader.take(meter.partial([requests(1, 3)]))
     parts = written(reader)
-    with pytest.raises(Stop, match=r"state of pipeline 'schedule' has schema 6, .* up to 5: .* run that version again"):
+    with pytest.raises(Stop, match=r"state of pipeline 'schedule' has schema 7, .* up to 6: .* run that version again"):
         restored([SCHEMA + 1, "another", "shape", *parts[1:]])

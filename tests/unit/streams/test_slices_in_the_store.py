@@ -71,6 +71,15 @@ def test_slices_land_beside_the_whole(settings: Settings) -> None:
     assert row["names"] == 3, "two tenants and other"
 
 
+def test_quality_lands_by_slice_of_the_scores_that_say_theirs(settings: Settings) -> None:
+    (row,) = Store(settings).rows(
+        "SELECT sumIf(n, slice = '') AS whole, sumIf(n, startsWith(slice, 'tenant=')) AS tenants, "
+        "uniqExactIf(slice, startsWith(slice, 'tenant=')) AS names FROM windows WHERE metric = 'quality'"
+    )
+    assert row["whole"] * 4 == row["tenants"] * 5 > 0
+    assert row["names"] == 3, "two tenants and other"
+
+
 def test_the_audit_finds_no_difference_with_slices_or_without(settings: Settings) -> None:
     for dimensions in (DIMENSIONS, DIMENSIONS[:1], ()):
         found = audited(settings, dimensions)
@@ -85,9 +94,10 @@ def test_a_backfill_finds_nothing_to_write(settings: Settings) -> None:
     computed = Recomputed("schedule", SIZE_S * 1000, rules, known, settings.windows.max_series, slicing_of(pipeline))
     for kind in KINDS:
         computed.add(kind.topic.name, source.events(kind, piece, 0))
-    assert (
-        sum(tally.requests for tally in computed.slices.of(START_MS).tallies.values()) == len(DIMENSIONS) * 8 * SIZE_S
-    )
+    tallies_of_slices = computed.slices.of(START_MS).tallies.values()
+    assert sum(tally.requests for tally in tallies_of_slices) == len(DIMENSIONS) * 8 * SIZE_S
+    scores = sum(tally.moments["quality"].n for tally in tallies_of_slices)
+    assert scores == len(DIMENSIONS) * 8 * SIZE_S * 4 // 5, "four in five say their slices"
     for start, tallies in computed.tallies.items():
         mine = [row for row in known if row.start_ms == start]
         slices = computed.slices.of(start)
