@@ -32,6 +32,7 @@ from tidemill.events import (
     Progress,
 )
 from tidemill.ids import uuid7
+from tidemill.language import language_of
 from tidemill.settings import Settings
 from tidemill.text import question_features, word_buckets
 from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES
@@ -114,7 +115,7 @@ class Stage2:
         self._waiting[REQUESTS.name].append(_request(call, call_id, at_ms))
         self._waiting[RESPONSES.name].append(_response(call, call_id, at_ms, chance.choice(self._answers)))
         if chance.random() < SCORED:
-            self._waiting[FEEDBACK.name].append(_score(call_id, at_ms, float(chance.random() < QUALITY)))
+            self._waiting[FEEDBACK.name].append(_score(call, call_id, at_ms, float(chance.random() < QUALITY)))
 
     def _second(self) -> list[Said]:
         """The second is over: its events are folded by the meter and by stage 2, and the clock goes on."""
@@ -166,6 +167,7 @@ def _request(call: Call, call_id: str, at_ms: int) -> InferenceRequest:
         gen_ai_input_messages=(message,),
         input_features=question_features([message]),
         input_words=word_buckets([call.text]),
+        input_language=language_of([call.text]),
     )
 
 
@@ -193,7 +195,7 @@ def _response(call: Call, call_id: str, at_ms: int, answer: str) -> InferenceRes
     )
 
 
-def _score(call_id: str, at_ms: int, score: float) -> Feedback:
+def _score(call: Call, call_id: str, at_ms: int, score: float) -> Feedback:
     return Feedback(
         feedback_id=call_id,
         call_id=call_id,
@@ -205,6 +207,7 @@ def _score(call_id: str, at_ms: int, score: float) -> Feedback:
         source="scorer",
         metric="exact_match",
         score=score,
+        slices={"tenant": _slice(call, "tenant"), "prompt_version": _slice(call, "prompt")},
     )
 
 

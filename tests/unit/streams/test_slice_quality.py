@@ -164,7 +164,7 @@ def test_an_alarm_of_a_tenant_that_loses_its_name_ends_with_the_reason() -> None
     found = [e for e in found if e.data.slice]
     assert alarms(found) == [("tenant=globex", "quality", "resolved")]
     assert (found[0].data.alarm_id, found[0].data.reason) == (fired.id, GONE)
-    assert "alarm closed, the slice is no longer watched" in found[0].data.summary
+    assert "notice closed, the slice is no longer watched" in found[0].data.summary
     assert set(state_of(reader).states) == {"tenant=acme", "tenant=newcomer"}
     (fold,) = reader.fold
     assert fold.spent.series == 3
