@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from serving.rollout.betting import interval
 from serving.rollout.judge import Figures, judge, shares, with_interval
 from serving.rollout.observed import Observed, StepFigures
 from tidemill.events import JobState, RolloutState, Route, StationTime, Verdict
@@ -140,7 +141,9 @@ def _step(state: RolloutState, plan: RolloutSettings, seen: Observed, now: StepF
         reason = f"no harm: shown to be less than {plan.margin:g} worse, with {now.quality.n} differences"
         return _forward(noted("pass", reason), seen.now_ms)
     if now.candidate.scored >= plan.min_scored and now.quality.n > 0:
-        return _forward(noted("pass", f"no harm found in {now.candidate.scored} scores"), seen.now_ms)
+        low, high = interval(now.quality, share.harmless)
+        reason = f"no harm found in {now.candidate.scored} scores: worse by {low:.2f} to {high:.2f}"
+        return _forward(noted("pass", reason), seen.now_ms)
     if _too_long(state, plan, seen) and plan.on_inconclusive != "hold":
         reason = f"{now.candidate.scored} of {plan.min_scored} scores after {plan.max_step_s:.0f} s in {check}"
         after = noted("inconclusive", reason)

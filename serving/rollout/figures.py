@@ -203,7 +203,7 @@ def _amounts(answers: Sequence[Row]) -> dict[str, Pair]:
     warm = [row["at"] for row in answers if row["candidate"]][WARM_UP - 1 : WARM_UP]
     if not warm:
         return {}
-    good = [row for row in answers if row["judged"] and row["called"] >= warm[0]]
+    good = [row for row in answers if row["judged"] and row["called"] > warm[0]]
     return {
         metric: Pair(*(_sample([row for row in good if row["candidate"] is side], column) for side in (False, True)))
         for metric, column in AMOUNTS.items()
