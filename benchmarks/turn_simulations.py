@@ -32,8 +32,8 @@ LOOKS = 8
 LEVEL, SOUND, LIKED, SPREAD = 0.85, 0.98, 0.9, 0.6
 AMOUNT = 1.5
 DAYS, A_DAY = 30, 200
-MOST_USERS = 3_000
-"""Rollouts of users: each takes 0.15 s."""
+MOST_USERS, MOST_SLOW = 3_000, 2_000
+"""Rollouts of the parts that take longer."""
 
 
 class Case(NamedTuple):
@@ -108,7 +108,10 @@ def powers(runs: int) -> Powers:
 
 def slower(runs: int) -> dict[float, float]:
     """By the spread of the logarithm: how often answers that take ``AMOUNT`` times as long are found."""
-    return {spread: _share(f"slower, {spread:g}", partial(_slow, spread), runs) for spread in (0.4, 0.6, 0.8, 1.0)}
+    return {
+        spread: _share(f"slower, {spread:g}", partial(_slow, spread), min(runs, MOST_SLOW))
+        for spread in (0.4, 0.6, 0.8, 1.0)
+    }
 
 
 def _share(what: str, harmed: Callable[[np.random.Generator], bool], runs: int) -> float:

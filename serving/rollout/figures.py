@@ -15,7 +15,7 @@ from tidemill.io.clickhouse import Store
 
 Row = Mapping[str, Any]
 MOST = 20_000
-"""A step is judged on its first so many scores and answers: more would prove nothing that these do not."""
+"""A step is judged on its first so many scores and answers: more would prove little that these do not."""
 WARM_UP = 20
 """Answers of the candidate's clients before times and cost count, for both arms: an adapter's first calls are slow."""
 AMOUNTS = {"ttft_ms": "ttft_ms", "e2e_ms": "e2e_ms", "cost": "cost_micros"}
@@ -36,8 +36,6 @@ WHERE f.pipeline = {pipeline:String} AND f.time >= fromUnixTimestamp64Milli({ear
   AND (f.source = 'scorer' OR f.metric = 'thumb')
   AND f.model_version IN ({candidate:String}, {champion:String})
 GROUP BY answer, metric
-ORDER BY at, answer
-LIMIT {most:UInt32} BY metric
 """
 
 _SESSIONS = """
@@ -50,9 +48,10 @@ GROUP BY answer
 
 _SCORES = f"""
 WITH scored AS ({_SCORED}), named AS ({_SESSIONS})
-SELECT scored.*, named.session AS session
+SELECT scored.*, named.session AS session, count() OVER (PARTITION BY metric, version, arm) AS of_arm
 FROM scored LEFT JOIN named ON scored.answer = named.answer
 ORDER BY at, answer
+LIMIT {{most:UInt32}} BY metric
 """
 
 _EARLIER = f"""
@@ -127,7 +126,7 @@ def fold(
         champion,
         candidate,
         quality=_randomised(judged, chances, state.weight),
-        thumbs=_randomised(thumbs, chances, state.weight),
+        thumbs=_randomised(thumbs, {}, state.weight),
         failures=_randomised(answers, {}, state.weight, _SOUND),
         amounts=_amounts(answers),
     )
@@ -139,8 +138,9 @@ def _known(rows: Iterable[Row], arms: Mapping[tuple[str, str], bool]) -> Iterabl
 
 def _arm(judged: Sequence[Row], answers: Sequence[Row]) -> ArmFigures:
     values = [float(row["judged"]) for row in judged]
+    scored = judged[0].get("of_arm", len(judged)) if judged else 0
     failed = sum(not row["judged"] for row in answers)
-    return ArmFigures(len(values), sum(values) / len(values) if values else None, len(answers), failed)
+    return ArmFigures(scored, sum(values) / len(values) if values else None, len(answers), failed)
 
 
 def _session(row: Row) -> str:

@@ -76,7 +76,7 @@ def judge(now: StepFigures, plan: RolloutSettings, share: Share, champion: str) 
         "log_wealth": float(path[-1]) if now.quality.n else log(share.capital),
     }
     harms = []
-    if peak >= -log(share.quality):
+    if now.quality.n and peak >= -log(share.quality):
         harms.append(f"worse than {champion} by {now.quality.mean:.2f} ({now.quality.n} differences)")
     margins = plan.margins
     if _proven(now.failures, margins.failures, share.guard):
