@@ -53,7 +53,8 @@ NOTES = (
     "Power: at a canary of 25 %, the only comparison of its plan, at the default alpha; labelled calls are of both "
     "arms. *First of five* is the default plan, which keeps a fifth of its capital for later. *Knows both levels* bets "
     "on the very two levels that are simulated, which no test can know: no bet grows faster, on the same alpha. Where "
-    "even it misses a goal, the goal asks more than a test that may look for ever can give. *Differences of concurrent means* is what the rollout did before, on the same alpha and null.",
+    "even it misses a goal, the goal asks more than a test that may look for ever can give. *Differences of "
+    "concurrent means* is what the rollout did before, on the same alpha and null.",
 )
 
 

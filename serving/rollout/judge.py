@@ -23,7 +23,7 @@ from serving.rollout.sessions import means
 from tidemill.settings import MarginSettings, RolloutSettings
 
 Figures = dict[str, float | None]
-QUALITY = 0.9
+QUALITY = 0.95
 GUARDS = ("failures", "thumbs", "ttft_ms", "ttft_ms_p95", "e2e_ms", "e2e_ms_p95", "cost")
 TAIL = 0.95
 

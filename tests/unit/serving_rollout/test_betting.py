@@ -43,7 +43,7 @@ def test_harm_is_proven_within_as_many_labelled_calls_as_are_promised(
 ) -> None:
     rng = np.random.default_rng(9)
     runs = 400
-    found = sum(_proven(_canary(rng, calls, 0.25, champion, candidate), alpha=0.045) for _ in range(runs))
+    found = sum(_proven(_canary(rng, calls, 0.25, champion, candidate), alpha=0.0475) for _ in range(runs))
     assert found / runs >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / runs)
 
 
