@@ -116,7 +116,7 @@ def standing(rollout: RolloutState) -> str:
 def compared(rollout: RolloutState) -> str:
     """Both arms of the step under way beside each other, in words; empty where nothing was compared yet."""
     figures = rollout.figures
-    shown = [("quality", "mean", "{:.2f}"), *((name, name, "{:.4g}") for name in ("ttft_ms", "e2e_ms", "cost"))]
+    shown = [("quality", "mean", "{:.2f}"), *((name, name, "{:.4g}") for name in ("ttft_ms", "e2e_ms"))]
     pairs = [(word, form, figures.get(f"candidate_{of}"), figures.get(f"champion_{of}")) for word, of, form in shown]
     parts = [f"{word} {form.format(a)} beside {form.format(b)}" for word, form, a, b in pairs if None not in (a, b)]
     if answers := figures.get("candidate_answers"):

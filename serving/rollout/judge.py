@@ -98,7 +98,7 @@ def with_interval(figures: Figures, quality: Payoffs, share: Share) -> Figures:
 
 
 def _proven(payoffs: Payoffs, margin: float, alpha: float) -> bool:
-    return bool(log_wealth(payoffs, margin).max(initial=0.0) >= -log(alpha))
+    return margin < 1 and bool(log_wealth(payoffs, margin).max(initial=0.0) >= -log(alpha))
 
 
 def _failed(arm: ArmFigures) -> str:
