@@ -47,6 +47,19 @@ class Case(NamedTuple):
 CASES = {"large": Case(0.8, 0.4, 150), "medium": Case(0.8, 0.6, 500), "small": Case(0.85, 0.8, 4_000)}
 
 
+class Counts(NamedTuple):
+    """How many rollouts of equal arms are simulated: fewer where each takes long."""
+
+    users: int
+    taken: int
+    peeked: int
+
+    @staticmethod
+    def of(runs: int) -> Counts:
+        """For so many rollouts of calls."""
+        return Counts(min(runs, MOST_USERS), max(runs // 10, 100), max(runs, 10_000))
+
+
 class False30(NamedTuple):
     """Shares of rollouts of equal arms that are called harmful."""
 
@@ -72,12 +85,12 @@ def false_alarms(runs: int) -> False30:
     whole = partial(_rollout, _steps)
     users = partial(_rollout, partial(_user_steps, as_calls=False))
     taken = partial(_rollout, partial(_user_steps, as_calls=True))
-    some, few = min(runs, MOST_USERS), max(runs // 10, 100)
+    counts = Counts.of(runs)
     return False30(
         _share("equal arms", whole, runs),
-        _share("equal arms, users who stay", users, some),
-        _share("the same, taken for calls", taken, few),
-        float(np.mean([_peeked(np.random.default_rng([30, run])) for run in range(max(runs, 10_000))])),
+        _share("equal arms, users who stay", users, counts.users),
+        _share("the same, taken for calls", taken, counts.taken),
+        float(np.mean([_peeked(np.random.default_rng([30, run])) for run in range(counts.peeked)])),
     )
 
 

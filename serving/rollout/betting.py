@@ -23,7 +23,7 @@ Bools = npt.NDArray[np.bool_]
 
 HARMS = (0.05, 0.2, 0.4)
 """Differences that the stakes are made for; smaller and larger ones, and those between, cost at most a quarter of the
-growth from 0.03 upwards."""
+growth from 0.04 upwards."""
 _WEIGHTS = np.log([0.3, 0.5, 0.2])
 """Logarithms of the capital's parts that are staked on each."""
 _BOLDEST = 0.9
