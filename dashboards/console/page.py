@@ -11,7 +11,7 @@ from dashboards.console import charts
 from dashboards.console.drawing import drawing
 from dashboards.console.feed import Feed
 from dashboards.console.muted import muted
-from dashboards.console.timeline import standing, timeline
+from dashboards.console.timeline import compared, standing, timeline
 from dashboards.console.view import Picture, Pipeline
 from dashboards.console.wheel import wheel
 from tidemill.clock import Clock
@@ -168,6 +168,8 @@ class Page:
             ui.linear_progress(share / 100, show_value=False, color=colour).classes("h-2")
             seen = "none of its answers is shown yet" if rollout.phase in UNSEEN else f"{share} % of the traffic"
             ui.label(f"{seen} · steps {', '.join(map(str, rollout.steps))} %").classes("text-xs text-slate-500")
+            if found := compared(rollout):
+                ui.label(found).classes("text-xs text-slate-500")
             for verdict in rollout.verdicts[-3:]:
                 ui.label(f"{verdict.check}: {verdict.outcome}, {verdict.reason}").classes("text-xs text-slate-600")
 

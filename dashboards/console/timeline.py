@@ -111,3 +111,14 @@ def standing(rollout: RolloutState) -> str:
     """Where the candidate of a rollout stands, in words."""
     share = f" with {rollout.weight} % of the traffic" if rollout.phase in ("canary", "paused") else ""
     return f"{rollout.candidate_version} {_STANDING[rollout.phase]}{share}"
+
+
+def compared(rollout: RolloutState) -> str:
+    """Both arms of the step under way beside each other, in words; empty where nothing was compared yet."""
+    figures = rollout.figures
+    shown = [("quality", "mean", "{:.2f}"), *((name, name, "{:.4g}") for name in ("ttft_ms", "e2e_ms"))]
+    pairs = [(word, form, figures.get(f"candidate_{of}"), figures.get(f"champion_{of}")) for word, of, form in shown]
+    parts = [f"{word} {form.format(a)} beside {form.format(b)}" for word, form, a, b in pairs if None not in (a, b)]
+    if answers := figures.get("candidate_answers"):
+        parts.append(f"{figures.get('candidate_failed') or 0:.0f} of {answers:.0f} answers failed")
+    return " · ".join(parts)

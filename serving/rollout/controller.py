@@ -33,6 +33,8 @@ from tidemill.settings import Settings
 log = logging.getLogger(__name__)
 STEPS = Counter("tidemill_rollout_steps_total", "rollout transitions by phase", ["pipeline", "phase"])
 RECONCILE_S = 1.0
+REST = 10
+"""Times as long as it took to look at a step's figures, they are good enough."""
 
 
 class AdapterEngine(Protocol):
@@ -71,6 +73,8 @@ class Controller:
         self._refused: dict[Placement, str] = {}
         self._registry_done: set[tuple[str, str]] = set()
         self._reconcile_at_s = 0.0
+        self._looked: dict[str, tuple[int, float, StepFigures]] = {}
+        """By rollout: the step looked at (its start), until when that is good enough, and what was seen."""
         self.troubles: dict[str, str] = {}
         """What holds something up now, by part."""
 
@@ -196,13 +200,20 @@ class Controller:
 
     def _figures(self, state: RolloutState, metric: str) -> StepFigures | None:
         if state.phase not in ("shadow", "canary"):
+            self._looked.pop(state.rollout_id, None)
             return None
+        begun_s = self._clock.monotonic_s()
+        step_ms, until_s, last = self._looked.get(state.rollout_id, (0, 0.0, StepFigures()))
+        if step_ms == state.step_started_ms and begun_s < until_s:
+            return last
         try:
             found = step_figures(self._store, state, metric)
         except (Retry, StoreError) as error:
             self.troubles["store"] = str(error)
             return None
         self.troubles.pop("store", None)
+        now_s = self._clock.monotonic_s()
+        self._looked[state.rollout_id] = (state.step_started_ms, now_s + REST * (now_s - begun_s), found)
         return found
 
     def _loaded(self, state: RolloutState, engine: str) -> bool | None:

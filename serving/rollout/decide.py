@@ -1,18 +1,21 @@
 """Where a rollout goes next: a pure function of its state, its plan and what is seen now.
 
 pending → (adapter loaded) → shadow → canary step by step → promoting → champion; from shadow and canary back on proven
-harm, on failing answers, or when a step takes too long. Each shadow or canary step is one comparison; the plan's alpha
-is shared out between them, so it bounds the chance of calling a harmless candidate harmful over the whole rollout.
+harm, or when a step takes too long. What is proven says ``judge``. The bet on quality goes on over all steps: what it
+has won or lost is in the last verdict's figures, and a part of its capital is kept for later steps, so that a candidate
+that was better in the shadow does not leave it penniless.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp
 from typing import Literal
 
 import msgspec
 
-from serving.rollout.compare import Comparison, compare, interval
+from serving.rollout.betting import interval
+from serving.rollout.judge import Figures, judge, shares, with_interval
 from serving.rollout.observed import Observed, StepFigures
 from tidemill.events import JobState, RolloutState, Route, StationTime, Verdict
 from tidemill.events.lifecycle import ORDER, RolloutPhase, Station
@@ -22,8 +25,10 @@ from tidemill.settings import RolloutSettings
 OPEN: frozenset[RolloutPhase] = frozenset({"pending", "shadow", "canary", "promoting", "paused"})
 WITHDRAWABLE: frozenset[RolloutPhase] = OPEN - {"promoting"}
 """Phases in which the champion still serves, so that a person may order the way back."""
-FEW_ANSWERS = 20
-"""Fewer answers than this say nothing about a rate of failures."""
+KEPT = 0.2
+"""Share of the bet's capital that is kept for the comparisons after the first, in equal parts."""
+FEW_SCORES = 20
+"""Fewer are no step, however good they are: what is not scored needs its time, too."""
 PROGRESS_MS = 3_000
 REGISTRY_DONE = "registry_done"
 """In ``figures`` of an ended rollout: aliases and tags were set."""
@@ -72,8 +77,18 @@ def registry_wish(state: RolloutState) -> Literal["promote", "reject", "none"]:
 
 
 def comparisons(plan: RolloutSettings) -> int:
-    """How many comparisons share alpha: the shadow and every step short of everything."""
+    """How many comparisons there are: the shadow and every step short of everything."""
     return max(1, (1 if plan.shadow_percent else 0) + sum(step < 100 for step in plan.steps))
+
+
+def capital(state: RolloutState, plan: RolloutSettings) -> float:
+    """What the bet on quality begins this step with: what the last one left, and the part kept for this one."""
+    over, past = comparisons(plan), len(state.verdicts)
+    if past == 0:
+        return 1.0 if over == 1 else 1 - KEPT
+    left = state.verdicts[-1].figures.get("log_wealth")
+    fresh = KEPT / (over - 1) if past < over else 0.0
+    return max(fresh + (exp(left) if left is not None else 0.0), 1e-9)
 
 
 def decide(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
@@ -110,26 +125,34 @@ def _pending(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next
 
 
 def _step(state: RolloutState, plan: RolloutSettings, seen: Observed, now: StepFigures) -> Next | None:
-    alpha = plan.alpha / comparisons(plan)
-    found = compare(now.differences, plan.margin, alpha)
+    share = shares(plan, comparisons(plan), capital(state, plan))
+    found = judge(now, plan, share, state.champion_version)
     check = "shadow" if state.phase == "shadow" else f"canary-{state.weight}"
-    if found.harmful:
-        reason = (
-            f"harm proven in {check}: worse than {state.champion_version} by {found.mean:.2f} ({found.n} differences)"
-        )
-        return _back(state, check, reason, "fail", seen, now, found, alpha)
-    if failing := _failing(now, plan):
-        return _back(state, check, f"{failing} in {check}", "fail", seen, now, found, alpha)
-    if now.candidate.scored >= plan.min_scored and found.n > 0:
-        return _forward(state, check, "no harm found", "pass", seen, now, found, alpha)
+
+    def noted(outcome: Literal["pass", "fail", "inconclusive"], reason: str) -> RolloutState:
+        figures = with_interval(found.figures, now.quality, share)
+        verdict = Verdict(check=check, outcome=outcome, reason=reason, figures=figures, time_ms=seen.now_ms)
+        return msgspec.structs.replace(state, verdicts=(*state.verdicts, verdict), figures=figures)
+
+    if found.harm:
+        reason = f"harm proven in {check}: {found.harm}"
+        return _rolled_back(noted("fail", reason), seen.now_ms, reason)
+    if found.harmless and now.candidate.scored >= min(FEW_SCORES, plan.min_scored):
+        reason = f"no harm: shown to be less than {plan.margin:g} worse, with {now.quality.n} differences"
+        return _forward(noted("pass", reason), seen.now_ms)
+    if now.candidate.scored >= plan.min_scored and now.quality.n > 0:
+        low, high = interval(now.quality, share.harmless)
+        reason = f"no harm found in {now.candidate.scored} scores: worse by {low:.2f} to {high:.2f}"
+        return _forward(noted("pass", reason), seen.now_ms)
     if _too_long(state, plan, seen) and plan.on_inconclusive != "hold":
         reason = f"{now.candidate.scored} of {plan.min_scored} scores after {plan.max_step_s:.0f} s in {check}"
+        after = noted("inconclusive", reason)
         if plan.on_inconclusive == "advance":
-            return _forward(state, check, reason, "inconclusive", seen, now, found, alpha)
-        return _back(state, check, reason, "inconclusive", seen, now, found, alpha)
+            return _forward(after, seen.now_ms)
+        return _rolled_back(after, seen.now_ms, reason)
     changed = state.figures.get("candidate_n") != float(now.candidate.scored)
     if changed and seen.now_ms - state.time_ms >= PROGRESS_MS:
-        return Next(_again(state, seen.now_ms, _figures(now, found, alpha)), False)
+        return Next(_again(state, seen.now_ms, with_interval(found.figures, now.quality, share)), False)
     return None
 
 
@@ -145,22 +168,8 @@ def _too_long(state: RolloutState, plan: RolloutSettings, seen: Observed) -> boo
     return seen.now_ms - state.step_started_ms > plan.max_step_s * 1000
 
 
-def _failing(now: StepFigures, plan: RolloutSettings) -> str:
-    """Why the candidate's failures count against it; nothing when they are few, or the champion's alike."""
-    share, beside = now.candidate.failed_share, now.champion.failed_share
-    if share is None or now.candidate.answers < FEW_ANSWERS or share <= plan.max_error_rate:
-        return ""
-    if beside is not None and share <= 2 * beside:
-        return ""
-    return f"{now.candidate.failed} of {now.candidate.answers} answers failed"
-
-
-def _forward(
-    state: RolloutState, check: str, reason: str, outcome: Literal["pass", "inconclusive"], seen: Observed,
-    now: StepFigures, found: Comparison, alpha: float,
-) -> Next:  # fmt: skip
-    noted = _note(state, check, reason, outcome, seen, now, found, alpha)
-    return _to_step(noted, 0 if state.phase == "shadow" else state.step + 1, seen.now_ms)
+def _forward(state: RolloutState, now_ms: int) -> Next:
+    return _to_step(state, 0 if state.phase == "shadow" else state.step + 1, now_ms)
 
 
 def _to_step(state: RolloutState, step: int, now_ms: int) -> Next:
@@ -173,42 +182,8 @@ def _to_step(state: RolloutState, step: int, now_ms: int) -> Next:
     return Next(msgspec.structs.replace(moved, step=step, weight=weight), True)
 
 
-def _back(
-    state: RolloutState, check: str, reason: str, outcome: Literal["fail", "inconclusive"], seen: Observed,
-    now: StepFigures, found: Comparison, alpha: float,
-) -> Next:  # fmt: skip
-    return _rolled_back(_note(state, check, reason, outcome, seen, now, found, alpha), seen.now_ms, reason)
-
-
 def _rolled_back(state: RolloutState, now_ms: int, reason: str) -> Next:
     return Next(msgspec.structs.replace(_move(state, now_ms, "rolled_back", reason), weight=0), True)
-
-
-def _note(
-    state: RolloutState, check: str, reason: str, outcome: Literal["pass", "fail", "inconclusive"], seen: Observed,
-    now: StepFigures, found: Comparison, alpha: float,
-) -> RolloutState:  # fmt: skip
-    figures = _figures(now, found, alpha)
-    verdict = Verdict(check=check, outcome=outcome, reason=reason, figures=figures, time_ms=seen.now_ms)
-    return msgspec.structs.replace(state, verdicts=(*state.verdicts, verdict), figures=figures)
-
-
-def _figures(now: StepFigures, found: Comparison, alpha: float) -> dict[str, float | None]:
-    low, high = interval(now.differences, alpha)
-    return {
-        "champion_n": float(now.champion.scored),
-        "champion_mean": now.champion.mean,
-        "candidate_n": float(now.candidate.scored),
-        "candidate_mean": now.candidate.mean,
-        "candidate_answers": float(now.candidate.answers),
-        "candidate_failed": float(now.candidate.failed),
-        "differences": float(found.n),
-        "difference": found.mean,
-        "difference_low": low,
-        "difference_high": high,
-        "evidence_of_harm": min(found.evidence, 1e12),
-        "evidence_needed": 1 / alpha,
-    }
 
 
 _STATION: dict[RolloutPhase, Station] = {"shadow": "shadow", "canary": "canary", "promoting": "champion"}
@@ -228,6 +203,6 @@ def _move(state: RolloutState, now_ms: int, phase: RolloutPhase, reason: str) ->
     )
 
 
-def _again(state: RolloutState, now_ms: int, figures: dict[str, float | None]) -> RolloutState:
+def _again(state: RolloutState, now_ms: int, figures: Figures) -> RolloutState:
     """The same phase with newer figures."""
     return msgspec.structs.replace(state, seq=state.seq + 1, time_ms=now_ms, figures=figures)

@@ -1,35 +1,78 @@
-"""Reads both arms' scores and failures of a step from ClickHouse."""
+"""Reads both arms' scores and answers of a step from ClickHouse, and folds them into what is judged."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from serving.rollout.compare import concurrent_differences
-from serving.rollout.observed import ArmFigures, StepFigures
+import numpy as np
+
+from serving.rollout.betting import Payoffs, paired, randomised
+from serving.rollout.observed import ArmFigures, Pair, Sample, StepFigures
+from serving.rollout.sessions import means, settle
 from tidemill.events import RolloutState
 from tidemill.io.clickhouse import Store
 
+Row = Mapping[str, Any]
+MOST = 20_000
+"""A step is judged on its first so many scores and answers: more would prove little that these do not."""
+WARM_UP = 20
+"""Answers of the candidate's clients before times and cost count, for both arms: an adapter's first calls are slow."""
+AMOUNTS = {"ttft_ms": "ttft_ms", "e2e_ms": "e2e_ms", "cost": "cost_micros"}
 _SKEW_MS = 60_000
+_EVER_MS = 1 << 62
+_FAILED = ("error", "timeout")
+_SOUND = 0.98
+"""The share of answers that do not fail, as expected before there is any."""
 
-_SCORES = """
-SELECT any(f.call_id) AS call, any(f.model_version) AS version, any(f.variant) AS arm,
-       argMax(f.score, f.time_ms) AS judged, min(f.time_ms) AS at, ifNull(f.answer_id, f.call_id) AS answer
+_SCORED = """
+SELECT any(f.call_id) AS call, any(f.model_version) AS version, any(f.variant) AS arm, f.metric AS metric,
+       argMax(f.score, f.time_ms) AS judged, min(f.time_ms) AS at, any(f.call_time_ms) AS called,
+       ifNull(f.answer_id, f.call_id) AS answer
 FROM feedback AS f
 WHERE f.pipeline = {pipeline:String} AND f.time >= fromUnixTimestamp64Milli({early:Int64})
-  AND f.call_time_ms >= {since:Int64} AND f.metric = {metric:String} AND f.score IS NOT NULL
-  AND (f.source = 'scorer' OR {metric:String} = 'thumb')
+  AND f.call_time_ms >= {since:Int64} AND f.call_time_ms < {until:Int64}
+  AND f.metric IN ({metric:String}, 'thumb') AND f.score IS NOT NULL
+  AND (f.source = 'scorer' OR f.metric = 'thumb')
   AND f.model_version IN ({candidate:String}, {champion:String})
+GROUP BY answer, metric
+"""
+
+_SESSIONS = """
+SELECT answer_id AS answer, any(gen_ai_conversation_id) AS session
+FROM responses
+WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({early:Int64})
+  AND answer_id IN (SELECT answer FROM scored)
 GROUP BY answer
+"""
+
+_SCORES = f"""
+WITH scored AS ({_SCORED}), named AS ({_SESSIONS})
+SELECT scored.*, named.session AS session, count() OVER (PARTITION BY metric, version, arm) AS of_arm
+FROM scored LEFT JOIN named ON scored.answer = named.answer
 ORDER BY at, answer
+LIMIT {{most:UInt32}} BY metric
+"""
+
+_EARLIER = f"""
+WITH scored AS ({_SCORED}), named AS ({_SESSIONS})
+SELECT named.session AS session, max(scored.called) AS called, max(scored.arm = 'canary') AS canary
+FROM scored INNER JOIN named ON scored.answer = named.answer
+WHERE scored.metric = {{metric:String}} AND named.session != scored.call
+GROUP BY session
 """
 
 _ANSWERS = """
-SELECT model_version AS version, variant AS arm, count() AS answers,
-       countIf(status IN ('error', 'timeout')) AS failed
+SELECT any(model_version) AS version, any(variant) AS arm, any(status) AS ended, any(call_id) AS call,
+       any(gen_ai_conversation_id) AS session, min(time_ms) AS at, min(call_time_ms) AS called,
+       any(ttft_ms) AS ttft_ms, any(e2e_ms) AS e2e_ms, any(cost_micros) AS cost_micros
 FROM responses
 WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({early:Int64})
   AND call_time_ms >= {since:Int64} AND model_version IN ({candidate:String}, {champion:String})
-GROUP BY version, arm
+  AND status IN ('ok', 'error', 'timeout')
+GROUP BY answer_id
+ORDER BY at, answer_id
+LIMIT {most:UInt32}
 """
 
 
@@ -39,51 +82,135 @@ def step_figures(store: Store, state: RolloutState, metric: str) -> StepFigures:
     In the shadow the candidate is paired with the champion on the same calls; in the canary they answer different
     calls at the same time. Several judgements of one answer: the latest counts. A rejected call is its caller's fault.
     """
+    since = state.step_started_ms
     parameters = {
         "pipeline": state.pipeline,
-        "since": state.step_started_ms,
-        "early": max(state.step_started_ms - _SKEW_MS, 0),
+        "since": since,
+        "until": _EVER_MS,
+        "early": max(since - _SKEW_MS, 0),
         "candidate": state.candidate_version,
         "champion": state.champion_version,
+        "metric": metric,
+        "most": MOST,
     }
-    scores = store.rows(_SCORES, parameters | {"metric": metric})
+    scores = store.rows(_SCORES, parameters)
     answers = store.rows(_ANSWERS, parameters)
-    return fold(scores, answers, state)
+    earlier: list[dict[str, Any]] = []
+    if state.phase == "canary" and state.step:
+        begun = _canary_began(state)
+        earlier = store.rows(_EARLIER, parameters | {"since": begun, "until": since, "early": max(begun - _SKEW_MS, 0)})
+    return fold(scores, answers, state, metric, earlier)
 
 
-def fold(scores: list[dict[str, Any]], answers: list[dict[str, Any]], state: RolloutState) -> StepFigures:
-    """Rows of the two queries as figures: pure."""
+def fold(
+    scores: Sequence[Row], answers: Sequence[Row], state: RolloutState, metric: str, earlier: Sequence[Row] = ()
+) -> StepFigures:
+    """Rows of the queries as figures: pure. ``earlier``: sessions that were scored in steps of this canary before."""
     beside = "shadow" if state.phase == "shadow" else "canary"
     arms = {(state.champion_version, "champion"): False, (state.candidate_version, beside): True}
-    points = [(row, arms[row["version"], row["arm"]]) for row in scores if (row["version"], row["arm"]) in arms]
-    if state.phase == "shadow":
-        differences = _paired(points)
-    else:
-        differences = concurrent_differences((is_candidate, float(row["judged"])) for row, is_candidate in points)
-    counts = {is_candidate: [0, 0] for is_candidate in (False, True)}
-    for row in answers:
-        if (row["version"], row["arm"]) in arms:
-            count = counts[arms[row["version"], row["arm"]]]
-            count[0] += int(row["answers"])
-            count[1] += int(row["failed"])
+    scores = [row | {"candidate": arms[row["version"], row["arm"]]} for row in _known(scores, arms)]
+    answers = [
+        row | {"candidate": arms[row["version"], row["arm"]], "judged": float(row["ended"] not in _FAILED)}
+        for row in _known(answers, arms)
+    ]
+    judged = [row for row in scores if row["metric"] == metric]
     champion, candidate = (
-        _arm([float(row["judged"]) for row, mine in points if mine is side], *counts[side]) for side in (False, True)
+        _arm([row for row in judged if row["candidate"] is side], [row for row in answers if row["candidate"] is side])
+        for side in (False, True)
     )
-    return StepFigures(champion, candidate, tuple(differences))
+    if state.phase == "shadow":
+        return StepFigures(champion, candidate, quality=_paired(judged), failures=_paired(answers, _SOUND))
+    chances = _chances(state, earlier)
+    thumbs = [row for row in scores if row["metric"] == "thumb" != metric]
+    return StepFigures(
+        champion,
+        candidate,
+        quality=_randomised(judged, chances, state.weight),
+        thumbs=_randomised(thumbs, {}, state.weight),
+        failures=_randomised(answers, {}, state.weight, _SOUND),
+        amounts=_amounts(answers),
+    )
 
 
-def _arm(scores: list[float], answers: int, failed: int) -> ArmFigures:
-    return ArmFigures(len(scores), sum(scores) / len(scores) if scores else None, answers, failed)
+def _known(rows: Iterable[Row], arms: Mapping[tuple[str, str], bool]) -> Iterable[dict[str, Any]]:
+    return (dict(row) for row in rows if (row["version"], row["arm"]) in arms)
 
 
-def _paired(points: list[tuple[dict[str, Any], bool]]) -> list[float]:
+def _arm(judged: Sequence[Row], answers: Sequence[Row]) -> ArmFigures:
+    values = [float(row["judged"]) for row in judged]
+    scored = judged[0].get("of_arm", len(judged)) if judged else 0
+    failed = sum(not row["judged"] for row in answers)
+    return ArmFigures(scored, sum(values) / len(values) if values else None, len(answers), failed)
+
+
+def _session(row: Row) -> str:
+    """A row's session; empty where the call is one of its own, or nobody knows."""
+    session = row.get("session") or ""
+    return "" if session == row["call"] else session
+
+
+def _paired(rows: Sequence[Row], guess: float = 0.5) -> Payoffs:
     """Champion minus candidate on the same call, in the order in which the pairs became whole."""
-    half: dict[tuple[str, bool], float] = {}
-    differences = []
-    for row, is_candidate in points:
-        half[row["call"], is_candidate] = float(row["judged"])
-        other = half.get((row["call"], not is_candidate))
+    half: dict[tuple[str, bool], Row] = {}
+    whole: list[tuple[str, float]] = []
+    for row in rows:
+        half[row["call"], row["candidate"]] = row
+        other = half.get((row["call"], not row["candidate"]))
         if other is not None:
-            mine = float(row["judged"])
-            differences.append(other - mine if is_candidate else mine - other)
-    return differences
+            difference = float(other["judged"]) - float(row["judged"])
+            whole.append((_session(row) or _session(other), difference if row["candidate"] else -difference))
+    counted, units = settle([session for session, _ in whole])
+    differences = np.array([difference for _, difference in whole])
+    return paired(means(differences[counted], units), guess) if len(counted) else Payoffs()
+
+
+def _randomised(rows: Sequence[Row], chances: Mapping[str, float], weight: int, guess: float = 0.5) -> Payoffs:
+    """Sessions by their arm. ``chances``: of sessions that are known from earlier steps, to be the candidate's now."""
+    rows = [row for row in rows if chances.get(_session(row), 0.5) < 1]
+    sessions = [_session(row) for row in rows]
+    counted, units = settle(sessions)
+    if not len(counted):
+        return Payoffs()
+    scores = np.array([float(row["judged"]) for row in rows])[counted]
+    first = counted[np.unique(units, return_index=True)[1]]
+    candidate = np.array([rows[row]["candidate"] for row in first])
+    share = np.array([chances.get(sessions[row], weight / 100) for row in first])
+    return randomised(candidate, share, means(scores, units), guess)
+
+
+def _chances(state: RolloutState, earlier: Sequence[Row]) -> dict[str, float]:
+    """With what chance a session that earlier steps have scored is the candidate's now.
+
+    One that was its already stays so (1: it tells nothing new). One that was the champion's when the candidate had a
+    share v lies evenly in the rest, of which the candidate now has weight - v.
+    """
+    ends = [(v.time_ms, int(v.check.removeprefix("canary-"))) for v in state.verdicts if v.check.startswith("canary-")]
+    chances = {}
+    for row in earlier:
+        before = next((weight for end_ms, weight in ends if row["called"] < end_ms), 0)
+        known = (state.weight - before) / (100 - before)
+        chances[row["session"]] = 1.0 if row["canary"] else known
+    return chances
+
+
+def _canary_began(state: RolloutState) -> int:
+    """When the canary's first step began."""
+    return next((s.started_ms for s in reversed(state.stations) if s.station == "canary"), state.step_started_ms)
+
+
+def _amounts(answers: Sequence[Row]) -> dict[str, Pair]:
+    """Times and cost of answers that did not fail, of calls that began after the candidate's warm-up."""
+    warm = [row["at"] for row in answers if row["candidate"]][WARM_UP - 1 : WARM_UP]
+    if not warm:
+        return {}
+    good = [row for row in answers if row["judged"] and row["called"] > warm[0]]
+    return {
+        metric: Pair(*(_sample([row for row in good if row["candidate"] is side], column) for side in (False, True)))
+        for metric, column in AMOUNTS.items()
+    }
+
+
+def _sample(rows: Sequence[Row], column: str) -> Sample:
+    rows = [row for row in rows if row[column] is not None]
+    counted, units = settle([_session(row) for row in rows])
+    return Sample(np.array([float(row[column]) for row in rows])[counted], units)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
+
+from serving.rollout.betting import Floats, Payoffs
+from serving.rollout.sessions import Ints
 
 
 @dataclass(frozen=True)
@@ -16,19 +22,34 @@ class ArmFigures:
     failed: int = 0
     """Answers that ended in error or timeout; a rejected call is its caller's fault."""
 
-    @property
-    def failed_share(self) -> float | None:
-        """Share of failed answers; None without answers."""
-        return self.failed / self.answers if self.answers else None
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Values of one arm's answers, and the session of each, numbered from 0."""
+
+    values: Floats = field(default_factory=lambda: np.zeros(0))
+    units: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One unbounded metric of both arms' clients in the same stretch of time."""
+
+    champion: Sample = Sample()
+    candidate: Sample = Sample()
 
 
 @dataclass(frozen=True)
 class StepFigures:
-    """Both arms since the step began. ``differences`` are champion minus candidate, in order."""
+    """Both arms since the step began. Payoffs are champion minus candidate, best 1: of failures, the share without."""
 
     champion: ArmFigures = ArmFigures()
     candidate: ArmFigures = ArmFigures()
-    differences: tuple[float, ...] = ()
+    quality: Payoffs = field(default_factory=Payoffs)
+    thumbs: Payoffs = field(default_factory=Payoffs)
+    failures: Payoffs = field(default_factory=Payoffs)
+    amounts: Mapping[str, Pair] = field(default_factory=dict)
+    """By metric: ``ttft_ms``, ``e2e_ms``, ``cost``; in a canary only, as shadows wait for clients."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from tidemill.settings.pipeline import (
     PipelineSettings,
     QualitySettings,
     RetrainSettings,
-    RolloutSettings,
 )
+from tidemill.settings.rollout import MarginSettings, RolloutSettings
 
 __all__ = [
     "BudgetSettings",
     "DriftSettings",
     "GateSettings",
+    "MarginSettings",
     "ObjectiveSettings",
     "PipelineSettings",
     "QualitySettings",

@@ -1,4 +1,4 @@
-"""What a pipeline is: its engine, prompt, quality metric, service levels, drift, retraining, gate and rollout."""
+"""What a pipeline is: its engine, prompt, quality metric, service levels, drift, retraining and gate."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tidemill.metrics import MEAN_METRICS, SLICE_METRICS
 from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSettings, RuleSettings
 from tidemill.settings.output import OutputFormatSettings
+from tidemill.settings.rollout import RolloutSettings
 from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, scores_kept, slice_fault, values_of
 from tidemill.settings.strict import Strict, choice, wrong
 
@@ -152,35 +153,6 @@ class GateSettings(Strict):
     """Least share of equal answers of training and engine."""
     golden_set: str = ""
     """JSON Lines file of frozen prompt/completion pairs; empty: no golden check."""
-
-
-class RolloutSettings(Strict):
-    """How a candidate takes over, step by step."""
-
-    steps: tuple[int, ...] = (1, 5, 25, 50, 100)
-    """Candidate's share of traffic at each step, percent."""
-    shadow_percent: int = Field(default=50, ge=0, le=100)
-    """Share of calls the candidate answers unseen before it gets traffic; 0 leaves the shadow out."""
-    min_scored: int = Field(default=50, ge=1)
-    """Scored answers of the candidate needed at each step, and in the shadow."""
-    max_step_s: float = Field(default=3600, gt=0)
-    """A step longer than this ends by ``on_inconclusive``."""
-    on_inconclusive: Literal["hold", "rollback", "advance"] = "rollback"
-    """What a step that took too long leads to."""
-    margin: float = Field(default=0.05, ge=0, le=1)
-    """A candidate worse than the champion by more than this is harmful."""
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    """Chance of calling a harmless candidate harmful, over all looks."""
-    max_error_rate: float = Field(default=0.1, ge=0, le=1)
-    """Candidate's share of failed answers that rolls back at once (from 20 answers on)."""
-
-    @model_validator(mode="after")
-    def _check(self) -> RolloutSettings:
-        if not self.steps or self.steps[-1] != 100 or any(s < 1 or s > 100 for s in self.steps):
-            raise ValueError(f"rollout steps {list(self.steps)}: give percentages from 1 to 100, ending with 100")
-        if sorted(set(self.steps)) != list(self.steps):
-            raise ValueError(f"rollout steps {list(self.steps)}: each step must be larger than the one before")
-        return self
 
 
 class PipelineSettings(Strict):

@@ -18,7 +18,7 @@ from dashboards.console.hosts import is_own, own_names
 from dashboards.console.main import application
 from dashboards.console.page import _facts
 from dashboards.console.story import evidence_of, report_file
-from dashboards.console.timeline import standing, timeline
+from dashboards.console.timeline import compared, standing, timeline
 from dashboards.console.view import Pipeline, Point
 from dashboards.console.wheel import STATIONS, wheel
 from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, picture, pipeline, rollout
@@ -132,6 +132,13 @@ def test_the_drawing_is_well_formed_and_escapes_words() -> None:
     svg = drawing(wheel(shown, NOW), '"><b>')
     ElementTree.fromstring(svg)
     assert "<script>" not in svg
+
+
+def test_both_arms_stand_beside_each_other_as_far_as_they_are_compared() -> None:
+    figures = {"candidate_mean": 0.9, "champion_mean": 0.3, "candidate_e2e_ms": 812.3, "champion_e2e_ms": 790.0}
+    state = structs.replace(rollout("canary", 0), figures={**figures, "candidate_answers": 120.0})
+    assert compared(state) == "quality 0.90 beside 0.30 · e2e_ms 812.3 beside 790 · 0 of 120 answers failed"
+    assert compared(structs.replace(state, figures={"champion_mean": 0.3})) == ""
 
 
 def test_every_phase_has_words_of_its_own() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
-from serving.rollout.decide import REGISTRY_DONE, begin, comparisons, decide, registry_wish
-from serving.rollout.observed import ArmFigures, Observed, StepFigures
+from serving.rollout.betting import Payoffs, paired, randomised
+from serving.rollout.decide import KEPT, REGISTRY_DONE, begin, capital, comparisons, decide, registry_wish
+from serving.rollout.observed import ArmFigures, Observed, Pair, Sample, StepFigures
 from serving.rollout.routes import first_route, models_of, route_of
 from tidemill.events import JobState, RolloutState, Route
 from tidemill.settings import PipelineSettings, RolloutSettings
@@ -45,8 +47,24 @@ def figures(champion: float, candidate: float, n: int, *, answers: int = 0, fail
     return StepFigures(
         ArmFigures(n, sum(a) / n if n else None, answers, 0),
         ArmFigures(n, sum(b) / n if n else None, answers, failed),
-        tuple(x - y for x, y in zip(a, b, strict=True)),
+        quality=paired(np.array(a) - np.array(b)) if n else Payoffs(),
+        failures=fails(answers, failed),
     )
+
+
+def fails(answers: int, failed: int, beside: int = 0) -> Payoffs:
+    """Failures of so many answers of each arm, evenly mixed."""
+    mine = np.tile([True, False], answers)
+    turn = np.repeat(np.arange(answers), 2)
+    bad = np.where(mine, turn < failed, turn < beside)
+    return randomised(mine, np.full(2 * answers, 0.5), 1.0 - bad, 0.98) if answers else Payoffs()
+
+
+def amounts(metric: str, candidate: float, champion: float, n: int) -> dict[str, Pair]:
+    """``n`` answers of each arm whose amounts lie around these."""
+    spread = np.exp(0.5 * np.sin(np.arange(n) * 2.4))
+    units = np.arange(n)
+    return {metric: Pair(Sample(champion * spread, units), Sample(candidate * spread, units))}
 
 
 def seen(at_s: float = 1, **what: Any) -> Observed:
@@ -69,8 +87,11 @@ CASES: list[tuple[str, RolloutState, Observed, str | None, bool]] = [
     ("canary: enough and harmless", CANARY, seen(figures=figures(0.9, 0.9, 40)), "canary", True),
     ("canary: harm proven", CANARY, seen(figures=figures(0.9, 0.2, 35)), "rolled_back", True),
     ("canary: a little worse is no proof", CANARY, seen(figures=figures(0.9, 0.86, 39)), "canary", False),
-    ("canary: failing answers", CANARY, seen(figures=figures(1, 1, 5, answers=30, failed=9)), "rolled_back", True),
-    ("canary: few failing answers", CANARY, seen(figures=figures(1, 1, 5, answers=19, failed=19)), "canary", False),
+    ("canary: failing answers", CANARY, seen(figures=figures(1, 1, 5, answers=60, failed=25)), "rolled_back", True),
+    ("canary: two failing answers", CANARY, seen(figures=figures(1, 1, 5, answers=19, failed=2)), "canary", False),
+    ("shadow: little harm, and enough", SHADOW, seen(figures=figures(0.9, 0.88, 40)), "canary", True),
+    ("shadow: shown to be harmless early", SHADOW, seen(figures=figures(0.1, 0.9, 25)), "canary", True),
+    ("shadow: harmless, but too few scores", SHADOW, seen(figures=figures(0.0, 1.0, 19)), None, False),
     ("canary: too long", CANARY, seen(181, figures=figures(1, 1, 12)), "rolled_back", True),
     ("canary: last step passes", LAST, seen(figures=figures(0.9, 0.9, 40)), "promoting", True),
     ("promoting: registry away", in_phase("promoting"), seen(drained=True), None, False),
@@ -99,7 +120,9 @@ def test_next(state: RolloutState, at: Observed, phase: str | None, reroute: boo
 
 
 def test_engine_that_fails_for_both_is_not_the_candidates_fault() -> None:
-    both = StepFigures(ArmFigures(answers=60, failed=20), ArmFigures(answers=30, failed=10))
+    both = StepFigures(
+        ArmFigures(answers=60, failed=20), ArmFigures(answers=60, failed=20), failures=fails(60, 20, beside=20)
+    )
     assert decide(msgspec.structs.replace(CANARY, time_ms=NOW + 900), PLAN, seen(figures=both)) is None
 
 
@@ -174,6 +197,47 @@ def test_without_shadow_or_with_one_step() -> None:
     assert found is not None and (found.state.phase, found.state.weight) == ("canary", 25)
     at_once = decide(in_phase("pending", steps=(100,)), straight, seen(loaded=True))
     assert at_once is not None and at_once.state.phase == "promoting"
+
+
+@pytest.mark.parametrize(
+    ("metric", "candidate", "said"),
+    [
+        ("e2e_ms", 3000.0, "e2e_ms is 1.50 times that of schedule-v1"),
+        ("ttft_ms", 600.0, "harm proven in canary-25"),
+        ("cost", 900.0, "cost is"),
+    ],
+)
+def test_what_takes_longer_or_costs_more_than_its_margin_goes_back(metric: str, candidate: float, said: str) -> None:
+    champion = {"e2e_ms": 2000.0, "ttft_ms": 100.0, "cost": 300.0}[metric]
+    slow = StepFigures(amounts=amounts(metric, candidate, champion, 1000))
+    found = decide(CANARY, PLAN, seen(figures=slow))
+    assert found is not None and found.state.phase == "rolled_back"
+    assert said in found.state.reason
+    assert found.state.figures[f"candidate_{metric}"] is not None
+    within = StepFigures(amounts=amounts(metric, champion * 1.1, champion, 1000))
+    assert decide(CANARY, PLAN, seen(figures=within)) is None
+    few = StepFigures(amounts=amounts(metric, candidate, champion, 99))
+    assert decide(CANARY, PLAN, seen(figures=few)) is None
+
+
+def test_worse_thumbs_go_back() -> None:
+    mine = np.tile([True, False], 150)
+    thumbs = randomised(mine, np.full(300, 0.5), np.where(mine, 0.0, 1.0))
+    found = decide(CANARY, PLAN, seen(figures=StepFigures(thumbs=thumbs)))
+    assert found is not None and found.state.phase == "rolled_back" and "thumbs are worse" in found.state.reason
+
+
+def test_evidence_goes_on_over_the_steps_and_some_capital_is_kept_for_each() -> None:
+    assert capital(SHADOW, PLAN) == pytest.approx(1 - KEPT)
+    alone = PLAN.model_copy(update={"shadow_percent": 0, "steps": (25, 100)})
+    assert capital(SHADOW, alone) == 1.0
+    passed = decide(SHADOW, PLAN, seen(figures=figures(0.9, 0.85, 40)))
+    better = decide(SHADOW, PLAN, seen(figures=figures(0.1, 0.9, 400)))
+    assert passed is not None and better is not None
+    left = passed.state.verdicts[-1].figures["log_wealth"]
+    assert left is not None
+    assert capital(passed.state, PLAN) == pytest.approx(np.exp(left) + KEPT / 2)
+    assert capital(better.state, PLAN) >= KEPT / 2
 
 
 def test_alpha_is_shared_by_all_comparisons() -> None:

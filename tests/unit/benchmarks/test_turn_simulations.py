@@ -1,0 +1,54 @@
+"""What the rollout benchmark simulates is what it says, and what is not measured is said so."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+
+from benchmarks import turn, turn_simulations
+from benchmarks.turn_simulations import CASES, PLAN, False30, Powers
+from benchmarks.turn_users import step_rows
+from serving.rollout.decide import comparisons
+
+
+def test_a_fixed_sample_test_that_is_peeked_at_daily_cries_wolf() -> None:
+    runs = 2_000
+    share = np.mean([turn_simulations._peeked(np.random.default_rng(run)) for run in range(runs)])
+    assert share == pytest.approx(0.285, abs=3 * math.sqrt(0.285 * 0.715 / runs))
+
+
+def test_a_rollout_has_all_steps_of_the_plan_and_its_equal_arms_seldom_come_to_harm() -> None:
+    steps = list(turn_simulations._steps(np.random.default_rng(0)))
+    assert len(steps) == comparisons(PLAN)
+    whole = partial(turn_simulations._rollout, turn_simulations._steps)
+    assert sum(whole(np.random.default_rng(seed)) for seed in range(20)) <= 4
+
+
+def test_users_who_stay_are_few_units_however_often_they_call() -> None:
+    told = [looks[-1] for looks in step_rows(np.random.default_rng(1), PLAN, 600, as_calls=False)]
+    taken = [looks[-1] for looks in step_rows(np.random.default_rng(1), PLAN, 600, as_calls=True)]
+    assert all(0 < found.quality.n <= 300 for found in told)
+    assert all(found.quality.n == 600 for found in taken)
+
+
+def test_ours_finds_more_than_differences_of_means_and_less_than_who_knows() -> None:
+    found = turn_simulations.powers(60)
+    for name in ("large", "medium"):
+        assert found.pairs[name] <= found.ours[name] <= found.knowing[name] + 0.05
+
+
+def test_goals_that_are_not_measured_are_there_without_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = dict.fromkeys(CASES, 0.9)
+    monkeypatch.setattr(turn_simulations, "false_alarms", lambda runs: False30(0.03, 0.04, 0.2, 0.29))
+    monkeypatch.setattr(turn_simulations, "powers", lambda runs: Powers(shares, shares, shares, shares, dict(shares)))
+    monkeypatch.setattr(turn_simulations, "slower", lambda runs: {0.6: 1.0})
+    said = json.loads(turn.measure(long=False).line())
+    goals = {goal["name"]: goal for goal in said["goals"]}
+    assert goals["aa_false"]["holds"] and not goals["power_small"]["holds"]
+    assert [name for name, goal in goals.items() if goal["value"] is None] == [
+        *("unseen_after", "known_loss", "forgetting_after_4", "rollback_s", "poisoned_passed")
+    ]

@@ -1,0 +1,65 @@
+"""How a candidate takes over from its champion, and what it may cost."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from tidemill.settings.strict import Strict, wrong
+
+
+class MarginSettings(Strict):
+    """What a better version may cost: a canary that is proven worse than its champion by more goes back at once."""
+
+    failures: float = Field(default=0.05, ge=0, le=1)
+    """Share of answers that fail. 1: never judged."""
+    thumbs: float = Field(default=0.05, ge=0, le=1)
+    """Mean of the users' thumbs. 1: never judged."""
+    ttft: float = Field(default=0.2, ge=0)
+    """Time to the first token, typical and p95: 0.2 is a fifth longer. A large number: never judged."""
+    duration: float = Field(default=0.2, ge=0)
+    """Time of the whole answer, typical and p95."""
+    cost: float = Field(default=0.2, ge=0)
+    """Mean cost of an answer."""
+
+
+class RolloutSettings(Strict):
+    """How a candidate takes over, step by step."""
+
+    steps: tuple[int, ...] = (1, 5, 25, 50, 100)
+    """Candidate's share of traffic at each step, percent."""
+    shadow_percent: int = Field(default=50, ge=0, le=100)
+    """Share of calls the candidate answers unseen before it gets traffic; 0 leaves the shadow out."""
+    min_scored: int = Field(default=50, ge=1)
+    """Scored answers of the candidate after which a step goes on if no harm is proven, in the shadow too; sooner where
+    it is shown that there is none (see ``margin``)."""
+    max_step_s: float = Field(default=3600, gt=0)
+    """A step longer than this ends by ``on_inconclusive``."""
+    on_inconclusive: Literal["hold", "rollback", "advance"] = "rollback"
+    """What a step that took too long leads to."""
+    margin: float = Field(default=0.05, gt=0, le=1)
+    """A step goes on early once it is shown that quality is not worse by this much. (Proven worse at all, it goes
+    back.)"""
+    margins: MarginSettings = MarginSettings()
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """Chance that a candidate as good as its champion goes back as harmful, over all metrics, steps and looks."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_gone(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "max_error_rate" in data:
+            raise wrong(
+                ("max_error_rate",),
+                "there is no such setting any more: failures are compared with the champion's; take it out, and set "
+                "margins.failures if the candidate may fail more often",
+            )
+        return data
+
+    @model_validator(mode="after")
+    def _check(self) -> RolloutSettings:
+        if not self.steps or self.steps[-1] != 100 or any(s < 1 or s > 100 for s in self.steps):
+            raise ValueError(f"rollout steps {list(self.steps)}: give percentages from 1 to 100, ending with 100")
+        if sorted(set(self.steps)) != list(self.steps):
+            raise ValueError(f"rollout steps {list(self.steps)}: each step must be larger than the one before")
+        return self
