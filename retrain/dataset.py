@@ -7,35 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from msgspec import Struct
 
+from retrain.conflicts import holding
+from retrain.influence import GROUPS, capped, is_suspect, suspects
+from retrain.rows import BUCKETS, LabelledCall, Row, fraction, prompt_key, rows_of
 from tidemill.settings import PipelineSettings
 
 MOST_GROWTH = 1.5
-_BUCKETS = 2**32
-
-
-class LabelledCall(Struct, frozen=True, kw_only=True):
-    """One label or correction joined with what was asked."""
-
-    call_id: str
-    call_time_ms: int
-    label_time_ms: int
-    session: str
-    source: str
-    prompt: str
-    label: str
-
-
-class Row(Struct, frozen=True, kw_only=True):
-    """One training or scoring row; a file holds one a line."""
-
-    prompt: str
-    completion: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +29,10 @@ class Rules:
     trusted_sources: tuple[str, ...]
     floor_labels: int
     min_verified: int
+    metric: str
+    max_tenant_share: float
+    max_source_share: float
+    max_contradiction: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +42,8 @@ class DataSet:
     train: tuple[Row, ...]
     verified: tuple[Row, ...]
     counts: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What people should know of it, in words: who was left out, and why."""
 
     @property
     def digest(self) -> str:
@@ -75,6 +63,10 @@ def rules_of(pipeline: PipelineSettings) -> Rules:
         trusted_sources=pipeline.quality.trusted_sources,
         floor_labels=pipeline.retrain.floor_labels,
         min_verified=pipeline.gate.min_verified,
+        metric=pipeline.quality.metric,
+        max_tenant_share=pipeline.retrain.max_tenant_share,
+        max_source_share=pipeline.retrain.max_source_share,
+        max_contradiction=pipeline.retrain.max_contradiction,
     )
 
 
@@ -84,7 +76,7 @@ class TooSmall(Exception):
 
 def held_out(session: str, share: float) -> bool:
     """Whether a session is kept out of training; depends on its name alone, so every snapshot splits alike."""
-    return _fraction("holdout", session) < share
+    return fraction("holdout", session) < share
 
 
 def share_held_out(labels: Iterable[tuple[str, str, str]], rules: Rules) -> float:
@@ -94,14 +86,14 @@ def share_held_out(labels: Iterable[tuple[str, str, str]], rules: Rules) -> floa
     share grows until there are enough, at most by half: what judges is worth more than a few rows to train on.
     """
     trusted = sorted(
-        (_fraction("holdout", s), prompt) for s, source, prompt in labels if source in rules.trusted_sources
+        (fraction("holdout", s), prompt) for s, source, prompt in labels if source in rules.trusted_sources
     )
     needed, prompts = math.ceil(rules.min_verified * 1.1), set[str]()
     most = most_held_out(rules.holdout_share)
-    for fraction, prompt in trusted:
+    for place, prompt in trusted:
         prompts.add(prompt)
         if len(prompts) >= needed:
-            return min(max(rules.holdout_share, fraction + 1 / _BUCKETS), most)
+            return min(max(rules.holdout_share, place + 1 / BUCKETS), most)
     return most
 
 
@@ -110,9 +102,9 @@ def most_held_out(holdout_share: float) -> float:
     return min(holdout_share * MOST_GROWTH, (1 + holdout_share) / 2)
 
 
-def prompt_key(prompt: str) -> str:
-    """Prompts with the same words are the same prompt, whatever the blanks and capitals."""
-    return hashlib.sha256(" ".join(prompt.lower().split()).encode()).hexdigest()
+def least_to_train(floor_labels: int, holdout_share: float) -> int:
+    """Rows that the floor of labels leaves to train on when as much as allowed is held out."""
+    return max(1, math.floor(floor_labels * (1 - most_held_out(holdout_share))))
 
 
 def count(labels: Iterable[tuple[str, str, str]], rules: Rules) -> tuple[int, int]:
@@ -139,27 +131,39 @@ def build(
 ) -> DataSet:
     """The data set of one job: ``fresh`` labels since the change, ``older`` ones to replay. Raises TooSmall.
 
-    Of several labels for one prompt a trusted one beats the others, then the latest holds (conflicts are counted);
-    fresh beats older.
+    Of several labels for one prompt one holds (see retrain.conflicts); fresh beats older. Tenants and sources that
+    contradict trusted labels are left out, the others' part is limited (see retrain.influence).
     """
     golden = {prompt_key(prompt) for prompt in golden_prompts}
+    trusted = rules.trusted_sources
     told = [call for call in fresh if call.label.strip()]
     past = [call for call in older if call.label.strip()]
     clean = [call for call in told if prompt_key(call.prompt) not in golden]
     share = share_held_out([(call.session, call.source, prompt_key(call.prompt)) for call in clean], rules)
-    latest, conflicts = _latest(clean, rules.trusted_sources)
-    training = [call for call in latest.values() if not held_out(call.session, share)]
-    trusted, _ = _latest([call for call in clean if call.source in rules.trusted_sources], rules.trusted_sources)
+    found = suspects([clean, [*clean, *past]], trusted, rules.metric, rules.max_contradiction)
+    believed = [call for call in clean if not is_suspect(call, found, trusted)]
+    held = holding(believed, trusted)
+    free = [call for call in held.calls.values() if not held_out(call.session, share)]
+    least = least_to_train(rules.floor_labels, rules.holdout_share)
+    training = _limited(free, rules, least)
+    judging = holding([call for call in clean if call.source in trusted], trusted).calls
     used = {prompt_key(call.prompt) for call in training}
-    verified = [call for key, call in trusted.items() if held_out(call.session, share) and key not in used]
-    replay = _replay(past, golden | latest.keys() | trusted.keys(), len(training), share, rules)
+    verified = [call for key, call in judging.items() if held_out(call.session, share) and key not in used]
+    known = {prompt_key(call.prompt) for call in clean} | golden
+    replay = _replay(
+        [call for call in past if not is_suspect(call, found, trusted)], known, len(training), share, rules
+    )
+    prompts = len({prompt_key(call.prompt) for call in clean})
     counts = {
         "fresh_labels": len(fresh),
-        "fresh_prompts": len(latest),
+        "fresh_prompts": prompts,
         "empty_left_out": len(fresh) - len(told),
         "golden_left_out": len(told) - len(clean),
-        "duplicates_left_out": len(clean) - len(latest),
-        "conflicting_prompts": conflicts,
+        "suspect_labels_left_out": len(clean) - len(believed),
+        "duplicates_left_out": len(believed) - len(held.calls) - held.disputed_labels,
+        "conflicting_prompts": held.conflicts,
+        "disputed_prompts_left_out": held.disputed,
+        "above_share_left_out": len(free) - len(training),
         "older_labels": len(older),
         "fresh_train": len(training),
         "replay": len(replay),
@@ -167,27 +171,28 @@ def build(
         "verified": len(verified),
         "held_out_sessions": len({call.session for call in clean if held_out(call.session, share)}),
         "held_out_percent": round(100 * share),
+        "tenants": len({call.tenant for call in clean}),
+        "tenants_left_out": sum(each.kind == "tenant" for each in found),
+        "sources_left_out": sum(each.kind == "source" for each in found),
     }
-    if len(latest) < rules.floor_labels:
+    notes = tuple(str(each) for each in found)
+    if prompts < rules.floor_labels:
         raise TooSmall(
-            f"{len(latest)} distinct labelled prompts since the change ({len(fresh)} labels); "
+            f"{prompts} distinct labelled prompts since the change ({len(fresh)} labels); "
             f"at least retrain.floor_labels = {rules.floor_labels} are needed"
         )
-    if not training:
+    if not free and not found:
         raise TooSmall("every labelled session is held out for the gate; lower retrain.holdout_share")
-    return DataSet(train=_rows([*training, *replay]), verified=_rows(verified), counts=counts)
+    if (found or held.disputed) and len(training) < least:
+        why = "; ".join((*notes, f"{held.disputed} prompts are disputed"))
+        raise TooSmall(f"{len(training)} fresh rows are left to train on, at least {least} are needed: {why}")
+    return DataSet(train=rows_of([*training, *replay]), verified=rows_of(verified), counts=counts, notes=notes)
 
 
-def _latest(calls: Sequence[LabelledCall], trusted: Collection[str]) -> tuple[dict[str, LabelledCall], int]:
-    """The label that holds for each prompt, by prompt key, and how many prompts had labels that differ."""
-    kept: dict[str, LabelledCall] = {}
-    labels: dict[str, set[str]] = {}
-    ranked = sorted(calls, key=lambda c: (c.source in trusted, c.label_time_ms, c.call_time_ms, c.call_id, c.label))
-    for call in ranked:
-        key = prompt_key(call.prompt)
-        kept[key] = call
-        labels.setdefault(key, set()).add(" ".join(call.label.split()))
-    return kept, sum(len(values) > 1 for values in labels.values())
+def _limited(calls: Sequence[LabelledCall], rules: Rules, least: int) -> list[LabelledCall]:
+    """The calls, no tenant's and no source's own labels more than its share of them; not fewer than ``least``."""
+    kept = capped(calls, GROUPS["tenant"], rules.trusted_sources, rules.max_tenant_share, least)
+    return capped(kept, GROUPS["source"], rules.trusted_sources, rules.max_source_share, least)
 
 
 def _replay(
@@ -196,16 +201,7 @@ def _replay(
     """Older calls so that they make ``replay_share`` of the whole; chosen by hash, so that the choice repeats."""
     wanted = round(fresh * rules.replay_share / (1 - rules.replay_share))
     known = set(known)
-    latest, _ = _latest(older, rules.trusted_sources)
+    latest = holding(older, rules.trusted_sources).calls
     free = [call for key, call in latest.items() if key not in known and not held_out(call.session, held)]
-    return sorted(free, key=lambda call: _fraction("replay", call.call_id))[:wanted]
-
-
-def _rows(calls: Iterable[LabelledCall]) -> tuple[Row, ...]:
-    rows = {Row(prompt=call.prompt, completion=call.label.strip()) for call in calls}
-    return tuple(sorted(rows, key=lambda row: (_fraction("order", row.prompt), row.prompt, row.completion)))
-
-
-def _fraction(purpose: str, text: str) -> float:
-    digest = hashlib.sha256(f"{purpose}\x1f{text}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") / _BUCKETS
+    limited = _limited(free, rules, wanted)
+    return sorted(limited, key=lambda call: (fraction("replay", call.call_id), call.call_id))[:wanted]

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from retrain import adapter, places
-from retrain.dataset import DataSet, LabelledCall, Row, TooSmall, build, rules_of
+from retrain.dataset import DataSet, TooSmall, build, rules_of
+from retrain.rows import LabelledCall, Row
 from retrain.work import Refused, load_settings, run_work, say, write_json
 from tidemill import sql
 from tidemill.events import Message
@@ -60,6 +61,7 @@ def take(spec: SnapshotSpec) -> dict[str, Any]:
     manifest = {
         "digest": made.digest,
         "counts": counts,
+        "notes": made.notes,
         "change_ms": spec.change_ms,
         "until_ms": spec.until_ms,
         "pipeline": spec.pipeline,
@@ -68,7 +70,8 @@ def take(spec: SnapshotSpec) -> dict[str, Any]:
         "query": sql.query("labelled_calls"),
     }
     write_folder(folder, made, manifest)
-    return {"digest": made.digest, "counts": counts, "base_digest": base, "folder": str(folder)}
+    told = {"digest": made.digest, "counts": counts, "notes": made.notes}
+    return told | {"base_digest": base, "folder": str(folder)}
 
 
 def labelled(store: Store, pipeline: str, since: int, until: int, most: int) -> tuple[list[LabelledCall], int]:

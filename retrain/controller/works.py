@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 from retrain import adapter, places
 from retrain.controller.states import SINCE, UNTIL
-from retrain.dataset import most_held_out
+from retrain.dataset import least_to_train
 from retrain.gate import passes, refusal
 from retrain.launcher import Work, progress_lines
 from retrain.work import SETTINGS_FILE
@@ -78,9 +77,8 @@ def _train(settings: Settings, job: JobState) -> dict[str, Any]:
 
 
 def _least_rows(policy: RetrainSettings, given: int) -> int:
-    """What the floor of labels leaves to train on when as much as allowed is held out; never more than there are."""
-    least = math.floor(policy.floor_labels * (1 - most_held_out(policy.holdout_share)))
-    return max(1, min(least, given))
+    """What the floor of labels leaves to train on; never more than there are."""
+    return max(1, min(least_to_train(policy.floor_labels, policy.holdout_share), given))
 
 
 def _evaluate(settings: Settings, job: JobState) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from tidemill.settings.pipeline import (
     GateSettings,
     PipelineSettings,
     QualitySettings,
-    RetrainSettings,
     RolloutSettings,
 )
+from tidemill.settings.retraining import RetrainSettings
 
 __all__ = [
     "BudgetSettings",

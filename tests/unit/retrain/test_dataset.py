@@ -7,9 +7,11 @@ import random
 
 import pytest
 
-from retrain.dataset import LabelledCall, Rules, TooSmall, build, count, held_out, prompt_key, share_held_out
+from retrain.dataset import TooSmall, build, count, held_out, share_held_out
+from retrain.rows import LabelledCall, prompt_key
+from tests.unit.retrain.made import rules
 
-RULES = Rules(holdout_share=0.3, replay_share=0.5, trusted_sources=("audit",), floor_labels=10, min_verified=5)
+RULES = rules()
 SESSIONS = [f"session-{n}" for n in range(60)]
 OUT = [s for s in SESSIONS if held_out(s, RULES.holdout_share)]
 IN = [s for s in SESSIONS if s not in OUT]
