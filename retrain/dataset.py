@@ -7,32 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
+from retrain.choice import Choice
 from retrain.conflicts import holding
-from retrain.influence import GROUPS, capped, is_suspect, suspects
+from retrain.influence import Suspect, is_suspect, suspects
 from retrain.rows import BUCKETS, LabelledCall, Row, fraction, prompt_key, rows_of
-from tidemill.settings import PipelineSettings
+from retrain.rules import Rules
 
 MOST_GROWTH = 1.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """How a data set is made; recorded in its manifest."""
-
-    holdout_share: float
-    replay_share: float
-    trusted_sources: tuple[str, ...]
-    floor_labels: int
-    min_verified: int
-    metric: str
-    max_tenant_share: float
-    max_source_share: float
-    max_contradiction: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,21 +39,6 @@ class DataSet:
             for line in sorted(msgspec.json.encode(row) for row in rows):
                 total.update(name.encode() + b"\x1f" + line + b"\n")
         return total.hexdigest()
-
-
-def rules_of(pipeline: PipelineSettings) -> Rules:
-    """The rules that a pipeline's settings make."""
-    return Rules(
-        holdout_share=pipeline.retrain.holdout_share,
-        replay_share=pipeline.retrain.replay_share,
-        trusted_sources=pipeline.quality.trusted_sources,
-        floor_labels=pipeline.retrain.floor_labels,
-        min_verified=pipeline.gate.min_verified,
-        metric=pipeline.quality.metric,
-        max_tenant_share=pipeline.retrain.max_tenant_share,
-        max_source_share=pipeline.retrain.max_source_share,
-        max_contradiction=pipeline.retrain.max_contradiction,
-    )
 
 
 class TooSmall(Exception):
@@ -127,43 +98,51 @@ def count(labels: Iterable[tuple[str, str, str]], rules: Rules) -> tuple[int, in
 
 
 def build(
-    fresh: Sequence[LabelledCall], older: Sequence[LabelledCall], golden_prompts: Iterable[str], rules: Rules
+    fresh: Sequence[LabelledCall], older: Sequence[LabelledCall], golden: Collection[Row], rules: Rules
 ) -> DataSet:
     """The data set of one job: ``fresh`` labels since the change, ``older`` ones to replay. Raises TooSmall.
 
-    Of several labels for one prompt one holds (see retrain.conflicts); fresh beats older. Tenants and sources that
-    contradict trusted labels are left out, the others' part is limited (see retrain.influence).
+    Of several labels for one prompt one holds (retrain.conflicts); fresh beats older. Whoever contradicts trusted
+    labels is left out (retrain.influence); what is trained on is near nothing that the gate judges by (retrain.choice).
     """
-    golden = {prompt_key(prompt) for prompt in golden_prompts}
-    trusted = rules.trusted_sources
+    trusted, frozen = rules.trusted_sources, {prompt_key(row.prompt) for row in golden}
     told = [call for call in fresh if call.label.strip()]
     past = [call for call in older if call.label.strip()]
-    clean = [call for call in told if prompt_key(call.prompt) not in golden]
+    clean = [call for call in told if prompt_key(call.prompt) not in frozen]
+    prompts = {prompt_key(call.prompt) for call in clean}
+    if len(prompts) < rules.floor_labels:
+        raise TooSmall(
+            f"{len(prompts)} distinct labelled prompts since the change ({len(fresh)} labels); "
+            f"at least retrain.floor_labels = {rules.floor_labels} are needed"
+        )
     share = share_held_out([(call.session, call.source, prompt_key(call.prompt)) for call in clean], rules)
     found = suspects([clean, [*clean, *past]], trusted, rules.metric, rules.max_contradiction)
     believed = [call for call in clean if not is_suspect(call, found, trusted)]
     held = holding(believed, trusted)
-    free = [call for call in held.calls.values() if not held_out(call.session, share)]
-    least = least_to_train(rules.floor_labels, rules.holdout_share)
-    training = _limited(free, rules, least)
+    free = {key: call for key, call in held.calls.items() if not held_out(call.session, share)}
     judging = holding([call for call in clean if call.source in trusted], trusted).calls
-    used = {prompt_key(call.prompt) for call in training}
-    verified = [call for key, call in judging.items() if held_out(call.session, share) and key not in used]
-    known = {prompt_key(call.prompt) for call in clean} | golden
-    replay = _replay(
-        [call for call in past if not is_suspect(call, found, trusted)], known, len(training), share, rules
+    verified = [call for key, call in judging.items() if held_out(call.session, share) and key not in free]
+    choice, least = (
+        Choice([*rows_of(verified), *golden], rules),
+        least_to_train(rules.floor_labels, rules.holdout_share),
     )
-    prompts = len({prompt_key(call.prompt) for call in clean})
+    training = choice.fresh(free.values(), least)
+    wanted = round(len(training) * rules.replay_share / (1 - rules.replay_share))
+    replay = choice.replayed(_replayable(past, found, prompts | frozen, share, rules), wanted)
     counts = {
         "fresh_labels": len(fresh),
-        "fresh_prompts": prompts,
+        "fresh_prompts": len(prompts),
         "empty_left_out": len(fresh) - len(told),
         "golden_left_out": len(told) - len(clean),
         "suspect_labels_left_out": len(clean) - len(believed),
         "duplicates_left_out": len(believed) - len(held.calls) - held.disputed_labels,
         "conflicting_prompts": held.conflicts,
         "disputed_prompts_left_out": held.disputed,
-        "above_share_left_out": len(free) - len(training),
+        "private_labels_left_out": choice.private_labels,
+        "near_judged_left_out": choice.leaks,
+        "near_duplicates_left_out": choice.near_duplicates,
+        "above_share_left_out": choice.above_share,
+        "scrubbed": choice.scrubbed,
         "older_labels": len(older),
         "fresh_train": len(training),
         "replay": len(replay),
@@ -176,32 +155,26 @@ def build(
         "sources_left_out": sum(each.kind == "source" for each in found),
     }
     notes = tuple(str(each) for each in found)
-    if prompts < rules.floor_labels:
-        raise TooSmall(
-            f"{prompts} distinct labelled prompts since the change ({len(fresh)} labels); "
-            f"at least retrain.floor_labels = {rules.floor_labels} are needed"
-        )
-    if not free and not found:
+    reasons = [*notes, _private(choice.private_labels, len(free))] if choice.private_labels else notes
+    if not free and not reasons:
         raise TooSmall("every labelled session is held out for the gate; lower retrain.holdout_share")
-    if (found or held.disputed) and len(training) < least:
-        why = "; ".join((*notes, f"{held.disputed} prompts are disputed"))
+    if (reasons and len(training) < least) or not training:
+        why = "; ".join(reasons) or "all are near what the gate judges by (retrain.near_duplicate)"
         raise TooSmall(f"{len(training)} fresh rows are left to train on, at least {least} are needed: {why}")
     return DataSet(train=rows_of([*training, *replay]), verified=rows_of(verified), counts=counts, notes=notes)
 
 
-def _limited(calls: Sequence[LabelledCall], rules: Rules, least: int) -> list[LabelledCall]:
-    """The calls, no tenant's and no source's own labels more than its share of them; not fewer than ``least``."""
-    kept = capped(calls, GROUPS["tenant"], rules.trusted_sources, rules.max_tenant_share, least)
-    return capped(kept, GROUPS["source"], rules.trusted_sources, rules.max_source_share, least)
+def _private(labels: int, of: int) -> str:
+    return (
+        f"{labels} of {of} labels hold an e-mail address or a long number, which no training may learn to say; "
+        "where such answers are what is wanted, set retrain.scrub: false"
+    )
 
 
-def _replay(
-    older: Sequence[LabelledCall], known: Iterable[str], fresh: int, held: float, rules: Rules
+def _replayable(
+    older: Sequence[LabelledCall], found: Sequence[Suspect], known: Collection[str], held: float, rules: Rules
 ) -> list[LabelledCall]:
-    """Older calls so that they make ``replay_share`` of the whole; chosen by hash, so that the choice repeats."""
-    wanted = round(fresh * rules.replay_share / (1 - rules.replay_share))
-    known = set(known)
-    latest = holding(older, rules.trusted_sources).calls
-    free = [call for key, call in latest.items() if key not in known and not held_out(call.session, held)]
-    limited = _limited(free, rules, wanted)
-    return sorted(limited, key=lambda call: (fraction("replay", call.call_id), call.call_id))[:wanted]
+    """Older calls that a training may replay: no prompt of ``known``, no held-out session, no suspect's label."""
+    believed = [call for call in older if not is_suspect(call, found, rules.trusted_sources)]
+    latest = holding(believed, rules.trusted_sources).calls
+    return [call for key, call in latest.items() if key not in known and not held_out(call.session, held)]

@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from retrain import adapter, places
-from retrain.dataset import DataSet, TooSmall, build, rules_of
+from retrain.dataset import DataSet, TooSmall, build
 from retrain.rows import LabelledCall, Row
+from retrain.rules import rules_of
 from retrain.work import Refused, load_settings, run_work, say, write_json
 from tidemill import sql
 from tidemill.events import Message
@@ -52,7 +53,7 @@ def take(spec: SnapshotSpec) -> dict[str, Any]:
     older, older_left = labelled(store, spec.pipeline, since, spec.change_ms, MOST_OLDER) if replaying else ([], 0)
     rules = rules_of(pipeline)
     try:
-        made = build(fresh, older, (row.prompt for row in golden(settings, spec.pipeline)), rules)
+        made = build(fresh, older, golden(settings, spec.pipeline), rules)
         base = adapter.base_digest(places.base_dir(settings, spec.pipeline))
     except (TooSmall, FileNotFoundError) as error:
         raise Refused(str(error)) from error

@@ -23,6 +23,7 @@ from retrain.policy import Collected, Known, while_collecting
 from retrain.replay.falls import Fall
 from retrain.replay.history import History
 from retrain.replay.world import World
+from retrain.rules import rules_of
 from tidemill.events import JobState, RolloutState, ScorePoint, ThresholdEvent
 from tidemill.ids import derived_id
 from tidemill.settings import PipelineSettings
@@ -190,7 +191,7 @@ class _Run:
             for label in self._history.labels[:first]
             if label.call_time_ms >= since
         )
-        return dataset.count(fresh, dataset.rules_of(self._pipeline))
+        return dataset.count(fresh, rules_of(self._pipeline))
 
     def _wait_for_labels(self, job: JobState, now: int) -> None:
         """A timer for the moment at which there are enough."""

@@ -34,6 +34,12 @@ class RetrainSettings(Strict):
     max_contradiction: float = Field(default=0.1, gt=0, le=1)
     """A tenant, or a source, is not trained on where its labels contradict trusted ones of the same prompts surely more
     often than the others' do, by more than this share of them. 1: nobody is left out."""
+    near_duplicate: float = Field(default=0.9, ge=0.5, le=1)
+    """Prompts with the same answer that have this share of their five-character runs in common say the same: one of
+    them is trained on, and none where the gate judges by such a one. 1: only where all words are the same."""
+    scrub: bool = True
+    """Whether e-mail addresses and numbers of seven digits or more are blacked out in what is trained on, also where
+    ``capture`` keeps them. A label that holds one is not trained on: false where such labels are what is wanted."""
     max_drift_loss: float = Field(default=0.1, gt=0, le=1)
     """With a drift alarm only: estimated loss of quality that justifies a retraining."""
     steps: int = Field(default=150, ge=1)

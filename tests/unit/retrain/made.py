@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from retrain.dataset import Rules
+from retrain.rules import Rules
 from tidemill.events import JobState, ThresholdData, ThresholdEvent
 from tidemill.settings import GateSettings, PipelineSettings, RetrainSettings
 
@@ -43,6 +43,8 @@ def rules(**changes: Any) -> Rules:
         "max_tenant_share": 0.5,
         "max_source_share": 0.8,
         "max_contradiction": 0.1,
+        "near_duplicate": 0.9,
+        "scrub": True,
     }
     return Rules(**(given | changes))
 

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from retrain.dataset import TooSmall, build, count, held_out, share_held_out
-from retrain.rows import LabelledCall, prompt_key
+from retrain.rows import LabelledCall, Row, prompt_key
 from tests.unit.retrain.made import rules
 
 RULES = rules()
@@ -84,10 +84,10 @@ def test_a_users_later_label_does_not_change_what_the_gate_believes() -> None:
 
 
 def test_golden_prompts_are_in_neither() -> None:
-    golden = [FRESH[0].prompt.upper(), OLDER[0].prompt]
+    golden = [Row(prompt=text, completion="-") for text in (FRESH[0].prompt.upper(), OLDER[0].prompt)]
     made = build(FRESH, OLDER, golden, RULES)
     prompts = {prompt_key(row.prompt) for row in (*made.train, *made.verified)}
-    assert not prompts & {prompt_key(p) for p in golden}
+    assert not prompts & {prompt_key(row.prompt) for row in golden}
     assert made.counts["golden_left_out"] == 1
 
 
