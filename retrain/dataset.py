@@ -5,17 +5,16 @@ Training never sees a session that the gate scores on, nor a golden prompt; the 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-
-import msgspec
+from typing import Any
 
 from retrain.choice import Choice
 from retrain.conflicts import holding
 from retrain.influence import Suspect, is_suspect, suspects
-from retrain.rows import BUCKETS, LabelledCall, Row, fraction, prompt_key, rows_of
+from retrain.origins import kinds, origins, span_ms
+from retrain.rows import BUCKETS, LabelledCall, Row, digest_of, fraction, prompt_key, rows_of
 from retrain.rules import Rules
 
 MOST_GROWTH = 1.5
@@ -30,15 +29,13 @@ class DataSet:
     counts: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What people should know of it, in words: who was left out, and why."""
+    origins: dict[str, Any] = field(default_factory=dict)
+    """Sources and tenants of the rows (see retrain.origins), and between which times their calls were made."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the sorted rows: the same content gives the same digest, in whatever order it came."""
-        total = hashlib.sha256()
-        for name, rows in (("train", self.train), ("verified", self.verified)):
-            for line in sorted(msgspec.json.encode(row) for row in rows):
-                total.update(name.encode() + b"\x1f" + line + b"\n")
-        return total.hexdigest()
+        """The content's digest (see ``digest_of``)."""
+        return digest_of(self.train, self.verified)
 
 
 class TooSmall(Exception):
@@ -129,6 +126,7 @@ def build(
     training = choice.fresh(free.values(), least)
     wanted = round(len(training) * rules.replay_share / (1 - rules.replay_share))
     replay = choice.replayed(_replayable(past, found, prompts | frozen, share, rules), wanted)
+    trained = [*training, *replay]
     counts = {
         "fresh_labels": len(fresh),
         "fresh_prompts": len(prompts),
@@ -146,13 +144,14 @@ def build(
         "older_labels": len(older),
         "fresh_train": len(training),
         "replay": len(replay),
-        "train": len(training) + len(replay),
+        "train": len(trained),
         "verified": len(verified),
         "held_out_sessions": len({call.session for call in clean if held_out(call.session, share)}),
         "held_out_percent": round(100 * share),
         "tenants": len({call.tenant for call in clean}),
         "tenants_left_out": sum(each.kind == "tenant" for each in found),
         "sources_left_out": sum(each.kind == "source" for each in found),
+        **{f"train_{kind}": number for kind, number in kinds(trained).items()},
     }
     notes = tuple(str(each) for each in found)
     reasons = [*notes, _private(choice.private_labels, len(free))] if choice.private_labels else notes
@@ -161,7 +160,14 @@ def build(
     if (reasons and len(training) < least) or not training:
         why = "; ".join(reasons) or "all are near what the gate judges by (retrain.near_duplicate)"
         raise TooSmall(f"{len(training)} fresh rows are left to train on, at least {least} are needed: {why}")
-    return DataSet(train=rows_of([*training, *replay]), verified=rows_of(verified), counts=counts, notes=notes)
+    spans = {"train_calls_ms": span_ms(trained), "verified_calls_ms": span_ms(verified)}
+    return DataSet(
+        train=rows_of(trained),
+        verified=rows_of(verified),
+        counts=counts,
+        notes=notes,
+        origins=origins([*told, *past], trained, found, rules) | spans,
+    )
 
 
 def _private(labels: int, of: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+import msgspec
 from msgspec import Struct
 
 BUCKETS = 2**32
@@ -46,3 +47,12 @@ def rows_of(calls: Iterable[LabelledCall]) -> tuple[Row, ...]:
     """Their rows, each once, in an order that depends on the content alone."""
     rows = {Row(prompt=call.prompt, completion=call.label.strip()) for call in calls}
     return tuple(sorted(rows, key=lambda row: (fraction("order", row.prompt), row.prompt, row.completion)))
+
+
+def digest_of(train: Iterable[Row], verified: Iterable[Row]) -> str:
+    """SHA-256 over the sorted rows: the same content gives the same digest, in whatever order it came."""
+    total = hashlib.sha256()
+    for name, rows in (("train", train), ("verified", verified)):
+        for line in sorted(msgspec.json.encode(row) for row in rows):
+            total.update(name.encode() + b"\x1f" + line + b"\n")
+    return total.hexdigest()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tidemill.settings import PipelineSettings
 
@@ -22,6 +23,7 @@ class Rules:
     max_contradiction: float
     near_duplicate: float
     scrub: bool
+    licences: Mapping[str, str] = field(default_factory=dict)
 
 
 def rules_of(pipeline: PipelineSettings) -> Rules:
@@ -38,4 +40,5 @@ def rules_of(pipeline: PipelineSettings) -> Rules:
         max_contradiction=pipeline.retrain.max_contradiction,
         near_duplicate=pipeline.retrain.near_duplicate,
         scrub=pipeline.retrain.scrub,
+        licences=pipeline.retrain.licences,
     )

@@ -134,9 +134,21 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tags": tags,
         "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS},
         "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
+        "inputs": [_input(settings, job, *each) for each in _INPUTS],
         "losses": [(line["step"], line["loss"]) for line in curve if "step" in line and line.get("loss") is not None],
     }
 
 
+def _input(settings: Settings, job: JobState, name: str, context: str, file: str) -> dict[str, Any]:
+    return {
+        "name": f"{job.pipeline}-{name}",
+        "context": context,
+        "digest": job.data_digest,
+        "file": str(places.data_dir(settings, job.job_id) / file),
+        "rows": job.data_counts.get(name, 0),
+    }
+
+
+_INPUTS = (("train", "training", places.TRAIN_FILE), ("verified", "validation", places.VERIFIED_FILE))
 _FIGURES = ("train_loss", "train_seconds", "train_steps", "too_long_left_out")
 _PARAMETERS = ("steps", "batch", "rank", "alpha", "learning_rate", "replay_share", "holdout_share")

@@ -45,6 +45,7 @@ def write_settings(file: Path, pipeline: str, engine_url: str) -> Path:
                     "rank": 4,
                     "nice": 10,
                     "holdout_share": 0.3,
+                    "licences": {"audit": "CC-BY-4.0"},
                 },
                 "gate": {
                     "min_quality": 0.0,

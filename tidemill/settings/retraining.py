@@ -40,6 +40,8 @@ class RetrainSettings(Strict):
     scrub: bool = True
     """Whether e-mail addresses and numbers of seven digits or more are blacked out in what is trained on, also where
     ``capture`` keeps them. A label that holds one is not trained on: false where such labels are what is wanted."""
+    licences: dict[str, str] = Field(default_factory=dict)
+    """Under which licence or terms each source's labels may be trained on; written into the data sets' manifests."""
     max_drift_loss: float = Field(default=0.1, gt=0, le=1)
     """With a drift alarm only: estimated loss of quality that justifies a retraining."""
     steps: int = Field(default=150, ge=1)

@@ -167,6 +167,18 @@ def test_less_poison_is_trained_on(tenants: dict[str, Tenant], before_least: flo
     assert after.verified == before.verified
 
 
+def test_the_manifest_tells_whose_labels_there_were_and_what_became_of_them() -> None:
+    calls = labelled(HALF, 2_000, 0.35, Random(7))
+    made = build(calls, [], [], rules(licences={"user": "our terms, 3.2"})).origins
+    assert made["tenants"]["bad"]["left_out"] and not made["tenants"]["b"]["left_out"]
+    assert made["tenants"]["bad"]["contradicted"] > 50
+    assert made["tenants"]["b"]["contradicted"] < 10
+    assert made["sources"]["user"]["licence"] == "our terms, 3.2"
+    assert (made["sources"]["audit"]["licence"], made["sources"]["audit"]["trusted"]) == ("not stated", True)
+    first, last = made["train_calls_ms"]
+    assert 0 <= first < last < 2_000
+
+
 def test_without_evidence_a_cap_alone_halves_the_poison() -> None:
     tenants = {"bad": Tenant(0.8, wrong=0.3), "b": Tenant(0.1), "c": Tenant(0.1)}
     calls = labelled(tenants, 2_000, 0.0, Random(3))

@@ -1,4 +1,5 @@
--- Labels and corrections of calls made in [{since}, {until}), with what was asked; the newest {most} of them.
+-- Labels and corrections, told before {told_until}, of calls made in [{since}, {until}), with what was asked; the newest
+-- {most} of them.
 SELECT
     f.call_id AS call_id,
     f.call_time_ms AS call_time_ms,
@@ -13,6 +14,7 @@ FROM
 (
     SELECT DISTINCT feedback_id, call_id, call_time_ms, time_ms, source, kind, value FROM feedback
     WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({since:Int64})
+        AND time < fromUnixTimestamp64Milli({told_until:Int64})
         AND call_time_ms >= {since:Int64} AND call_time_ms < {until:Int64}
         AND kind IN ('label', 'correction') AND value IS NOT NULL
 ) AS f
