@@ -119,11 +119,11 @@ def build(
     free = {key: call for key, call in held.calls.items() if not held_out(call.session, share)}
     judging = holding([call for call in clean if call.source in trusted], trusted).calls
     verified = [call for key, call in judging.items() if held_out(call.session, share) and key not in free]
-    choice, least = (
-        Choice([*rows_of(verified), *golden], rules),
-        least_to_train(rules.floor_labels, rules.holdout_share),
-    )
+    least = least_to_train(rules.floor_labels, rules.holdout_share)
+    choice = Choice([*rows_of(verified), *golden], rules)
     training = choice.fresh(free.values(), least)
+    notes = [str(each) for each in found]
+    _enough(len(training), least, [*notes, *_private(choice.private_labels, len(free))], held.disputed, choice.leaks)
     wanted = round(len(training) * rules.replay_share / (1 - rules.replay_share))
     replay = choice.replayed(_replayable(past, found, prompts | frozen, share, rules), wanted)
     trained = [*training, *replay]
@@ -153,28 +153,37 @@ def build(
         "sources_left_out": sum(each.kind == "source" for each in found),
         **{f"train_{kind}": number for kind, number in kinds(trained).items()},
     }
-    notes = tuple(str(each) for each in found)
-    reasons = [*notes, _private(choice.private_labels, len(free))] if choice.private_labels else notes
-    if not free and not reasons:
-        raise TooSmall("every labelled session is held out for the gate; lower retrain.holdout_share")
-    if (reasons and len(training) < least) or not training:
-        why = "; ".join(reasons) or "all are near what the gate judges by (retrain.near_duplicate)"
-        raise TooSmall(f"{len(training)} fresh rows are left to train on, at least {least} are needed: {why}")
     spans = {"train_calls_ms": span_ms(trained), "verified_calls_ms": span_ms(verified)}
     return DataSet(
         train=rows_of(trained),
         verified=rows_of(verified),
         counts=counts,
-        notes=notes,
+        notes=tuple(notes),
         origins=origins([*told, *past], trained, found, rules) | spans,
     )
 
 
-def _private(labels: int, of: int) -> str:
-    return (
+def _enough(rows: int, least: int, reasons: Sequence[str], disputed: int, near: int) -> None:
+    """Raises TooSmall where nothing is left to train on, or too little because something was left out."""
+    if rows and (rows >= least or not reasons):
+        return
+    why = [*reasons]
+    if disputed:
+        why.append(f"{disputed} prompts have labels that differ, and no trusted one")
+    if near:
+        why.append(f"{near} rows are near what the gate judges by (retrain.near_duplicate)")
+    if not why:
+        raise TooSmall("every labelled session is held out for the gate; lower retrain.holdout_share")
+    raise TooSmall(f"{rows} fresh rows are left to train on, at least {least} are needed: {'; '.join(why)}")
+
+
+def _private(labels: int, of: int) -> list[str]:
+    if not labels:
+        return []
+    return [
         f"{labels} of {of} labels hold an e-mail address or a long number, which no training may learn to say; "
         "where such answers are what is wanted, set retrain.scrub: false"
-    )
+    ]
 
 
 def _replayable(

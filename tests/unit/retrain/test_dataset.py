@@ -131,3 +131,9 @@ def test_labels_without_words_are_left_out_and_do_not_count_for_the_floor() -> N
     assert all(row.completion for row in (*made.train, *made.verified))
     with pytest.raises(TooSmall, match="0 distinct labelled prompts"):
         build(blank, OLDER, [], RULES)
+
+
+def test_prompts_that_everybody_tells_otherwise_are_refused_as_disputed() -> None:
+    told = [call(n, IN[0], source="user", tenant=tenant, label=tenant) for n in range(30) for tenant in "ab"]
+    with pytest.raises(TooSmall, match=r"^0 fresh rows are left.*: 30 prompts have labels that differ, and no trusted"):
+        build(told, [], [], RULES)
