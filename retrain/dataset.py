@@ -5,48 +5,19 @@ Training never sees a session that the gate scores on, nor a golden prompt; the 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-import msgspec
-from msgspec import Struct
-
-from tidemill.settings import PipelineSettings
+from retrain.choice import Choice
+from retrain.conflicts import holding
+from retrain.influence import Suspect, is_suspect, suspects
+from retrain.origins import kinds, origins, span_ms
+from retrain.rows import BUCKETS, LabelledCall, Row, digest_of, fraction, prompt_key, rows_of
+from retrain.rules import Rules
 
 MOST_GROWTH = 1.5
-_BUCKETS = 2**32
-
-
-class LabelledCall(Struct, frozen=True, kw_only=True):
-    """One label or correction joined with what was asked."""
-
-    call_id: str
-    call_time_ms: int
-    label_time_ms: int
-    session: str
-    source: str
-    prompt: str
-    label: str
-
-
-class Row(Struct, frozen=True, kw_only=True):
-    """One training or scoring row; a file holds one a line."""
-
-    prompt: str
-    completion: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """How a data set is made; recorded in its manifest."""
-
-    holdout_share: float
-    replay_share: float
-    trusted_sources: tuple[str, ...]
-    floor_labels: int
-    min_verified: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,26 +27,15 @@ class DataSet:
     train: tuple[Row, ...]
     verified: tuple[Row, ...]
     counts: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What people should know of it, in words: who was left out, and why."""
+    origins: dict[str, Any] = field(default_factory=dict)
+    """Sources and tenants of the rows (see retrain.origins), and between which times their calls were made."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the sorted rows: the same content gives the same digest, in whatever order it came."""
-        total = hashlib.sha256()
-        for name, rows in (("train", self.train), ("verified", self.verified)):
-            for line in sorted(msgspec.json.encode(row) for row in rows):
-                total.update(name.encode() + b"\x1f" + line + b"\n")
-        return total.hexdigest()
-
-
-def rules_of(pipeline: PipelineSettings) -> Rules:
-    """The rules that a pipeline's settings make."""
-    return Rules(
-        holdout_share=pipeline.retrain.holdout_share,
-        replay_share=pipeline.retrain.replay_share,
-        trusted_sources=pipeline.quality.trusted_sources,
-        floor_labels=pipeline.retrain.floor_labels,
-        min_verified=pipeline.gate.min_verified,
-    )
+        """The content's digest (see ``digest_of``)."""
+        return digest_of(self.train, self.verified)
 
 
 class TooSmall(Exception):
@@ -84,7 +44,7 @@ class TooSmall(Exception):
 
 def held_out(session: str, share: float) -> bool:
     """Whether a session is kept out of training; depends on its name alone, so every snapshot splits alike."""
-    return _fraction("holdout", session) < share
+    return fraction("holdout", session) < share
 
 
 def share_held_out(labels: Iterable[tuple[str, str, str]], rules: Rules) -> float:
@@ -94,14 +54,14 @@ def share_held_out(labels: Iterable[tuple[str, str, str]], rules: Rules) -> floa
     share grows until there are enough, at most by half: what judges is worth more than a few rows to train on.
     """
     trusted = sorted(
-        (_fraction("holdout", s), prompt) for s, source, prompt in labels if source in rules.trusted_sources
+        (fraction("holdout", s), prompt) for s, source, prompt in labels if source in rules.trusted_sources
     )
     needed, prompts = math.ceil(rules.min_verified * 1.1), set[str]()
     most = most_held_out(rules.holdout_share)
-    for fraction, prompt in trusted:
+    for place, prompt in trusted:
         prompts.add(prompt)
         if len(prompts) >= needed:
-            return min(max(rules.holdout_share, fraction + 1 / _BUCKETS), most)
+            return min(max(rules.holdout_share, place + 1 / BUCKETS), most)
     return most
 
 
@@ -110,9 +70,9 @@ def most_held_out(holdout_share: float) -> float:
     return min(holdout_share * MOST_GROWTH, (1 + holdout_share) / 2)
 
 
-def prompt_key(prompt: str) -> str:
-    """Prompts with the same words are the same prompt, whatever the blanks and capitals."""
-    return hashlib.sha256(" ".join(prompt.lower().split()).encode()).hexdigest()
+def least_to_train(floor_labels: int, holdout_share: float) -> int:
+    """Rows that the floor of labels leaves to train on when as much as allowed is held out."""
+    return max(1, math.floor(floor_labels * (1 - most_held_out(holdout_share))))
 
 
 def count(labels: Iterable[tuple[str, str, str]], rules: Rules) -> tuple[int, int]:
@@ -135,77 +95,101 @@ def count(labels: Iterable[tuple[str, str, str]], rules: Rules) -> tuple[int, in
 
 
 def build(
-    fresh: Sequence[LabelledCall], older: Sequence[LabelledCall], golden_prompts: Iterable[str], rules: Rules
+    fresh: Sequence[LabelledCall], older: Sequence[LabelledCall], golden: Collection[Row], rules: Rules
 ) -> DataSet:
     """The data set of one job: ``fresh`` labels since the change, ``older`` ones to replay. Raises TooSmall.
 
-    Of several labels for one prompt a trusted one beats the others, then the latest holds (conflicts are counted);
-    fresh beats older.
+    Of several labels for one prompt one holds (retrain.conflicts); fresh beats older. Whoever contradicts trusted
+    labels is left out (retrain.influence); what is trained on is near nothing that the gate judges by (retrain.choice).
     """
-    golden = {prompt_key(prompt) for prompt in golden_prompts}
+    trusted, frozen = rules.trusted_sources, {prompt_key(row.prompt) for row in golden}
     told = [call for call in fresh if call.label.strip()]
     past = [call for call in older if call.label.strip()]
-    clean = [call for call in told if prompt_key(call.prompt) not in golden]
+    clean = [call for call in told if prompt_key(call.prompt) not in frozen]
+    prompts = {prompt_key(call.prompt) for call in clean}
+    if len(prompts) < rules.floor_labels:
+        raise TooSmall(
+            f"{len(prompts)} distinct labelled prompts since the change ({len(fresh)} labels); "
+            f"at least retrain.floor_labels = {rules.floor_labels} are needed"
+        )
     share = share_held_out([(call.session, call.source, prompt_key(call.prompt)) for call in clean], rules)
-    latest, conflicts = _latest(clean, rules.trusted_sources)
-    training = [call for call in latest.values() if not held_out(call.session, share)]
-    trusted, _ = _latest([call for call in clean if call.source in rules.trusted_sources], rules.trusted_sources)
-    used = {prompt_key(call.prompt) for call in training}
-    verified = [call for key, call in trusted.items() if held_out(call.session, share) and key not in used]
-    replay = _replay(past, golden | latest.keys() | trusted.keys(), len(training), share, rules)
+    found = suspects([clean, [*clean, *past]], trusted, rules.metric, rules.max_contradiction)
+    believed = [call for call in clean if not is_suspect(call, found, trusted)]
+    held = holding(believed, trusted)
+    free = {key: call for key, call in held.calls.items() if not held_out(call.session, share)}
+    judging = holding([call for call in clean if call.source in trusted], trusted).calls
+    verified = [call for key, call in judging.items() if held_out(call.session, share) and key not in free]
+    least = least_to_train(rules.floor_labels, rules.holdout_share)
+    choice = Choice([*rows_of(verified), *golden], rules)
+    training = choice.fresh(free.values(), least)
+    notes = [str(each) for each in found]
+    _enough(len(training), least, [*notes, *_private(choice.private_labels, len(free))], held.disputed, choice.leaks)
+    wanted = round(len(training) * rules.replay_share / (1 - rules.replay_share))
+    replay = choice.replayed(_replayable(past, found, prompts | frozen, share, rules), wanted)
+    trained = [*training, *replay]
     counts = {
         "fresh_labels": len(fresh),
-        "fresh_prompts": len(latest),
+        "fresh_prompts": len(prompts),
         "empty_left_out": len(fresh) - len(told),
         "golden_left_out": len(told) - len(clean),
-        "duplicates_left_out": len(clean) - len(latest),
-        "conflicting_prompts": conflicts,
+        "suspect_labels_left_out": len(clean) - len(believed),
+        "duplicates_left_out": len(believed) - len(held.calls) - held.disputed_labels,
+        "conflicting_prompts": held.conflicts,
+        "disputed_prompts_left_out": held.disputed,
+        "private_labels_left_out": choice.private_labels,
+        "near_judged_left_out": choice.leaks,
+        "near_duplicates_left_out": choice.near_duplicates,
+        "above_share_left_out": choice.above_share,
+        "scrubbed": choice.scrubbed,
         "older_labels": len(older),
         "fresh_train": len(training),
         "replay": len(replay),
-        "train": len(training) + len(replay),
+        "train": len(trained),
         "verified": len(verified),
         "held_out_sessions": len({call.session for call in clean if held_out(call.session, share)}),
         "held_out_percent": round(100 * share),
+        "tenants": len({call.tenant for call in clean}),
+        "tenants_left_out": sum(each.kind == "tenant" for each in found),
+        "sources_left_out": sum(each.kind == "source" for each in found),
+        **{f"train_{kind}": number for kind, number in kinds(trained).items()},
     }
-    if len(latest) < rules.floor_labels:
-        raise TooSmall(
-            f"{len(latest)} distinct labelled prompts since the change ({len(fresh)} labels); "
-            f"at least retrain.floor_labels = {rules.floor_labels} are needed"
-        )
-    if not training:
+    spans = {"train_calls_ms": span_ms(trained), "verified_calls_ms": span_ms(verified)}
+    return DataSet(
+        train=rows_of(trained),
+        verified=rows_of(verified),
+        counts=counts,
+        notes=tuple(notes),
+        origins=origins([*told, *past], trained, found, rules) | spans,
+    )
+
+
+def _enough(rows: int, least: int, reasons: Sequence[str], disputed: int, near: int) -> None:
+    """Raises TooSmall where nothing is left to train on, or too little because something was left out."""
+    if rows and (rows >= least or not reasons):
+        return
+    why = [*reasons]
+    if disputed:
+        why.append(f"{disputed} prompts have labels that differ, and no trusted one")
+    if near:
+        why.append(f"{near} rows are near what the gate judges by (retrain.near_duplicate)")
+    if not why:
         raise TooSmall("every labelled session is held out for the gate; lower retrain.holdout_share")
-    return DataSet(train=_rows([*training, *replay]), verified=_rows(verified), counts=counts)
+    raise TooSmall(f"{rows} fresh rows are left to train on, at least {least} are needed: {'; '.join(why)}")
 
 
-def _latest(calls: Sequence[LabelledCall], trusted: Collection[str]) -> tuple[dict[str, LabelledCall], int]:
-    """The label that holds for each prompt, by prompt key, and how many prompts had labels that differ."""
-    kept: dict[str, LabelledCall] = {}
-    labels: dict[str, set[str]] = {}
-    ranked = sorted(calls, key=lambda c: (c.source in trusted, c.label_time_ms, c.call_time_ms, c.call_id, c.label))
-    for call in ranked:
-        key = prompt_key(call.prompt)
-        kept[key] = call
-        labels.setdefault(key, set()).add(" ".join(call.label.split()))
-    return kept, sum(len(values) > 1 for values in labels.values())
+def _private(labels: int, of: int) -> list[str]:
+    if not labels:
+        return []
+    return [
+        f"{labels} of {of} labels hold an e-mail address or a long number, which no training may learn to say; "
+        "where such answers are what is wanted, set retrain.scrub: false"
+    ]
 
 
-def _replay(
-    older: Sequence[LabelledCall], known: Iterable[str], fresh: int, held: float, rules: Rules
+def _replayable(
+    older: Sequence[LabelledCall], found: Sequence[Suspect], known: Collection[str], held: float, rules: Rules
 ) -> list[LabelledCall]:
-    """Older calls so that they make ``replay_share`` of the whole; chosen by hash, so that the choice repeats."""
-    wanted = round(fresh * rules.replay_share / (1 - rules.replay_share))
-    known = set(known)
-    latest, _ = _latest(older, rules.trusted_sources)
-    free = [call for key, call in latest.items() if key not in known and not held_out(call.session, held)]
-    return sorted(free, key=lambda call: _fraction("replay", call.call_id))[:wanted]
-
-
-def _rows(calls: Iterable[LabelledCall]) -> tuple[Row, ...]:
-    rows = {Row(prompt=call.prompt, completion=call.label.strip()) for call in calls}
-    return tuple(sorted(rows, key=lambda row: (_fraction("order", row.prompt), row.prompt, row.completion)))
-
-
-def _fraction(purpose: str, text: str) -> float:
-    digest = hashlib.sha256(f"{purpose}\x1f{text}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") / _BUCKETS
+    """Older calls that a training may replay: no prompt of ``known``, no held-out session, no suspect's label."""
+    believed = [call for call in older if not is_suspect(call, found, rules.trusted_sources)]
+    latest = holding(believed, rules.trusted_sources).calls
+    return [call for key, call in latest.items() if key not in known and not held_out(call.session, held)]

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from retrain import adapter
-from retrain.dataset import Row
+from retrain.rows import Row
 from retrain.snapshot import read_rows
 from retrain.work import run_work, say
 from tidemill.scoring import METRIC_VERSIONS, score

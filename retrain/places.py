@@ -17,9 +17,14 @@ VERIFIED_FILE = "verified.jsonl"
 MANIFEST_FILE = "manifest.json"
 
 
+def jobs_dir(settings: Settings) -> Path:
+    """Where every job has its folder, absolute."""
+    return settings.data_dir.absolute() / "jobs"
+
+
 def job_dir(settings: Settings, job_id: str) -> Path:
     """The folder of one job, absolute."""
-    return settings.data_dir.absolute() / "jobs" / job_id
+    return jobs_dir(settings) / job_id
 
 
 def data_dir(settings: Settings, job_id: str) -> Path:

@@ -27,6 +27,7 @@ class RegisterSpec(Struct, frozen=True, kw_only=True):
     params: dict[str, str]
     metrics: dict[str, float]
     losses: list[tuple[int, float]]
+    inputs: list[registry.Input] = []
 
 
 def write(spec: RegisterSpec) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
         metrics=spec.metrics,
         losses=spec.losses,
         adapter_dir=folder,
+        inputs=spec.inputs,
     )
     if not spec.accepted:
         return {"run_id": run_id}

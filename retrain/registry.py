@@ -7,11 +7,14 @@ the job's id. Raises Retry while MLflow is away.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+
+from msgspec import Struct
 
 from retrain import adapter, places
 from tidemill.errors import Retry, Stop, without_credentials
@@ -24,6 +27,20 @@ DIGEST_TAG = "tidemill.adapter_digest"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 _MANY = 10_000
+
+_DIGEST_CHARS = 36
+"""That MLflow keeps of a data set's digest."""
+
+
+class Input(Struct, frozen=True, kw_only=True):
+    """A file of rows that a run had as input; ``context`` is what for: training or validation."""
+
+    name: str
+    context: str
+    digest: str
+    file: str
+    rows: int
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,8 +123,12 @@ def log_run(
     metrics: Mapping[str, float],
     losses: Sequence[tuple[int, float]],
     adapter_dir: Path,
+    inputs: Sequence[Input] = (),
 ) -> str:
-    """The job's run with its figures, loss curve (step, loss) and adapter; give back its id. May be repeated."""
+    """The job's run with its figures, loss curve (step, loss), data sets and adapter; give back its id.
+
+    May be repeated.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
     mlflow = client(settings)
@@ -120,6 +141,8 @@ def log_run(
         params=[Param(name, value[:500]) for name, value in params.items()],
         tags=[RunTag(name, value[:500]) for name, value in tags.items()],
     )
+    if inputs:
+        mlflow.log_inputs(run_id, [_logged(each) for each in inputs])
     _ensure_artifacts(mlflow, run_id, adapter_dir)
     mlflow.set_terminated(run_id)
     return run_id
@@ -155,6 +178,21 @@ def keep(settings: Settings, adapter_dir: Path, version: str) -> Path:
     let_engines_through(target.parent)
     unfinished.rename(target)
     return target
+
+
+def _logged(given: Input) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    columns = [{"type": "string", "name": name, "required": True} for name in ("prompt", "completion")]
+    made = Dataset(
+        name=given.name,
+        digest=given.digest[:_DIGEST_CHARS],
+        source_type="local",
+        source=json.dumps({"uri": given.file}),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps({"num_rows": given.rows}),
+    )
+    return DatasetInput(made, [InputTag("mlflow.data.context", given.context)])
 
 
 def _ensure_model(mlflow: Any, name: str) -> None:

@@ -14,7 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from retrain import adapter, places
-from retrain.dataset import DataSet, LabelledCall, Row, TooSmall, build, rules_of
+from retrain.dataset import DataSet, TooSmall, build
+from retrain.rows import LabelledCall, Row
+from retrain.rules import rules_of
 from retrain.work import Refused, load_settings, run_work, say, write_json
 from tidemill import sql
 from tidemill.events import Message
@@ -45,13 +47,13 @@ def take(spec: SnapshotSpec) -> dict[str, Any]:
     pipeline = settings.pipelines[spec.pipeline]
     store = Store(settings)
     say(note="reading labelled calls")
-    fresh, fresh_left = labelled(store, spec.pipeline, spec.change_ms, spec.until_ms, MOST_FRESH)
+    change, until, since = spec.change_ms, spec.until_ms, max(0, spec.change_ms - OLDER_MS)
+    fresh, fresh_left = labelled(store, spec.pipeline, change, until, MOST_FRESH, until)
     replaying = pipeline.retrain.replay_share > 0
-    since = max(0, spec.change_ms - OLDER_MS)
-    older, older_left = labelled(store, spec.pipeline, since, spec.change_ms, MOST_OLDER) if replaying else ([], 0)
+    older, older_left = labelled(store, spec.pipeline, since, change, MOST_OLDER, until) if replaying else ([], 0)
     rules = rules_of(pipeline)
     try:
-        made = build(fresh, older, (row.prompt for row in golden(settings, spec.pipeline)), rules)
+        made = build(fresh, older, golden(settings, spec.pipeline), rules)
         base = adapter.base_digest(places.base_dir(settings, spec.pipeline))
     except (TooSmall, FileNotFoundError) as error:
         raise Refused(str(error)) from error
@@ -60,20 +62,31 @@ def take(spec: SnapshotSpec) -> dict[str, Any]:
     manifest = {
         "digest": made.digest,
         "counts": counts,
-        "change_ms": spec.change_ms,
-        "until_ms": spec.until_ms,
+        "notes": made.notes,
+        "change_ms": change,
+        "until_ms": until,
         "pipeline": spec.pipeline,
+        "origins": made.origins,
+        "offsets": store.rows(
+            sql.query("labelled_extent"), _asked(spec.pipeline, since if replaying else change, until, until)
+        ),
         "base_digest": base,
         "rules": rules,
         "query": sql.query("labelled_calls"),
     }
     write_folder(folder, made, manifest)
-    return {"digest": made.digest, "counts": counts, "base_digest": base, "folder": str(folder)}
+    told = {"digest": made.digest, "counts": counts, "notes": made.notes}
+    return told | {"base_digest": base, "folder": str(folder)}
 
 
-def labelled(store: Store, pipeline: str, since: int, until: int, most: int) -> tuple[list[LabelledCall], int]:
-    """Labelled single-turn calls made in [since, until), and how many of several turns were left out."""
-    parameters = {"pipeline": pipeline, "since": since, "until": min(until, _END_MS), "most": most}
+def labelled(
+    store: Store, pipeline: str, since: int, until: int, most: int, told_until: int
+) -> tuple[list[LabelledCall], int]:
+    """Labelled single-turn calls made in [since, until), and how many of several turns were left out.
+
+    Labels told from ``told_until`` on do not count: whenever a snapshot is taken, it knows no later ones.
+    """
+    parameters = _asked(pipeline, since, until, told_until) | {"most": most}
     found, left_out = [], 0
     for row in store.rows(sql.query("labelled_calls"), parameters):
         prompt = question(row.pop("messages"))
@@ -82,6 +95,11 @@ def labelled(store: Store, pipeline: str, since: int, until: int, most: int) -> 
         else:
             found.append(LabelledCall(prompt=prompt, **row))
     return found, left_out
+
+
+def _asked(pipeline: str, since: int, until: int, told_until: int) -> dict[str, Any]:
+    ends = {"until": min(until, _END_MS), "told_until": min(told_until, _END_MS)}
+    return {"pipeline": pipeline, "since": since} | ends
 
 
 def question(messages: str) -> str | None:

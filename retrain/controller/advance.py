@@ -111,11 +111,12 @@ def _ended(job: JobState, seen: Seen, name: str, work: WorkSeen) -> Step:
 
 def _trained_next(job: JobState, pipeline: PipelineSettings, seen: Seen, work: WorkSeen) -> Step:
     counts = {str(name): int(count) for name, count in work.result["counts"].items()}
+    reason = f"training on {counts.get('train', 0)} rows, {counts.get('replay', 0)} of them older"
     state = following(
         job,
         seen.now_ms,
         phase="training",
-        reason=f"training on {counts.get('train', 0)} rows, {counts.get('replay', 0)} of them older",
+        reason="; ".join((reason, *work.result.get("notes", ())))[:1000],
         snapshot_dir=work.result["folder"],
         data_digest=work.result["digest"],
         base_digest=work.result["base_digest"],

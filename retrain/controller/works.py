@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 from retrain import adapter, places
 from retrain.controller.states import SINCE, UNTIL
-from retrain.dataset import most_held_out
+from retrain.dataset import least_to_train
 from retrain.gate import passes, refusal
 from retrain.launcher import Work, progress_lines
 from retrain.work import SETTINGS_FILE
@@ -78,9 +77,8 @@ def _train(settings: Settings, job: JobState) -> dict[str, Any]:
 
 
 def _least_rows(policy: RetrainSettings, given: int) -> int:
-    """What the floor of labels leaves to train on when as much as allowed is held out; never more than there are."""
-    least = math.floor(policy.floor_labels * (1 - most_held_out(policy.holdout_share)))
-    return max(1, min(least, given))
+    """What the floor of labels leaves to train on; never more than there are."""
+    return max(1, min(least_to_train(policy.floor_labels, policy.holdout_share), given))
 
 
 def _evaluate(settings: Settings, job: JobState) -> dict[str, Any]:
@@ -136,9 +134,21 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tags": tags,
         "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS},
         "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
+        "inputs": [_input(settings, job, *each) for each in _INPUTS],
         "losses": [(line["step"], line["loss"]) for line in curve if "step" in line and line.get("loss") is not None],
     }
 
 
+def _input(settings: Settings, job: JobState, name: str, context: str, file: str) -> dict[str, Any]:
+    return {
+        "name": f"{job.pipeline}-{name}",
+        "context": context,
+        "digest": job.data_digest,
+        "file": str(places.data_dir(settings, job.job_id) / file),
+        "rows": job.data_counts.get(name, 0),
+    }
+
+
+_INPUTS = (("train", "training", places.TRAIN_FILE), ("verified", "validation", places.VERIFIED_FILE))
 _FIGURES = ("train_loss", "train_seconds", "train_steps", "too_long_left_out")
 _PARAMETERS = ("steps", "batch", "rank", "alpha", "learning_rate", "replay_share", "holdout_share")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from retrain import dataset
 from retrain.controller.labels import BEFORE_MS, Counted, losses
 from retrain.replay.history import Estimate, History
+from retrain.rules import rules_of
 from tidemill.settings import PipelineSettings
 
 
@@ -86,7 +87,7 @@ class Heard:
             for label in self._labels[:first]
             if label.call_time_ms >= since_ms
         )
-        return dataset.count(fresh, dataset.rules_of(self._pipeline))
+        return dataset.count(fresh, rules_of(self._pipeline))
 
 
 def _mean(total: float, n: int) -> float | None:

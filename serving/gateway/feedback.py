@@ -13,7 +13,6 @@ from serving.gateway.asked import decode_body
 from serving.gateway.auth import Keys
 from serving.gateway.errors import CallError, invalid, unavailable
 from serving.gateway.recorder import Recorder
-from serving.gateway.redaction import redact
 from serving.gateway.spool import SpoolFull
 from tidemill.clock import Clock
 from tidemill.errors import Quarantine
@@ -21,6 +20,7 @@ from tidemill.events import Feedback
 from tidemill.events.types import FeedbackKind
 from tidemill.ids import CompletionIds, Routing, derived_id
 from tidemill.io.secrets import AUDIT_KEYS
+from tidemill.redaction import redact
 from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings import PipelineSettings, Settings
 

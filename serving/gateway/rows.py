@@ -8,12 +8,12 @@ import msgspec
 
 from serving.gateway.asked import Asked
 from serving.gateway.price import cost_micros
-from serving.gateway.redaction import redact
 from serving.gateway.upstream import Answer
 from tidemill.answers import CALLS_TOOLS, answer_features
 from tidemill.events import InferenceRequest, InferenceResponse, Message
 from tidemill.events.types import Status, Variant
 from tidemill.ids import derived_id
+from tidemill.redaction import redact
 from tidemill.settings import PipelineSettings
 from tidemill.settings.model import EngineSettings
 from tidemill.settings.slices import by_dimension

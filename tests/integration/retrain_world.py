@@ -45,6 +45,7 @@ def write_settings(file: Path, pipeline: str, engine_url: str) -> Path:
                     "rank": 4,
                     "nice": 10,
                     "holdout_share": 0.3,
+                    "licences": {"audit": "CC-BY-4.0"},
                 },
                 "gate": {
                     "min_quality": 0.0,
@@ -92,8 +93,13 @@ class LabelledCalls:
         self.store, self.pipeline = store, pipeline
         self._batch = 0
 
-    def write(self, way: str, count: int, start_ms: int, end_ms: int) -> None:
-        """``count`` labelled calls between two moments, over 40 sessions, half of the labels trusted."""
+    def write(
+        self, way: str, count: int, start_ms: int, end_ms: int, tenants: tuple[str, ...] = ("",), bad: str = "-"
+    ) -> None:
+        """``count`` labelled calls between two moments, over 40 sessions, half of the labels trusted.
+
+        With several tenants all labels are the users', those of ``bad`` wrong, and a reviewer labels each call, too.
+        """
         self._batch += 1
         said = generate("schedule", way, Random(f"{way}:{self._batch}"), count)
         times = [start_ms + (end_ms - start_ms) * n // count for n in range(count)]
@@ -108,16 +114,22 @@ class LabelledCalls:
         messages = [json.dumps([{"role": "user", "content": u.text}]) for u in said]
         sessions = [f"session-{n % 40}" for n in range(count)]
         asked = {"time_ms": times, "gen_ai_conversation_id": sessions, "gen_ai_input_messages": messages}
+        asked["tenant"] = whose = [tenants[n % len(tenants)] for n in range(count)]
+        reviewed = len(tenants) > 1
         self.store.insert("requests", pa.table(common | asked), f"{self.pipeline}-r{self._batch}")
         told = {
             "feedback_id": [derived_id(call) for call in calls],
             "call_time_ms": times,
             "time_ms": [time + 500 for time in times],
             "kind": ["label"] * count,
-            "source": ["audit" if (n // 40) % 2 else "user" for n in range(count)],
-            "value": [u.truth for u in said],
+            "source": ["audit" if (n // 40) % 2 and not reviewed else "user" for n in range(count)],
+            "value": ["never" if whose[n] == bad else u.truth for n, u in enumerate(said)],
         }
         self.store.insert("feedback", pa.table(common | told), f"{self.pipeline}-f{self._batch}")
+        if reviewed:
+            told |= {"source": ["audit"] * count, "value": [u.truth for u in said]}
+            told["feedback_id"] = [derived_id(call, "audit") for call in calls]
+            self.store.insert("feedback", pa.table(common | told), f"{self.pipeline}-a{self._batch}")
 
 
 def alarm(pipeline: str, alarm_id: str, change_ms: int, now_ms: int) -> ThresholdEvent:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from retrain import adapter, places, registry
@@ -114,6 +115,10 @@ def test_from_alarm_to_version_with_trainer_and_controller_killed(
     assert version.tags["tidemill.alarm_id"] == event.data.alarm_id
     losses = registry.client(settings).get_metric_history(last.run_id, "loss")
     assert losses[-1].step == 6
+    inputs = registry.client(settings).get_run(last.run_id).inputs.dataset_inputs
+    assert {(each.dataset.name, each.dataset.digest) for each in inputs} == {
+        (f"{name}-{part}", last.data_digest[:36]) for part in ("train", "verified")
+    }
     jobs.close()
 
 
@@ -133,8 +138,28 @@ def test_a_snapshot_is_the_same_whenever_it_is_taken(deployed: Deployed) -> None
     assert (counts["fresh_labels"], counts["older_labels"]) == (120, 120)
     assert counts["replay"] == counts["fresh_train"] or counts["replay"] < 120
     assert counts["verified"] >= 5
+    assert counts["train_labels"] == counts["train"]
+    manifest = msgspec.json.decode((Path(first["folder"]) / "manifest.json").read_bytes())
+    assert manifest["origins"]["sources"]["audit"] | {"labels": 0, "train": 0} == {
+        **{"labels": 0, "train": 0, "compared": 0, "contradicted": 0, "left_out": False},
+        **{"trusted": True, "licence": "CC-BY-4.0"},
+    }
+    assert {(each["first_offset"], each["last_offset"], each["messages"]) for each in manifest["offsets"]} == {
+        (0, 119, 240)
+    }
     folder = Path(first["folder"])
     assert sorted(file.name for file in folder.iterdir()) == ["manifest.json", "train.jsonl", "verified.jsonl"]
+
+
+def test_a_label_that_comes_later_changes_no_snapshot(deployed: Deployed) -> None:
+    now = CLOCK.now_ms()
+    deployed.calls.write("words", 120, now - 100_000, now - 1_000)
+    everything = take(_spec(deployed, now - 100_000, now))
+    earlier = take(_spec(deployed, now - 100_000, now - 1_500))
+    assert everything["counts"]["fresh_labels"] == 120
+    assert earlier["counts"]["fresh_labels"] == 119, (
+        "the last call was made before that, and labelled half a second later"
+    )
 
 
 def test_too_few_labels_are_refused(deployed: Deployed) -> None:
@@ -161,9 +186,12 @@ def test_the_registry_numbers_what_passed_and_keeps_what_did_not(
     (folder / adapter.CONFIG).write_text("{}")
     assert [registry.ensure_champion(settings, name) for _ in range(2)] == [f"{name}-v1"] * 2
     given: dict[str, Any] = {"tags": {"tidemill.verdict": "rejected"}, "params": {"rank": "4"}, "metrics": {"x": 0.5}}
+    given["inputs"] = [registry.Input(name="p-train", context="training", digest="d" * 64, file="/rows", rows=3)]
     rejected = registry.log_run(settings, "job-1", name, **given, losses=[(1, 2.0)], adapter_dir=folder)
     assert registry.log_run(settings, "job-1", name, **given, losses=[(1, 2.0)], adapter_dir=folder) == rejected
     run = registry.log_run(settings, "job-2", name, **given, losses=[(1, 2.0)], adapter_dir=folder)
+    (kept_input,) = registry.client(settings).get_run(rejected).inputs.dataset_inputs
+    assert (kept_input.dataset.digest, kept_input.tags[0].value) == ("d" * 36, "training")
     versions = [registry.register(settings, name, run, "job-2", {"tidemill.verdict": "accepted"}) for _ in range(2)]
     assert versions == [f"{name}-v2"] * 2
     assert len(registry.client(settings).search_model_versions(f"name = '{name}'")) == 2

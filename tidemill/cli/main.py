@@ -16,6 +16,7 @@ from tidemill.cli import (
     bench,
     context,
     dashboards,
+    data,
     demo,
     dlq,
     init,
@@ -66,7 +67,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "rules": rules.app,
         "policy": policy.app,
     },
-    "Data": {"traffic": traffic.traffic, "replay": replay.replay},
+    "Data": {"data": data.app, "traffic": traffic.traffic, "replay": replay.replay},
     "Measure": {"bench": bench.bench},
     "Deploy": {
         "init": init.init,

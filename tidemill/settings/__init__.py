@@ -10,8 +10,8 @@ from tidemill.settings.pipeline import (
     GateSettings,
     PipelineSettings,
     QualitySettings,
-    RetrainSettings,
 )
+from tidemill.settings.retraining import RetrainSettings
 from tidemill.settings.rollout import MarginSettings, RolloutSettings
 
 __all__ = [

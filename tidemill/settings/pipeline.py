@@ -11,6 +11,7 @@ from tidemill.metrics import MEAN_METRICS, SLICE_METRICS
 from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSettings, RuleSettings
 from tidemill.settings.output import OutputFormatSettings
+from tidemill.settings.retraining import RetrainSettings
 from tidemill.settings.rollout import RolloutSettings
 from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, scores_kept, slice_fault, values_of
 from tidemill.settings.strict import Strict, choice, wrong
@@ -95,45 +96,6 @@ class DriftSettings(Strict):
     @classmethod
     def _check_gone(cls, data: Any) -> Any:
         return _without(data, "delta")
-
-
-class RetrainSettings(Strict):
-    """When and how a pipeline is retrained."""
-
-    enabled: bool = True
-    """Whether alarms may start a retraining."""
-    min_fresh_labels: int = Field(default=300, ge=10)
-    """Labels since the estimated change that start the training (from a measured learning curve)."""
-    collect_deadline_s: float = Field(default=600, gt=0)
-    """The longest wait for them; then it trains with what there is, if at least ``floor_labels``."""
-    floor_labels: int = Field(default=100, ge=10)
-    """Fewer labels than this at the deadline: no training, and the job says so."""
-    cooldown_s: float = Field(default=3600, ge=0)
-    """Least time between the end of one job or rollout and the start of the next."""
-    max_attempts: int = Field(default=3, ge=1)
-    """Jobs that one alarm may cause while it fires: the next follows one that failed, was rejected or rolled back."""
-    replay_share: float = Field(default=0.5, ge=0, lt=1)
-    """Share of older data mixed into the training set, against forgetting."""
-    holdout_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of sessions kept out of training for the gate."""
-    max_drift_loss: float = Field(default=0.1, gt=0, le=1)
-    """With a drift alarm only: estimated loss of quality that justifies a retraining."""
-    steps: int = Field(default=150, ge=1)
-    """Optimizer steps of a training."""
-    batch: int = Field(default=16, ge=1)
-    """Rows per step."""
-    rank: int = Field(default=16, ge=1, le=256)
-    """Rank of the LoRA adapter."""
-    alpha: int = Field(default=32, ge=1)
-    """Scale of the adapter: alpha / rank."""
-    learning_rate: float = Field(default=5e-3, gt=0, lt=1)
-    """Peak learning rate; LoRA takes about ten times that of full tuning."""
-    threads: int = Field(default=1, ge=1)
-    """Compute threads of the trainer."""
-    nice: int = Field(default=10, ge=0, le=19)
-    """How far the trainer stands back for everybody else (19: most; where no core is spare it then starves)."""
-    timeout_s: float = Field(default=900, gt=0)
-    """Longest training, and longest check by the gate, seconds; a longer one is stopped and the job has failed."""
 
 
 class GateSettings(Strict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from retrain.rules import Rules
 from tidemill.events import JobState, ThresholdData, ThresholdEvent
 from tidemill.settings import GateSettings, PipelineSettings, RetrainSettings
 
@@ -28,6 +29,24 @@ def pipeline(**changes: Any) -> PipelineSettings:
         gate=GateSettings(**gate),
         **changes,
     )
+
+
+def rules(**changes: Any) -> Rules:
+    """Rules of small data sets."""
+    given: dict[str, Any] = {
+        "holdout_share": 0.3,
+        "replay_share": 0.5,
+        "trusted_sources": ("audit",),
+        "floor_labels": 10,
+        "min_verified": 5,
+        "metric": "exact_match",
+        "max_tenant_share": 0.5,
+        "max_source_share": 0.8,
+        "max_contradiction": 0.1,
+        "near_duplicate": 0.9,
+        "scrub": True,
+    }
+    return Rules(**(given | changes))
 
 
 def alarm(

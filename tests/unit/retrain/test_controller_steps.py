@@ -76,6 +76,12 @@ def test_from_alarm_to_version() -> None:
     assert last.scores["champion/verified"].mean == 0.1
 
 
+def test_the_reason_says_who_was_left_out() -> None:
+    states = play(opened(), {"snapshot": done("snapshot", notes=["tenant 'x' left out: 9 of 9"])})
+    (training,) = [state for state in states if state.phase == "training"]
+    assert training.reason == "training on 400 rows, 200 of them older; tenant 'x' left out: 9 of 9"
+
+
 def test_a_killed_controller_changes_nothing() -> None:
     assert play(opened(), restart=True) == play(opened())
 

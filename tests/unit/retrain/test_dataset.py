@@ -7,9 +7,11 @@ import random
 
 import pytest
 
-from retrain.dataset import LabelledCall, Rules, TooSmall, build, count, held_out, prompt_key, share_held_out
+from retrain.dataset import TooSmall, build, count, held_out, share_held_out
+from retrain.rows import LabelledCall, Row, prompt_key
+from tests.unit.retrain.made import rules
 
-RULES = Rules(holdout_share=0.3, replay_share=0.5, trusted_sources=("audit",), floor_labels=10, min_verified=5)
+RULES = rules()
 SESSIONS = [f"session-{n}" for n in range(60)]
 OUT = [s for s in SESSIONS if held_out(s, RULES.holdout_share)]
 IN = [s for s in SESSIONS if s not in OUT]
@@ -82,10 +84,10 @@ def test_a_users_later_label_does_not_change_what_the_gate_believes() -> None:
 
 
 def test_golden_prompts_are_in_neither() -> None:
-    golden = [FRESH[0].prompt.upper(), OLDER[0].prompt]
+    golden = [Row(prompt=text, completion="-") for text in (FRESH[0].prompt.upper(), OLDER[0].prompt)]
     made = build(FRESH, OLDER, golden, RULES)
     prompts = {prompt_key(row.prompt) for row in (*made.train, *made.verified)}
-    assert not prompts & {prompt_key(p) for p in golden}
+    assert not prompts & {prompt_key(row.prompt) for row in golden}
     assert made.counts["golden_left_out"] == 1
 
 
@@ -129,3 +131,9 @@ def test_labels_without_words_are_left_out_and_do_not_count_for_the_floor() -> N
     assert all(row.completion for row in (*made.train, *made.verified))
     with pytest.raises(TooSmall, match="0 distinct labelled prompts"):
         build(blank, OLDER, [], RULES)
+
+
+def test_prompts_that_everybody_tells_otherwise_are_refused_as_disputed() -> None:
+    told = [call(n, IN[0], source="user", tenant=tenant, label=tenant) for n in range(30) for tenant in "ab"]
+    with pytest.raises(TooSmall, match=r"^0 fresh rows are left.*: 30 prompts have labels that differ, and no trusted"):
+        build(told, [], [], RULES)

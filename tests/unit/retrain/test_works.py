@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from retrain import places
 from retrain.controller import works
-from retrain.dataset import Row
 from retrain.evaluate import EvaluateSpec, mean_score, scores, spread
 from retrain.orders import Order, place, waiting
 from retrain.parity import ParitySpec, temporary_name
 from retrain.register import RegisterSpec
+from retrain.rows import Row
 from retrain.snapshot import SnapshotSpec, question, read_rows
 from retrain.train.spec import LoraSpec
 from retrain.work import Refused, attempt, load_settings, save_settings

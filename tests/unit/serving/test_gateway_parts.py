@@ -15,7 +15,6 @@ from serving.gateway.auth import Keys
 from serving.gateway.errors import CallError
 from serving.gateway.fitting import fitting
 from serving.gateway.price import cost_micros
-from serving.gateway.redaction import redact
 from serving.gateway.rows import Call, Ending, Server, kept_session, kept_tenant, request_row, response_row, slices_of
 from serving.gateway.upstream import Answer, take_events, without_logprobs
 from tidemill.answers import answer_features
@@ -25,6 +24,7 @@ from tidemill.events.types import Status
 from tidemill.ids import uuid7
 from tidemill.io.secrets import audit_keys, gateway_keys, make_secrets
 from tidemill.output_format import is_json
+from tidemill.redaction import redact
 from tidemill.settings import PipelineSettings, Settings
 from tidemill.settings.model import EngineSettings, GatewaySettings
 from tidemill.settings.output import OutputFormatSettings

@@ -1,25 +1,29 @@
--- Labels and corrections of calls made in [{since}, {until}), with what was asked; the newest {most} of them.
+-- Labels and corrections, told before {told_until}, of calls made in [{since}, {until}), with what was asked; the newest
+-- {most} of them.
 SELECT
     f.call_id AS call_id,
     f.call_time_ms AS call_time_ms,
     f.time_ms AS label_time_ms,
     r.gen_ai_conversation_id AS session,
+    r.tenant AS tenant,
     f.source AS source,
+    f.kind AS kind,
     assumeNotNull(r.gen_ai_input_messages) AS messages,
     assumeNotNull(f.value) AS label
 FROM
 (
-    SELECT DISTINCT feedback_id, call_id, call_time_ms, time_ms, source, value FROM feedback
+    SELECT DISTINCT feedback_id, call_id, call_time_ms, time_ms, source, kind, value FROM feedback
     WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({since:Int64})
+        AND time < fromUnixTimestamp64Milli({told_until:Int64})
         AND call_time_ms >= {since:Int64} AND call_time_ms < {until:Int64}
         AND kind IN ('label', 'correction') AND value IS NOT NULL
 ) AS f
 INNER JOIN
 (
-    SELECT call_id, gen_ai_conversation_id, gen_ai_input_messages FROM requests
+    SELECT call_id, gen_ai_conversation_id, tenant, gen_ai_input_messages FROM requests
     WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({since:Int64})
         AND time < fromUnixTimestamp64Milli({until:Int64}) AND gen_ai_input_messages IS NOT NULL
     LIMIT 1 BY call_id
 ) AS r ON f.call_id = r.call_id
-ORDER BY call_time_ms DESC, call_id, label_time_ms, source, label
+ORDER BY call_time_ms DESC, call_id, label_time_ms, source, kind, label
 LIMIT {most:UInt32}

@@ -1,0 +1,72 @@
+"""Which rows are trained on, out of the calls that could be: no leaks, no repeats, nobody's too many.
+
+Whatever has to be chosen is chosen by hash of the call, so that a snapshot repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from retrain.influence import GROUPS, capped
+from retrain.nearness import Near
+from retrain.rows import LabelledCall, Row, fraction
+from retrain.rules import Rules
+from tidemill.redaction import redact
+
+
+class Choice:
+    """Chooses rows near none of ``judging`` (what the gate judges by), and none near one that was chosen before.
+
+    The counters say what was left out, and how many prompts were scrubbed.
+    """
+
+    def __init__(self, judging: Iterable[Row], rules: Rules) -> None:
+        self._rules = rules
+        self._judging, self._chosen = Near(rules.near_duplicate), Near(rules.near_duplicate)
+        for row in judging:
+            self._judging.add(row.prompt, row.completion)
+        self.private_labels = self.leaks = self.near_duplicates = self.above_share = self.scrubbed = 0
+
+    def fresh(self, calls: Iterable[LabelledCall], least: int) -> list[LabelledCall]:
+        """Those to train on, trusted ones first; limits leave ``least`` where there are so many."""
+        trusted = self._rules.trusted_sources
+        ranked = sorted(calls, key=lambda c: (c.source not in trusted, fraction("choice", c.call_id), c.call_id))
+        fit = [call for call in ranked if self._fits(call)]
+        kept = self._limited(fit, least)
+        self.above_share += len(fit) - len(kept)
+        return [self._clean(call) for call in kept]
+
+    def replayed(self, calls: Sequence[LabelledCall], most: int) -> list[LabelledCall]:
+        """At most ``most`` of older calls."""
+        limited = self._limited(calls, most)
+        kept: list[LabelledCall] = []
+        for call in sorted(limited, key=lambda c: (fraction("replay", c.call_id), c.call_id)):
+            if len(kept) == most:
+                break
+            if self._fits(call):
+                kept.append(self._clean(call))
+        return kept
+
+    def _limited(self, calls: Sequence[LabelledCall], least: int) -> list[LabelledCall]:
+        rules = self._rules
+        kept = capped(calls, GROUPS["tenant"], rules.trusted_sources, rules.max_tenant_share, least)
+        return capped(kept, GROUPS["source"], rules.trusted_sources, rules.max_source_share, least)
+
+    def _fits(self, call: LabelledCall) -> bool:
+        if self._rules.scrub and redact(call.label) != call.label:
+            self.private_labels += 1
+        elif self._judging.has(call.prompt, call.label):
+            self.leaks += 1
+        elif self._chosen.has(call.prompt, call.label):
+            self.near_duplicates += 1
+        else:
+            self._chosen.add(call.prompt, call.label)
+            return True
+        return False
+
+    def _clean(self, call: LabelledCall) -> LabelledCall:
+        prompt = redact(call.prompt) if self._rules.scrub else call.prompt
+        self.scrubbed += prompt != call.prompt
+        return call if prompt == call.prompt else msgspec.structs.replace(call, prompt=prompt)

@@ -1,0 +1,58 @@
+"""What a data set is made of: labelled calls, rows, and what says that two prompts are the same. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Struct
+
+BUCKETS = 2**32
+
+
+class LabelledCall(Struct, frozen=True, kw_only=True):
+    """One label or correction joined with what was asked. ``tenant`` is the call's, ``kind`` the feedback's."""
+
+    call_id: str
+    call_time_ms: int
+    label_time_ms: int
+    session: str
+    tenant: str = ""
+    source: str
+    kind: str = "label"
+    prompt: str
+    label: str
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One training or scoring row; a file holds one a line."""
+
+    prompt: str
+    completion: str
+
+
+def prompt_key(prompt: str) -> str:
+    """Prompts with the same words are the same prompt, whatever the blanks and capitals."""
+    return hashlib.sha256(" ".join(prompt.lower().split()).encode()).hexdigest()
+
+
+def fraction(purpose: str, text: str) -> float:
+    """A number in [0, 1) that depends on the two texts alone: a choice by it repeats."""
+    digest = hashlib.sha256(f"{purpose}\x1f{text}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") / BUCKETS
+
+
+def rows_of(calls: Iterable[LabelledCall]) -> tuple[Row, ...]:
+    """Their rows, each once, in an order that depends on the content alone."""
+    rows = {Row(prompt=call.prompt, completion=call.label.strip()) for call in calls}
+    return tuple(sorted(rows, key=lambda row: (fraction("order", row.prompt), row.prompt, row.completion)))
+
+
+def digest_of(train: Iterable[Row], verified: Iterable[Row]) -> str:
+    """SHA-256 over the sorted rows: the same content gives the same digest, in whatever order it came."""
+    total = hashlib.sha256()
+    for name, rows in (("train", train), ("verified", verified)):
+        for line in sorted(msgspec.json.encode(row) for row in rows):
+            total.update(name.encode() + b"\x1f" + line + b"\n")
+    return total.hexdigest()

@@ -1,0 +1,143 @@
+"""``tidemill data``: a data set is found by job or version, shown without its content, compared and written out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from retrain.dataset import build
+from retrain.snapshot import write_folder
+from retrain.work import write_json
+from tests.unit.retrain.made import NOW, rules
+from tests.unit.retrain.poisoned import call
+from tidemill.cli import context
+from tidemill.cli.main import app
+from tidemill.errors import Stop
+
+Run = Callable[..., Result]
+SETTINGS = "engines: {local: {}}\npipelines: {s: {engine: local, champion: s-v1}}\n"
+FIRST, SECOND = "aa11" + "0" * 28, "ab22" + "0" * 28
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Runs ``tidemill data`` on a folder with two data sets, of which the second became a version."""
+    file = tmp_path / "tidemill.yaml"
+    file.write_text(
+        f"data_dir: {tmp_path}\nengines: {{local: {{}}}}\npipelines: {{s: {{engine: local, champion: s-v1}}}}\n"
+    )
+    make(tmp_path, FIRST, "", NOW, 120, "old")
+    make(tmp_path, SECOND, "s-v2", NOW + 1_000, 130, "new", holdout_share=0.4)
+
+    file = tmp_path / "tidemill.yaml"
+    file.write_text(f"data_dir: {tmp_path}\n{SETTINGS}")
+
+    def invoke(*command: str) -> Result:
+        arguments = ["--settings", str(file), "data", *command]
+        return CliRunner().invoke(app, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
+
+    yield invoke
+    context.use(None)
+
+
+def make(root: Path, job: str, version: str, until_ms: int, calls: int, seventh: str, **changes: Any) -> None:
+    told = [call(n, "acme", seventh if n == 7 else f"secret {n}", "audit") for n in range(calls)]
+    made, by = build(told, [], [], rules(**changes)), rules(**changes)
+    manifest = {
+        **{"digest": made.digest, "counts": made.counts, "notes": ["tenant 'x' left out: 9 of 9"], "rules": by},
+        **{"origins": made.origins, "pipeline": "s", "change_ms": until_ms - 5_000, "until_ms": until_ms},
+    }
+    folder = root / "jobs" / job
+    write_folder(folder / "data", made, manifest)
+    if version:
+        (folder / "register").mkdir()
+        write_json(folder / "register" / "result.json", {"version": version})
+
+
+def test_all_are_listed_newest_first(run: Run) -> None:
+    lines = run("show").output.splitlines()
+    assert [line.split()[2:5] for line in lines[1:]] == [
+        [SECOND[:8], "s-v2", "s"],
+        [FIRST[:8], "s", lines[2].split()[4]],
+    ]
+    found = json.loads(run("show", "--json").output)["data_sets"]
+    assert [each["job_id"] for each in found] == [SECOND, FIRST]
+
+
+def test_a_data_set_is_shown_without_what_was_asked(run: Run) -> None:
+    shown = run("show", "s-v2").output
+    assert "tenant 'x' left out" in shown and "acme" in shown and "the files are as they were made" in shown
+    assert "secret" not in shown and "question" not in shown
+    assert "secret" not in run("show", "s-v2", "--json").output
+    assert run("show", "s-v2", "--content", "--limit", "2").output.count(" => ") == 4
+    found = json.loads(run("show", "aa11", "--json", "--content").output)
+    assert (found["job_id"], found["intact"], len(found["examples"]["train"])) == (FIRST, True, 5)
+
+
+def test_a_changed_file_is_noticed_and_not_exported(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "jobs" / SECOND / "data" / "train.jsonl"
+    file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
+    assert "HAVE BEEN CHANGED" in run("show", "s-v2").output
+    with pytest.raises(Stop, match="not what its manifest's digest says"):
+        run("export", "s-v2", "--out", str(tmp_path / "out"))
+
+
+def test_two_are_compared_by_prompt(run: Run) -> None:
+    found = json.loads(run("diff", "aa11", "s-v2", "--json").output)
+    assert found["rules"] == {"holdout_share": ["0.3", "0.4"]}
+    both = [found[part] for part in ("train", "verified")]
+    assert sum(each["changed"] for each in both) == 1
+    assert sum(each["only_second"] - each["only_first"] for each in both) == 10
+    assert "secret" not in run("diff", "aa11", "s-v2").output
+    shown = run("diff", "aa11", "s-v2", "--content", "--limit", "1000").output
+    assert "question 7 => old -> new" in shown and "holdout_share: 0.3, then 0.4" in shown
+    assert shown.count("only s-v2: ") == sum(each["only_second"] for each in both)
+    same = json.loads(run("diff", "s-v2", "s-v2", "--json", "--content").output)["train"]
+    assert (same["only_first"], same["only_second"], same["changed"], same["rows_changed"]) == (0, 0, 0, [])
+
+
+@pytest.mark.parametrize(("form", "first"), [("prompt", {"prompt", "completion"}), ("chat", {"messages"})])
+def test_it_is_written_out_with_its_manifest(run: Run, tmp_path: Path, form: str, first: set[str]) -> None:
+    out = tmp_path / "out" / "rows"
+    done = json.loads(run("export", "s-v2", "--out", str(out), "--format", form, "--json").output)
+    rows = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
+    assert (len(rows), set(rows[0])) == (done["train"], first)
+    assert json.loads((out / "manifest.json").read_text())["digest"] == done["digest"]
+    if form == "chat":
+        assert [each["role"] for each in rows[0]["messages"]] == ["user", "assistant"]
+    with pytest.raises(Stop, match="is there already"):
+        run("export", "s-v2", "--out", str(out))
+    with pytest.raises(Stop, match="choose prompt or chat"):
+        run("export", "s-v2", "--out", str(out), "--format", "csv")
+
+
+def test_what_is_not_there_is_said_with_what_is(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(Stop, match=r"no data set of a job or version 's-v9'.*there are s-v2, aa110000"):
+        run("show", "s-v9")
+    with pytest.raises(Stop, match=r"begins the ids of 2 jobs"):
+        run("show", "a")
+    (tmp_path / "jobs" / "cc33" / "snapshot").mkdir(parents=True)
+    with pytest.raises(Stop, match="job cc33 has no data set: it has not collected"):
+        run("show", "cc")
+    write_json(tmp_path / "jobs" / "cc33" / "snapshot" / "result.json", {"refused": "9 distinct labelled prompts"})
+    with pytest.raises(Stop, match="job cc33 has no data set: 9 distinct labelled prompts"):
+        run("show", "cc33")
+
+
+def test_without_any_it_says_where_they_come_from(tmp_path: Path) -> None:
+    file = tmp_path / "tidemill.yaml"
+    file.write_text(
+        f"data_dir: {tmp_path}\nengines: {{local: {{}}}}\npipelines: {{s: {{engine: local, champion: s-v1}}}}\n"
+    )
+    with pytest.raises(Stop, match="a job makes one when it has collected its labels"):
+        CliRunner().invoke(app, ["--settings", str(file), "data", "show"], catch_exceptions=False)
+
+
+def test_help_has_an_example(run: Run) -> None:
+    for command in ("show", "diff", "export"):
+        assert f"Example: tidemill data {command} " in run(command, "--help").output

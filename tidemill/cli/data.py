@@ -1,0 +1,241 @@
+"""``tidemill data``: the data sets that jobs have made."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tidemill.cli import context
+from tidemill.errors import Stop
+
+if TYPE_CHECKING:
+    from retrain.rows import Row
+    from retrain.snapshots import Difference, Snapshot
+
+app = typer.Typer(help="Data sets: what jobs train on and are judged by.", no_args_is_help=True)
+FORMS = ("prompt", "chat")
+Name = Annotated[str, typer.Argument(help="A job (its id, or how it begins) or a version, such as schedule-v2.")]
+Content = Annotated[bool, typer.Option("--content", help="With prompts and labels.")]
+Limit = Annotated[int, typer.Option(help="With --content: at most so many rows of each kind.", min=1)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
+
+
+@app.callback()
+def _group() -> None:
+    """Data sets: what jobs train on and are judged by."""
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help=f"{Name.__metadata__[0].help} Without: all data sets.")] = "",
+    content: Content = False,
+    limit: Limit = 5,
+    as_json: Json = False,
+) -> None:
+    """Show a data set: what was counted, left out and why, whose labels they are, by which rules it was made.
+
+    Example: tidemill data show schedule-v2
+    """
+    from retrain.snapshots import PARTS, find, known
+
+    settings = context.settings()
+    if not name and (every := known(settings)):
+        _list(every, as_json)
+        return
+    found = find(settings, name)
+    examples = {part: found.rows(part)[:limit] for part in PARTS} if content else {}
+    if as_json:
+        told = msgspec.to_builtins(found) | {"intact": found.intact()} | ({"examples": examples} if content else {})
+        typer.echo(msgspec.json.encode(told).decode())
+        return
+    console = Console(highlight=False)
+    _told(console, found)
+    for part, rows in examples.items():
+        _examples(console, part, rows)
+
+
+@app.command("diff")
+def diff(
+    first: Name,
+    second: Name,
+    content: Content = False,
+    limit: Limit = 5,
+    as_json: Json = False,
+) -> None:
+    """Compare two data sets: rows that one alone has, labels that differ, and the rules that do.
+
+    Example: tidemill data diff schedule-v2 schedule-v3 --content
+    """
+    from retrain.snapshots import PARTS, difference, find
+
+    settings = context.settings()
+    one, other = find(settings, first), find(settings, second)
+    parts = {part: difference(one.rows(part), other.rows(part)) for part in PARTS}
+    rules = _differing(one.manifest.get("rules", {}), other.manifest.get("rules", {}))
+    if as_json:
+        told = {
+            "first": one.job_id,
+            "second": other.job_id,
+            "rules": rules,
+            **{part: _figures(each) | (_rows(each, limit) if content else {}) for part, each in parts.items()},
+        }
+        typer.echo(msgspec.json.encode(told).decode())
+        return
+    console = Console(highlight=False)
+    table = _table("part", "same", f"only {first}", f"only {second}", "other label")
+    for part, each in parts.items():
+        figures = _figures(each)
+        table.add_row(part, *(f"{figures[key]:,}" for key in ("same", "only_first", "only_second", "changed")))
+    console.print(table)
+    for rule, (before, after) in rules.items():
+        console.print(f"{rule}: {before}, then {after}", markup=False)
+    if content:
+        for part, each in parts.items():
+            _examples(console, f"{part}, only {first}", each.only_first[:limit])
+            _examples(console, f"{part}, only {second}", each.only_second[:limit])
+            for changed in each.changed[:limit]:
+                labels = f"{' | '.join(changed.before)} -> {' | '.join(changed.after)}"
+                console.print(f"{part}, other label: {changed.prompt} => {labels}", markup=False)
+
+
+@app.command("export")
+def export(
+    name: Name,
+    out: Annotated[Path, typer.Option("--out", help="Folder to make; it must not be there yet.")],
+    form: Annotated[
+        str, typer.Option("--format", help="prompt: rows of prompt and completion. chat: rows of messages.")
+    ] = "prompt",
+    as_json: Json = False,
+) -> None:
+    """Write a data set as JSON Lines with its manifest: train.jsonl, verified.jsonl, manifest.json.
+
+    Example: tidemill data export schedule-v2 --out rows --format chat
+    """
+    from retrain.snapshots import export as write
+    from retrain.snapshots import find
+
+    if form not in FORMS:
+        raise Stop(f"--format {form!r}: choose {' or '.join(FORMS)}")
+    found = find(context.settings(), name)
+    folder = write(found, out, form)  # type: ignore[arg-type]
+    counts = {part: found.manifest["counts"].get(part, 0) for part in ("train", "verified")}
+    if as_json:
+        typer.echo(msgspec.json.encode({"folder": str(folder), "digest": found.manifest["digest"], **counts}).decode())
+    else:
+        typer.echo(f"{folder}: {counts['train']} rows to train on, {counts['verified']} to judge by, manifest.json")
+
+
+def _list(every: list[Snapshot], as_json: bool) -> None:
+    if as_json:
+        typer.echo(msgspec.json.encode({"data_sets": [_line(each) for each in every]}).decode())
+        return
+    table = _table("made (UTC)", "job", "version", "pipeline", "train", "verified", "digest")
+    for each in every:
+        line = _line(each)
+        made = [_when(line["until_ms"]), line["job_id"][:8], line["version"], line["pipeline"]]
+        table.add_row(*made, str(line["train"]), str(line["verified"]), line["digest"][:12])
+    Console(highlight=False).print(table)
+
+
+def _line(each: Snapshot) -> dict[str, Any]:
+    manifest = each.manifest
+    return {
+        "job_id": each.job_id,
+        "version": each.version,
+        "pipeline": manifest.get("pipeline", ""),
+        "until_ms": manifest.get("until_ms", 0),
+        "train": manifest["counts"].get("train", 0),
+        "verified": manifest["counts"].get("verified", 0),
+        "digest": manifest["digest"],
+    }
+
+
+def _told(console: Console, found: Snapshot) -> None:
+    manifest = found.manifest
+    state = "the files are as they were made" if found.intact() else "THE FILES HAVE BEEN CHANGED SINCE"
+    console.print(f"job {found.job_id} {found.version}".rstrip(), markup=False)
+    console.print(f"pipeline {manifest['pipeline']}, digest {manifest['digest']}: {state}", markup=False)
+    console.print(
+        f"fresh: calls from {_when(manifest['change_ms'])} to {_when(manifest['until_ms'])} UTC", markup=False
+    )
+    for note in manifest.get("notes", ()):
+        console.print(f"! {note}", markup=False)
+    origins = manifest.get("origins", {})
+    for kind in ("sources", "tenants"):
+        if groups := origins.get(kind):
+            console.print()
+            console.print(_groups(kind, groups))
+    console.print()
+    counts = _table("counted", "")
+    for name, number in manifest["counts"].items():
+        counts.add_row(name, f"{number:,}")
+    console.print(counts)
+    console.print()
+    rules = _table("rule", "")
+    for name, value in manifest.get("rules", {}).items():
+        rules.add_row(name, escape(_plain(value)))
+    console.print(rules)
+
+
+def _groups(kind: str, groups: dict[str, dict[str, Any]]) -> Table:
+    table = _table(kind, "labels", "trained on", "contradict", "compared", "licence" if kind == "sources" else "", "")
+    for name, each in groups.items():
+        figures = (f"{each[key]:,}" for key in ("labels", "train", "contradicted", "compared"))
+        notes = ("left out" if each["left_out"] else "") or ("trusted" if each.get("trusted") else "")
+        table.add_row(escape(name or "(none)"), *figures, escape(each.get("licence", "")), notes)
+    return table
+
+
+def _examples(console: Console, title: str, rows: list[Row] | tuple[Row, ...]) -> None:
+    for row in rows:
+        console.print(f"{title}: {row.prompt} => {row.completion}", markup=False)
+
+
+def _figures(each: Difference) -> dict[str, int]:
+    return {
+        "same": each.same,
+        "only_first": len(each.only_first),
+        "only_second": len(each.only_second),
+        "changed": len(each.changed),
+    }
+
+
+def _rows(each: Difference, limit: int) -> dict[str, Any]:
+    return {
+        "rows_only_first": each.only_first[:limit],
+        "rows_only_second": each.only_second[:limit],
+        "rows_changed": each.changed[:limit],
+    }
+
+
+def _differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return {name: (_plain(before.get(name)), _plain(after.get(name))) for name in names}
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "not there"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {each}" for name, each in value.items()) or "none"
+    return str(value)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(escape(column), overflow="fold")
+    return table
+
+
+def _when(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,62 @@
+"""When a pipeline is retrained, on which labels, and how."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tidemill.settings.strict import Strict
+
+
+class RetrainSettings(Strict):
+    """When and how a pipeline is retrained."""
+
+    enabled: bool = True
+    """Whether alarms may start a retraining."""
+    min_fresh_labels: int = Field(default=300, ge=10)
+    """Labels since the estimated change that start the training (from a measured learning curve)."""
+    collect_deadline_s: float = Field(default=600, gt=0)
+    """The longest wait for them; then it trains with what there is, if at least ``floor_labels``."""
+    floor_labels: int = Field(default=100, ge=10)
+    """Fewer labels than this at the deadline: no training, and the job says so."""
+    cooldown_s: float = Field(default=3600, ge=0)
+    """Least time between the end of one job or rollout and the start of the next."""
+    max_attempts: int = Field(default=3, ge=1)
+    """Jobs that one alarm may cause while it fires: the next follows one that failed, was rejected or rolled back."""
+    replay_share: float = Field(default=0.5, ge=0, lt=1)
+    """Share of older data mixed into the training set, against forgetting."""
+    holdout_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of sessions kept out of training for the gate."""
+    max_tenant_share: float = Field(default=0.5, gt=0, le=1)
+    """Where several tenants give labels: the most of the rows to train on that the untrusted labels of one may be (of
+    few tenants each its equal part). It leaves ``floor_labels`` of them, or all that there are. 1: no limit."""
+    max_source_share: float = Field(default=0.8, gt=0, le=1)
+    """The same for the sources of untrusted labels, where there are several."""
+    max_contradiction: float = Field(default=0.1, gt=0, le=1)
+    """A tenant, or a source, is not trained on where its labels contradict trusted ones of the same prompts surely more
+    often than the others' do, by more than this share of them. 1: nobody is left out."""
+    near_duplicate: float = Field(default=0.9, ge=0.5, le=1)
+    """Prompts with the same answer that have this share of their five-character runs in common say the same: one of
+    them is trained on, and none where the gate judges by such a one. 1: only where all words are the same."""
+    scrub: bool = True
+    """Whether e-mail addresses and numbers of seven digits or more are blacked out in what is trained on, also where
+    ``capture`` keeps them. A label that holds one is not trained on: false where such labels are what is wanted."""
+    licences: dict[str, str] = Field(default_factory=dict)
+    """Under which licence or terms each source's labels may be trained on; written into the data sets' manifests."""
+    max_drift_loss: float = Field(default=0.1, gt=0, le=1)
+    """With a drift alarm only: estimated loss of quality that justifies a retraining."""
+    steps: int = Field(default=150, ge=1)
+    """Optimizer steps of a training."""
+    batch: int = Field(default=16, ge=1)
+    """Rows per step."""
+    rank: int = Field(default=16, ge=1, le=256)
+    """Rank of the LoRA adapter."""
+    alpha: int = Field(default=32, ge=1)
+    """Scale of the adapter: alpha / rank."""
+    learning_rate: float = Field(default=5e-3, gt=0, lt=1)
+    """Peak learning rate; LoRA takes about ten times that of full tuning."""
+    threads: int = Field(default=1, ge=1)
+    """Compute threads of the trainer."""
+    nice: int = Field(default=10, ge=0, le=19)
+    """How far the trainer stands back for everybody else (19: most; where no core is spare it then starves)."""
+    timeout_s: float = Field(default=900, gt=0)
+    """Longest training, and longest check by the gate, seconds; a longer one is stopped and the job has failed."""
