@@ -19,6 +19,7 @@ from retrain.replay.heard import Heard
 from retrain.replay.history import Estimate, History, Label, Training
 from retrain.replay.report import Result
 from retrain.replay.run import run
+from retrain.rules import rules_of
 from tests.unit.retrain.made import alarm, pipeline
 from tests.unit.retrain_replay.made import SECOND, START, TURN, detector, falling, past, policy, seconds_of, steady
 from tidemill.events import ThresholdEvent
@@ -145,7 +146,7 @@ def test_what_is_known_of_a_change_grows_to_what_a_look_at_everything_says(
             heard.since(since, sorted(looks)[number])
     found = heard.since(since, 9)
     fresh = [label[2:] for label in told if label.call_time_ms >= since]
-    assert found.fresh == dataset.count(fresh, dataset.rules_of(pipeline()))[0]
+    assert found.fresh == dataset.count(fresh, rules_of(pipeline()))[0]
     before = [score for called, score in scores if since - BEFORE_MS <= called < since]
     after = [score for called, score in scores if called >= since]
     if before and after:
