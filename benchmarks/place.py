@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tidemill.errors import Stop
-from tidemill.io import kafka
+from tidemill.io import kafka, topic_admin
 from tidemill.io.clickhouse import Store
 from tidemill.local.plan import embedded_stack
 from tidemill.local.ports import free_port_base
@@ -71,7 +71,7 @@ def start(settings: Settings, children: Children, name: str) -> int:
             raise Stop(f"{name} is not ready within {READY_WITHIN_S:g} s: {reason}")
         time.sleep(0.1)
     if name == "kafka":
-        kafka.ensure_topics(settings)
+        topic_admin.ensure_topics(settings)
     if name == "store":
         Store(settings).migrate()
     return int(started.pid)

@@ -6,7 +6,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from streams.partition import Log
 from tidemill.errors import Retry
-from tidemill.io import kafka
+from tidemill.io import kafka, topic_admin
 from tidemill.settings import Settings
 from tidemill.topics import METERED, PARTIALS
 
@@ -17,7 +17,7 @@ TIMEOUT_S = 5.0
 
 def topic_ids(settings: Settings) -> dict[str, str]:
     """The ids of TOPICS. Raises Retry while one is not there."""
-    return kafka.topic_ids(settings, [topic.name for topic in TOPICS])
+    return topic_admin.topic_ids(settings, [topic.name for topic in TOPICS])
 
 
 class Logs:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import until
-from tidemill.io.kafka import ensure_topics
+from tidemill.io.topic_admin import ensure_topics
 from tidemill.local.plan import embedded_stack
 from tidemill.local.ports import free_port_base
 from tidemill.local.process import Children

@@ -14,7 +14,8 @@ from confluent_kafka.admin import AdminClient
 from tests.integration.topics import empty_topics
 from tests.waiting import until
 from tidemill import topics
-from tidemill.io.kafka import consumer, ensure_topics, follower, partition_count, read_to_end
+from tidemill.io.kafka import consumer, follower, partition_count, read_to_end
+from tidemill.io.topic_admin import ensure_topics
 from tidemill.local import kafka as broker
 from tidemill.settings import Settings
 

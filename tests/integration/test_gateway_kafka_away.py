@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.integration.gateway_process import make_stage
 from tests.waiting import until
-from tidemill.io.kafka import ensure_topics
+from tidemill.io.topic_admin import ensure_topics
 from tidemill.local import kafka as broker
 from tidemill.local.process import Children, Process
 from tidemill.topics import REQUESTS, RESPONSES

@@ -14,8 +14,9 @@ from prometheus_client import REGISTRY
 from tests.integration.conftest import ROOT
 from tests.waiting import until
 from tidemill.errors import Retry
-from tidemill.io.kafka import consumer, topic_ids
+from tidemill.io.kafka import consumer
 from tidemill.io.ranges import Intent, Range, RangeConsumer
+from tidemill.io.topic_admin import topic_ids
 from tidemill.local.plan import embedded_stack
 from tidemill.local.ports import free_port_base
 from tidemill.local.process import Children

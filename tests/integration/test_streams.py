@@ -17,6 +17,7 @@ from tidemill import topics
 from tidemill.codec import encode
 from tidemill.events import Partial, Progress, ThresholdEvent, Window
 from tidemill.io import kafka as clients
+from tidemill.io.topic_admin import ensure_topics
 from tidemill.local.ports import free_port_base
 from tidemill.settings import Settings
 
@@ -233,7 +234,7 @@ def made_anew(settings: Settings, topic: topics.Topic) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     admin.delete_topics([topic.name])[topic.name].result()
     until(lambda: topic.name not in admin.list_topics(timeout=10).topics, what="the topic is gone")
-    until(lambda: topic.name in clients.ensure_topics(settings), what="the topic is there")
+    until(lambda: topic.name in ensure_topics(settings), what="the topic is there")
 
 
 def as_a_clean_run(settings: Settings) -> None:

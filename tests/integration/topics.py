@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.waiting import until
-from tidemill.io.kafka import ensure_topics
+from tidemill.io.topic_admin import ensure_topics
 from tidemill.settings import Settings
 from tidemill.topics import TOPICS
 

@@ -20,8 +20,8 @@ def init() -> None:
 def initialise(settings: Settings) -> list[str]:
     """Make what is missing; give back a line for each kind of thing."""
     from tidemill.io.clickhouse import Store
-    from tidemill.io.kafka import ensure_topics
     from tidemill.io.secrets import make_secrets
+    from tidemill.io.topic_admin import ensure_topics
 
     return [
         _say("keys", make_secrets(settings)),

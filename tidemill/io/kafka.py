@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
-from tidemill.errors import Retry, Stop
+from tidemill.errors import Retry
 from tidemill.settings import Settings
-from tidemill.topics import MAX_DLQ_MESSAGE_BYTES, TOPICS, Topic
+from tidemill.topics import MAX_DLQ_MESSAGE_BYTES, Topic
 
 log = logging.getLogger(__name__)
 TIMEOUT_S = 10.0
@@ -220,55 +220,6 @@ def end_of(client: Consumer, place: TopicPartition) -> int:
 def admin(settings: Settings, client: str) -> AdminClient:
     """A client for the broker's own business. Keep it until its answers have come: they go with it."""
     return AdminClient(_common(settings, client))
-
-
-def ensure_topics(settings: Settings, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
-    """Create the missing topics and dead-letter topics; give back the names created. Safe to repeat."""
-    asking = admin(settings, "tidemill-init")
-    try:
-        existing = asking.list_topics(timeout=TIMEOUT_S).topics
-    except KafkaException as error:
-        raise Retry(f"Kafka at {settings.kafka_bootstrap} does not answer: {error}") from error
-    wanted: list[NewTopic] = []
-    for topic in topics:
-        have = existing.get(topic.name)
-        if have is not None and len(have.partitions) < topic.partitions:
-            raise Stop(
-                f"topic {topic.name} has {len(have.partitions)} partitions and needs {topic.partitions}; "
-                "add partitions with Kafka's tools (this moves keys) or delete the topic"
-            )
-        replication = settings.kafka.replication
-        if have is None:
-            config = {"message.timestamp.type": "LogAppendTime"}  # arrival is the broker's word, no producer's clock
-            if topic.compacted:
-                config |= {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}
-            else:
-                config |= {"retention.ms": str(topic.retention_ms), "compression.type": "producer"}
-            wanted.append(NewTopic(topic.name, topic.partitions, replication, config=config))
-        if topic.dead_letters and topic.dlq not in existing:
-            dlq_config = {"max.message.bytes": str(MAX_DLQ_MESSAGE_BYTES), "retention.ms": str(30 * 86_400_000)}
-            wanted.append(NewTopic(topic.dlq, topic.partitions, replication, config=dlq_config))
-    created = []
-    for name, future in asking.create_topics(wanted, operation_timeout=TIMEOUT_S).items() if wanted else ():
-        try:
-            future.result()
-            created.append(name)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise Stop(f"topic {name} cannot be created: {error}") from error
-    return created
-
-
-def topic_ids(settings: Settings, names: list[str]) -> dict[str, str]:
-    """Kafka's own id of each topic: it changes when a topic is deleted and made again."""
-    from confluent_kafka import TopicCollection
-
-    asking = admin(settings, "tidemill-topic-ids")
-    futures = asking.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S)
-    try:
-        return {name: str(future.result().topic_id) for name, future in futures.items()}
-    except KafkaException as error:
-        raise Retry(f"topics cannot be described: {error}") from error
 
 
 def cluster_id(settings: Settings) -> str:

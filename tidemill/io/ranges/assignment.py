@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from prometheus_client import Counter
 
 from tidemill.errors import Retry
-from tidemill.io import kafka
+from tidemill.io import kafka, topic_admin
 from tidemill.io.ranges.beginning import Beginning, Found, beginning
 from tidemill.io.ranges.cuts import Read, cuts
 from tidemill.io.ranges.ends import Place
@@ -50,7 +50,7 @@ def place(
 
 
 def _found(settings: Settings, client: str, consumer: Consumer, partitions: list[TopicPartition]) -> dict[Place, Found]:
-    ids = kafka.topic_ids(settings, sorted({tp.topic for tp in partitions}))
+    ids = topic_admin.topic_ids(settings, sorted({tp.topic for tp in partitions}))
     found: dict[Place, Found] = {}
     for tp in consumer.committed(partitions, timeout=kafka.TIMEOUT_S):
         if tp.error is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tidemill.errors import Retry, Stop
-from tidemill.io import kafka
+from tidemill.io import kafka, topic_admin
 from tidemill.io.ranges.assignment import place
 from tidemill.io.ranges.cuts import at, identity, leader_epoch
 from tidemill.io.ranges.ends import Ends
@@ -161,7 +161,7 @@ class RangeConsumer:
 
     def _connect(self) -> Consumer:
         self._cluster = kafka.cluster_id(self._settings)
-        kafka.topic_ids(self._settings, self._topics)
+        topic_admin.topic_ids(self._settings, self._topics)
         made = kafka.consumer(self._settings, self._client, self._group, error_cb=self._on_error, **self._fetching)
         made.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         return made
