@@ -30,6 +30,8 @@ PASSES = 3
 """An event passes the broker when it is written, and when meter and sink read it; reading was measured."""
 RANGE_S = 0.25
 """What the meter folds together of one source partition."""
+HORIZON_S = 6 * 3600
+"""Time that is simulated from the beginning of an outage."""
 NODE_CORES = 16
 PARTS = ("broker", "meter", "streams", "sink", "store")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -128,14 +130,14 @@ def partitions(load: Load, costs: Costs) -> int:
     return max(4, math.ceil(by_bytes), math.ceil(by_consumers))
 
 
-def outage(load: Load, need: Need, outage_s: int, *, horizon_s: int = 6 * 3600) -> Outage:
+def outage(load: Load, need: Need, outage_s: int) -> Outage:
     """One part is away for ``outage_s`` at the day's peak, then works at all its units hold."""
-    second = np.arange(horizon_s)
+    second = np.arange(HORIZON_S)
     arriving = load.events_per_s * (1 + (load.peak - 1) * np.cos(2 * np.pi * second / 86_400))
     capacity = load.events_per_s * need.breaks_at
-    waiting = np.zeros(horizon_s)
+    waiting = np.zeros(HORIZON_S)
     held = 0.0
-    for at in range(horizon_s):
+    for at in range(HORIZON_S):
         held = max(0.0, held + arriving[at] - (0.0 if at < outage_s else capacity))
         waiting[at] = held
     after = np.flatnonzero(waiting[outage_s:] == 0)

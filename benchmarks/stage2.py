@@ -27,6 +27,8 @@ from tidemill.settings import Settings
 from tidemill.topics import PARTIALS
 
 START_S = 1_700_000_000
+WARM_S = 60
+"""Event time at the beginning that is not measured."""
 SIZES = ((10, 1), (100, 10), (1_000, 10), (1, 500))
 """Pipelines × series of each."""
 VARIANTS: tuple[Variant, ...] = ("champion", "canary", "shadow", "cache")
@@ -51,8 +53,8 @@ class Cost:
     """The whole process, at its end."""
 
 
-def measure(pipelines: int, series: int, seconds: int = 90, answers: int = 1, *, warm_s: int = 60) -> Cost:
-    """Feed ``seconds`` of event time, a cell a second for each series, and report what those after ``warm_s`` cost.
+def measure(pipelines: int, series: int, seconds: int = 90, answers: int = 1) -> Cost:
+    """Feed ``seconds`` of event time, a cell a second for each series, and report what those after ``WARM_S`` cost.
 
     ``answers``: per series and second. Windows are those of the settings' defaults (10 s, a minute of lateness).
     """
@@ -68,15 +70,15 @@ def measure(pipelines: int, series: int, seconds: int = 90, answers: int = 1, *,
         for out in fold.take(decode(raw), offset, (START_S + second + 1) * 1000):
             for row in out.windows:
                 encode(row)
-            rows += len(out.windows) if second >= warm_s else 0
+            rows += len(out.windows) if second >= WARM_S else 0
         if second - checkpoint_s >= CHECKPOINT_S:
             checkpoint_s = second
             for name, state in fold.changed():
                 states[name] = state
-                written += len(state) if second >= warm_s else 0
-        if second >= warm_s:
+                written += len(state) if second >= WARM_S else 0
+        if second >= WARM_S:
             spent_s += time.process_time() - begun_s
-    over_s = seconds - warm_s
+    over_s = seconds - WARM_S
     return Cost(
         pipelines,
         series,

@@ -31,13 +31,13 @@ from tidemill.errors import Retry, Stop
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Message
 from tidemill.ids import uuid7
 from tidemill.language import language_of
+from tidemill.slices import ATTRIBUTE, DIMENSIONS
 from tidemill.text import question_features, word_buckets
 from tidemill.topics import FEEDBACK, MAX_MESSAGE_BYTES, REQUESTS, RESPONSES, Topic
 
 _ENVELOPE_BYTES = 1_024
 """Room for key, headers and batch overhead below the topic's limit."""
-_DIMENSIONS = ("tenant", "prompt_version", "input_language")
-_SLICED_BY = (*_DIMENSIONS, "attributes")
+_SLICED_BY = (*DIMENSIONS, "attributes")
 _FAILURES_KEPT = 100
 """Failures kept in words; beyond, only counted."""
 
@@ -57,8 +57,8 @@ class Call:
     def slices(self) -> dict[str, str]:
         """The same by dimension, as its scores say it."""
         attributes = self.sliced.get("attributes") or {}
-        named = {f"attributes.{name}": value for name, value in attributes.items()}
-        return named | {name: self.sliced.get(name, "") for name in _DIMENSIONS}
+        named = {f"{ATTRIBUTE}{name}": value for name, value in attributes.items()}
+        return named | {name: self.sliced.get(name, "") for name in DIMENSIONS}
 
 
 class Recorder:

@@ -19,7 +19,7 @@ from tidemill.events.types import MAX_MICROS
 from tidemill.ids import derived_id
 from tidemill.settings import BudgetSettings
 from tidemill.settings.levels import Severity
-from tidemill.settings.slices import OTHER, dimension_of
+from tidemill.slices import OTHER, dimension_of
 
 DAY_MS = 86_400_000
 OVER = "the day is over"

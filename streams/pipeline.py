@@ -37,7 +37,7 @@ from streams.windows.state import Outcome, Windows, latest_ms
 from streams.windows.tally import CLIENT, OTHER, Series, Tally, merged
 from tidemill.events import Partial, ScorePoint, ThresholdEvent, Window
 from tidemill.settings import PipelineSettings, Settings
-from tidemill.settings.slices import dimension_of
+from tidemill.slices import dimension_of
 
 MAX_PENDING = 2_000
 """Scores that wait for the watermark; more than this go to the detector without waiting."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tidemill.metrics import DURATIONS
-from tidemill.settings.slices import dimension_of
 from tidemill.sketch import RELATIVE_ERROR
+from tidemill.slices import dimension_of
 
 ROUNDING = 1e-9
 """Sums of the same floats in another order differ by less than this share."""

@@ -9,7 +9,7 @@ from consumers.audit.figures import Counted, Figure, Series, counted_of
 from tidemill.answers import TRUNCATED
 from tidemill.events.types import MAX_NAME
 from tidemill.metrics import DURATIONS
-from tidemill.settings.slices import ATTRIBUTE, dimension_of
+from tidemill.slices import ATTRIBUTE, dimension_of
 from tidemill.sql.counting import COUNTED, START
 
 MAX_VALUES = 256

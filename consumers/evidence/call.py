@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tidemill.answers import TRUNCATED
-from tidemill.settings.slices import ATTRIBUTE, DIMENSIONS
+from tidemill.slices import ATTRIBUTE, DIMENSIONS
 
 _PLAIN = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms", "input_tokens", "cached_tokens", "output_tokens")
 _JUDGED = ("score", "quality", "thumb")

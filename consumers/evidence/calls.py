@@ -7,7 +7,7 @@ from typing import Any
 from consumers.evidence.call import Call, call_of
 from tidemill.events.types import MAX_NAME
 from tidemill.io.clickhouse import Store
-from tidemill.settings.slices import ATTRIBUTE
+from tidemill.slices import ATTRIBUTE, DIMENSIONS
 
 MOST_ROWS = 2_000
 _SKEW_MS = 60_000
@@ -25,11 +25,10 @@ _ASKED = """
     FROM requests
     WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({since:Int64})
       AND time < fromUnixTimestamp64Milli({until:Int64})
-      AND ({dimension:String} = '' OR {value:String} = substringUTF8(multiIf({dimension:String} = 'tenant', tenant,
-          {dimension:String} = 'prompt_version', prompt_version,
-          {dimension:String} = 'input_language', input_language, attributes[{attribute:String}]), 1, {kept:UInt32}))
+      AND ({dimension:String} = ''
+           OR {value:String} = substringUTF8(multiIf(FIELDS, attributes[{attribute:String}]), 1, {kept:UInt32}))
     ORDER BY time DESC, call_id DESC, _partition, _offset LIMIT 1 BY call_id LIMIT {most:UInt32}
-"""
+""".replace("FIELDS", ", ".join(f"{{dimension:String}} = '{name}', {name}" for name in DIMENSIONS))
 _CALLS = """
 SELECT r.call_id AS call_id, r.time_ms AS time_ms, r.tenant AS tenant, r.prompt_version AS prompt_version,
        r.input_language AS input_language, r.attributes AS attributes, r.input_features AS input,

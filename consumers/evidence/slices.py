@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from consumers.evidence.decompose import Numbers, Sums, kitagawa, left_out
 from tidemill.evidence import Found, Slice
-from tidemill.settings.slices import ATTRIBUTE
+from tidemill.slices import ATTRIBUTE
 
 FEW_CALLS = 30
 """A value with fewer calls, both sides together, is put with the rest of its dimension; beside a value each side needs

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tidemill.events import Feedback
 from tidemill.ids import derived_id
 from tidemill.scoring import METRIC_VERSIONS, score
-from tidemill.settings.slices import by_dimension
+from tidemill.slices import by_dimension
 
 SOURCE = "scorer"
 """The source of the feedback events this role writes."""

@@ -18,6 +18,7 @@ from tidemill.evidence import FOLDER, Evidence, Example, Slice, evidence_file, r
 from tidemill.io.clickhouse import Store
 from tidemill.settings import Settings
 from tidemill.silences import Mutes, labels_of
+from tidemill.slices import ATTRIBUTE
 
 AROUND_MS = 600_000
 """What is shown of the figure before the change and after the alarm; jobs so near belong to the same trouble."""
@@ -138,7 +139,7 @@ def _parted(found: Evidence) -> tuple[tuple[Slice, ...], tuple[Slice, ...]]:
 
 
 def _is_attribute(each: Slice) -> bool:
-    return each.dimension.startswith("attributes.")
+    return each.dimension.startswith(ATTRIBUTE)
 
 
 def _answers_to(

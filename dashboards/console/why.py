@@ -19,6 +19,7 @@ from dashboards.console.trend import NARROW, WIDE, Mark, legend, trend
 from dashboards.console.view import Pipeline
 from tidemill.evidence import Evidence, Slice
 from tidemill.metrics import UNITS
+from tidemill.slices import ATTRIBUTE
 
 SHOWN_SLICES = 8
 SOON_MS = 180_000
@@ -201,7 +202,7 @@ def _explained(each: Slice) -> str:
 
 
 def _dimension(each: Slice) -> str:
-    return each.dimension.removeprefix("attributes.").replace("_", " ")
+    return each.dimension.removeprefix(ATTRIBUTE).replace("_", " ")
 
 
 def _rest(found: Evidence, part: Slice) -> tuple[float, float] | None:

@@ -10,7 +10,7 @@ from serving.gateway.errors import CallError, invalid
 from tidemill.events import Message
 from tidemill.ids import derived_id
 from tidemill.settings import PipelineSettings
-from tidemill.settings.slices import ATTRIBUTE
+from tidemill.slices import ATTRIBUTE
 
 PASSED_ON = frozenset(
     {

@@ -16,7 +16,7 @@ from tidemill.ids import derived_id
 from tidemill.redaction import redact
 from tidemill.settings import PipelineSettings
 from tidemill.settings.model import EngineSettings
-from tidemill.settings.slices import by_dimension
+from tidemill.slices import by_dimension
 from tidemill.text import question_features, word_buckets
 
 Capture = Literal["full", "redacted", "off"]

@@ -18,7 +18,7 @@ from streams.windows.slices import NO_SLICES, Slicing
 from streams.windows.tally import OTHER, Series, Tally
 from tidemill.events import Cell, InferenceRequest, InferenceResponse, Partial, Window
 from tidemill.metrics import REFERENCE_METRICS, TEXT_METRICS
-from tidemill.settings.slices import dimension_of
+from tidemill.slices import dimension_of
 
 INPUT_TEXT = tuple(name for name in TEXT_METRICS if name.startswith("input_") and name not in REFERENCE_METRICS)
 OUTPUT_TEXT = tuple(name for name in TEXT_METRICS if name.startswith("output_"))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from streams.windows.slices import Slicing
 from streams.windows.tally import Tally
 from tidemill.events import SliceCell, Window
-from tidemill.settings.slices import OTHER, dimension_of
+from tidemill.slices import OTHER, dimension_of
 
 
 class Sliced(NamedTuple):

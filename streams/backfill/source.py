@@ -11,7 +11,7 @@ from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Windo
 from tidemill.events.inference import Message
 from tidemill.io.clickhouse import Store
 from tidemill.settings.monitoring import WindowSettings
-from tidemill.settings.slices import DIMENSIONS
+from tidemill.slices import DIMENSIONS
 from tidemill.sql.counting import COUNTED, COUNTS_AT, START, leads
 from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES, Topic
 

@@ -34,12 +34,11 @@ from streams.thresholds import dependent
 from tidemill.events import ScorePoint, subject_of
 from tidemill.ids import derived_id
 from tidemill.settings import QualitySettings
+from tidemill.settings.slices import RECENT_SCORES
 
 RULE = "quality"
 Found = list[tuple[str, Transition]]
 """Rules, and what begins or ends by them."""
-RECENT = 1000
-"""Scores kept to find the change among; a change further back is reported at the oldest of them."""
 
 WARM = 8
 """Scores that it is blind for after it has spoken: scores take few values, so buckets for them are soon found."""
@@ -89,11 +88,12 @@ class QualityDetector:
         state: QualityState | None = None,
         season: Period | None = None,
         slice: str = "",
-        recent: int = RECENT,
+        recent: int = RECENT_SCORES,
     ) -> None:
         """``run_length``: at most one false alarm in so many units of mass. With another ``season`` than the state's it
         begins anew, once no alarm is on. ``slice``: whose scores they are, if not the whole's; ``recent``: so many are
-        kept to find the change among, ``recover_scores`` at least.
+        kept to find the change among (one further back is reported at the oldest of them), ``recover_scores`` at
+        least.
         """
         state = state or QualityState()
         self._subject = subject_of(pipeline, RULE, slice)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tidemill.answers import has_text
 from tidemill.codec import Decoder
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse
-from tidemill.settings.slices import ATTRIBUTE
+from tidemill.slices import ATTRIBUTE
 from tidemill.topics import Topic
 
 PIECE = 200

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from streams.meter.batch import Batch
-from streams.meter.slices import slice_name
 from tidemill.events import ScorePoint
 from tidemill.events.types import MAX_NAME
+from tidemill.slices import slice_name
 
 SCORES_PER_SECOND = 256
 

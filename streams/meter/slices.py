@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from streams.meter.batch import Batch
 from streams.meter.cells import Cells, SliceKey
 from tidemill.events import InferenceResponse, ScorePoint
-from tidemill.events.types import MAX_NAME
-from tidemill.settings.slices import OTHER, dimension_of
+from tidemill.slices import OTHER, dimension_of, slice_name
 
 MAX_VALUES = 256
 """Of a dimension that have cells of their own, in each second of a range: those with most events. Others are OTHER."""
@@ -48,11 +47,6 @@ def sliced(batch: Batch, dimensions: Mapping[str, Sequence[str]]) -> Sliced | No
         keys += _bounded([(pipelines[place], seconds[place], named[values[place]]) for place in here])
         places += here
     return Sliced(Cells(keys, SliceKey), places) if keys else None
-
-
-def slice_name(dimension: str, value: str) -> str:
-    """The name of a slice, no longer than is kept."""
-    return f"{dimension}={value}"[:MAX_NAME]
 
 
 def sliced_scores(scores: Sequence[tuple[str, ScorePoint]]) -> Sliced | None:

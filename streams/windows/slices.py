@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import Struct, field
 
 from tidemill.settings import PipelineSettings
-from tidemill.settings.slices import OTHER, dimension_of, values_of
+from tidemill.slices import OTHER, dimension_of, values_of
 
 IDLE_MS = 86_400_000
 """Event time without traffic after which a value gives its name back where another needs it."""

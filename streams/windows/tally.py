@@ -35,11 +35,6 @@ class Sums(Struct, array_like=True):
     total: float = 0.0
     total_sq: float = 0.0
 
-    def add(self, n: int, total: float, total_sq: float) -> None:
-        self.n += n
-        self.total += total
-        self.total_sq += total_sq
-
     @property
     def mean(self) -> float | None:
         """None when nothing was counted."""

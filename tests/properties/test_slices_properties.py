@@ -17,7 +17,7 @@ from streams.windows.slices import IDLE_MS, Dimension
 from tests.unit.meter.test_fold import NOW_MS, feedback
 from tests.unit.streams.drawing import Meter, Reader, deployment, of_slice, requests
 from tidemill.events import Feedback, Window
-from tidemill.settings.slices import dimension_of
+from tidemill.slices import dimension_of
 
 DAY_S = IDLE_MS // 1000
 SETTINGS = deployment(

@@ -13,8 +13,9 @@ from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSe
 from tidemill.settings.output import OutputFormatSettings
 from tidemill.settings.retraining import RetrainSettings
 from tidemill.settings.rollout import RolloutSettings
-from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, scores_kept, slice_fault, values_of
+from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, recover_fault, slice_fault
 from tidemill.settings.strict import Strict, choice, wrong
+from tidemill.slices import values_of
 
 HOURS = {"none": 0, "day": 24, "week": 168}
 """That a season tells apart."""
@@ -45,7 +46,8 @@ class QualitySettings(Strict):
     min_drop: float = Field(default=0.1, gt=0, le=1)
     """A detected fall smaller than this is not an alarm."""
     recover_scores: int = Field(default=60, ge=10)
-    """The alarm resolves when the mean of this many last scores is back within min_drop of the reference."""
+    """The alarm resolves when the mean of this many last scores is back within min_drop of the reference. At
+    most 1,000, and 160,000 divided by the most slices there may be."""
     estimate: bool = False
     """Whether quality is estimated between labels, from how sure answers are. The gateway then asks the engine for
     log-probabilities (the client does not see them); labels of trusted_sources must be of calls drawn by chance."""
@@ -210,10 +212,8 @@ class PipelineSettings(Strict):
         return frozenset(named) - {""}
 
     def _check_slices(self) -> None:
-        most = scores_kept(len(self.slices) * self.max_slices)
-        if self.slices and self.quality.recover_scores > most:
-            message = f"{self.quality.recover_scores} is more than the {most} scores that are kept of each slice"
-            raise wrong(("quality", "recover_scores"), f"{message}; set at most that, or a lower max_slices")
+        if (fault := recover_fault(self.quality.recover_scores, len(self.slices) * self.max_slices)) is not None:
+            raise wrong(("quality", "recover_scores"), fault)
         for index, dimension in enumerate(self.slices):
             fault = dimension_fault(dimension)
             if dimension in self.slices[:index]:

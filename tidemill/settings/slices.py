@@ -1,27 +1,19 @@
-"""Slices of a pipeline's traffic: the dimensions that part it, and the names of their parts."""
+"""What settings may say of slices, and what is wrong with what they say."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 from tidemill.settings.strict import choice
+from tidemill.slices import ATTRIBUTE, DIMENSIONS, dimension_of
 
-DIMENSIONS = ("tenant", "prompt_version", "input_language")
-"""Dimensions that are fields of calls and answers."""
-ATTRIBUTE = "attributes."
-"""Before the name of an attribute that is a dimension."""
 MAX_DIMENSIONS = 4
 MAX_DIMENSION = 100
 """Characters of a dimension: the names of its slices are kept up to 256."""
+RECENT_SCORES = 1_000
+"""Kept of a pipeline's whole, to find falls of quality among."""
 MAX_SCORES = 160_000
-"""Kept of all slices with a name, to find falls of quality among: 14 bytes each in the pipeline's state."""
-OTHER = "other"
-"""The value of all calls whose own value has no figures of its own."""
-
-
-def dimension_of(slice: str) -> str:
-    """The dimension of a slice ``<dimension>=<value>``."""
-    return slice.partition("=")[0]
+"""Kept of all slices with a name, likewise: 14 bytes each in the pipeline's state."""
 
 
 def dimension_fault(dimension: str) -> str | None:
@@ -37,13 +29,19 @@ def dimension_fault(dimension: str) -> str | None:
 
 def scores_kept(slices: int) -> int:
     """Scores that are kept of each of so many slices: as many as of the whole, but MAX_SCORES of all together."""
-    return min(1_000, MAX_SCORES // max(1, slices))
+    return min(RECENT_SCORES, MAX_SCORES // max(1, slices))
 
 
-def by_dimension(dimensions: Collection[str], attributes: Mapping[str, str], **fields: str) -> dict[str, str]:
-    """The values of a call by dimension, "" where it has none. ``fields``: those of DIMENSIONS."""
-    fields |= {f"{ATTRIBUTE}{name}": value for name, value in attributes.items()}
-    return {dimension: fields.get(dimension, "") for dimension in dimensions}
+def recover_fault(scores: int, slices: int) -> str | None:
+    """What is wrong with waiting for so many scores until quality is back; None: nothing. ``slices``: most there are.
+
+    Of more than are kept an alarm would never end.
+    """
+    most = scores_kept(slices)
+    if scores <= most:
+        return None
+    whose, also = ("each slice", ", or a lower max_slices") if most < RECENT_SCORES else ("a pipeline", "")
+    return f"{scores} is more than the {most} scores that are kept of {whose}; set at most that{also}"
 
 
 def slice_fault(slice: str, dimensions: Sequence[str]) -> str | None:
@@ -58,8 +56,3 @@ def each_fault(dimension: str, dimensions: Sequence[str]) -> str | None:
     if dimension in dimensions:
         return None
     return f"{dimension!r} is not in the pipeline's slices; add it there, or {choice(dimension, dimensions)}"
-
-
-def values_of(slices: Collection[str], dimension: str) -> frozenset[str]:
-    """The values of one dimension among slices."""
-    return frozenset(each.partition("=")[2] for each in slices if dimension_of(each) == dimension)

@@ -100,6 +100,11 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
             "that there are at most 1,000, or season: day",
         ),
         (
+            GOOD + "    quality: {recover_scores: 2000}\n",
+            7,
+            "quality.recover_scores: 2000 is more than the 1000 scores that are kept of a pipeline; set at most that",
+        ),
+        (
             GOOD + "    slices: [tenant, prompt_version]\n    max_slices: 200\n    quality: {recover_scores: 500}\n",
             9,
             "quality.recover_scores: 500 is more than the 400 scores that are kept of each slice; set at most that, or",

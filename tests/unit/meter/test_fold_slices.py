@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from streams.meter import slices
 from streams.meter.batch import Batch, Reader, Span
 from streams.meter.fold import Rules, fold
 from streams.meter.slices import MAX_VALUES
@@ -95,7 +94,7 @@ def test_the_values_with_most_events_have_cells_and_the_rest_one_together() -> N
 
 
 def test_long_values_are_cut(monkeypatch: Any) -> None:
-    monkeypatch.setattr(slices, "MAX_NAME", 15)
+    monkeypatch.setattr("tidemill.slices.MAX_NAME", 15)
     assert "tenant=12345678" in named(folded([request(tenant="123456789")]))
 
 

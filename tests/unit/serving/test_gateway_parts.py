@@ -28,7 +28,7 @@ from tidemill.redaction import redact
 from tidemill.settings import PipelineSettings, Settings
 from tidemill.settings.model import EngineSettings, GatewaySettings
 from tidemill.settings.output import OutputFormatSettings
-from tidemill.settings.slices import by_dimension
+from tidemill.slices import by_dimension
 from tidemill.topics import MAX_MESSAGE_BYTES, REQUESTS
 
 KEY = "tm-4Fq9sLZ0aXbC7dEe8RtYuIoP"

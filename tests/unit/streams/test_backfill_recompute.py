@@ -21,7 +21,7 @@ from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Parti
 from tidemill.ids import uuid7
 from tidemill.metrics import REFERENCE_METRICS
 from tidemill.settings import Settings
-from tidemill.settings.slices import by_dimension
+from tidemill.slices import by_dimension
 
 SIZE_S = 5
 DIMENSIONS = ("tenant", "prompt_version", "input_language")

@@ -61,9 +61,9 @@ def calls(chance: random.Random, n: int, chars: float = 60.0, vocabulary: int = 
 
 def tally(of: Calls) -> Tally:
     total = Tally(requests=len(of), sampled=len(of))
-    sums = total.moments.setdefault("input_chars", Sums())
-    for chars, words in of:
-        sums.add(1, chars, chars * chars)
+    squares = sum(chars * chars for chars, _ in of)
+    total.moments["input_chars"] = Sums(len(of), sum(chars for chars, _ in of), squares)
+    for _, words in of:
         for word in words:
             total.words[word] = total.words.get(word, 0) + 1
     return total

@@ -10,14 +10,13 @@ import msgspec
 import pytest
 
 from streams.detectors.budget import Budget, Series
-from streams.detectors.quality import RECENT
 from streams.detectors.slice_quality import GONE, About, SliceQuality
 from streams.pipeline_state import PipelineState
 from tests.unit.streams.drawing import START_MS, Meter, Reader, deployment, of_slice, requests, score
 from tidemill.events import Cell, Partial, Progress, ScorePoint, ThresholdEvent
 from tidemill.events.monitoring import Moments
 from tidemill.settings import Settings
-from tidemill.settings.slices import MAX_SCORES, scores_kept
+from tidemill.settings.slices import MAX_SCORES, RECENT_SCORES, scores_kept
 
 TENANTS = ("acme", "globex", "initech")
 MANY = (*TENANTS, "hooli", "pied", "stark", "umbrella", "wayne", "wonka")
@@ -224,7 +223,7 @@ def test_the_states_of_slices_are_bounded_together(dimensions: int, most: int) -
     bytes_of_one = len(kept.states["tenant=acme"])
     assert bytes_of_one < 14 * scores_kept(dimensions * most) + 1_200
     assert bytes_of_one * dimensions * most < 14 * MAX_SCORES + 1_200 * 800 < 3.3e6
-    assert scores_kept(80) == RECENT
+    assert scores_kept(80) == RECENT_SCORES
 
 
 def test_what_is_kept_of_a_slice_follows_the_series_in_the_budget() -> None:
