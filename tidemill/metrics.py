@@ -41,6 +41,7 @@ WindowMetric = Literal[
     "input_unseen_share",  # share of words in hash buckets the reference never saw
     "input_word_distance",  # Jensen-Shannon distance of word buckets to the reference, in [0, 1]
     "input_language_mismatch",  # chance that a call and one of the reference are in different languages
+    "input_novelty",  # distance of the questions' words to the nearest question of the reference, in [0, 1]
     "output_chars",  # length of the answer, characters
     "output_words",  # length of the answer, words
     "output_empty",  # share of answers without any text where one was due
@@ -62,7 +63,12 @@ MEAN_METRICS: tuple[str, ...] = tuple(
 )
 """Those with a mean over calls, answers or words, which a drift detector can watch; quality is watched by score."""
 
-REFERENCE_METRICS: tuple[str, ...] = ("input_unseen_share", "input_word_distance", "input_language_mismatch")
+REFERENCE_METRICS: tuple[str, ...] = (
+    "input_unseen_share",
+    "input_word_distance",
+    "input_language_mismatch",
+    "input_novelty",
+)
 """Those that compare with a reference, which only the running detector of the whole traffic has."""
 SLICE_METRICS: tuple[str, ...] = tuple(name for name in WINDOW_METRICS if name not in (*REFERENCE_METRICS, *ESTIMATES))
 """Those that slices have, too (durations without quantiles); a reference is the whole's alone."""
@@ -100,6 +106,7 @@ UNITS: dict[str, str] = {
     "input_unseen_share": "share",
     "input_word_distance": "distance",
     "input_language_mismatch": "share",
+    "input_novelty": "distance",
     "output_chars": "characters",
     "output_words": "words",
     "output_empty": "share",

@@ -13,10 +13,12 @@ from consumers.evidence.examples import examples
 from consumers.evidence.slices import Answer, Row, search
 from tidemill.evidence import Evidence, Side
 from tidemill.metrics import ESTIMATES, WINDOW_METRICS
+from tidemill.word_sets import distances, word_set
 
 UNSEEN = "unseen_share"
 _WORD_METRICS = ("input_unseen_share", "input_word_distance")
 _MISMATCH = "input_language_mismatch"
+_NOVELTY = "input_novelty"
 _OF_NO_CALL = ("requests", "answers", *ESTIMATES)
 MOST_SLICES = 60
 
@@ -114,7 +116,18 @@ def _mismatch(reference: Sequence[Call]) -> Callable[[Call], float | None]:
     return share
 
 
-_OF_REFERENCE = {UNSEEN: _unseen_share, _MISMATCH: _mismatch}
+def _novelty(reference: Sequence[Call]) -> Callable[[Call], float | None]:
+    """How far a call's words are from those of the nearest call of the reference."""
+    sets = [one for call in reference if (one := word_set(call.words))]
+
+    def distance(call: Call) -> float | None:
+        own = word_set(call.words)
+        return float(distances([own], sets)[0]) if own and sets else None
+
+    return distance
+
+
+_OF_REFERENCE = {UNSEEN: _unseen_share, _MISMATCH: _mismatch, _NOVELTY: _novelty}
 
 
 def _known(calls: Sequence[Call], figure: str) -> dict[str, float]:

@@ -221,6 +221,7 @@ def _rest(found: Evidence, part: Slice) -> tuple[float, float] | None:
 def _figure_name(found: Evidence) -> str:
     known = {
         "unseen_share": "share of words that calls before did not use",
+        "input_novelty": "distance to the nearest call of before, by its words",
         "input_language_mismatch": "share of calls before that were in another language",
     }
     return known.get(found.figure, found.figure.replace("_", " "))

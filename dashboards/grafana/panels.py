@@ -120,6 +120,11 @@ QUALITY = Board(
             "Chance that a question and one of the reference are in different languages.",
             "percentunit",
         ),
+        Panel(
+            "New questions",
+            _per_version("input_novelty", "value"),
+            "Distance of the questions' words to the nearest question of the reference, 0 to 1.",
+        ),
         Panel("Length of questions", _per_version("input_chars", "value"), "Characters."),
         Panel("Length of answers", _per_version("output_chars", "value"), "Characters."),
         Panel("Empty answers", _per_version("output_empty", "value"), "Share without any text.", "percentunit"),

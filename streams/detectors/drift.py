@@ -11,6 +11,7 @@ import math
 
 from msgspec import Struct, field
 
+from streams.detectors import novelty
 from streams.detectors.baseline import (
     BATCHES,
     WORD_METRICS,
@@ -23,6 +24,7 @@ from streams.detectors.baseline import (
 )
 from streams.detectors.budget import Budget
 from streams.detectors.languages import LANGUAGE_MISMATCH, Languages
+from streams.detectors.novelty import NOVELTY, Novelty
 from streams.detectors.season import Period
 from streams.detectors.watch import SEASON_CHANGED, Found, Watch, Where, dropped, judged
 from streams.windows.figures import Figure, observed
@@ -44,6 +46,7 @@ class Drift(Struct, omit_defaults=True):
     reference: dict[int, int] = field(default_factory=dict)
     """Empty while it is gathered."""
     languages: Languages = field(default_factory=Languages)
+    novelty: Novelty = field(default_factory=Novelty)
     season: Period | None = None
     """What the watches were made for."""
 
@@ -53,7 +56,7 @@ class Drift(Struct, omit_defaults=True):
         return sum(watch.waits for watch in self.watches.values())
 
     def figures(self, tally: Tally) -> dict[str, Figure]:
-        """The metrics of one window that compare words or languages with their reference; none while it is gathered."""
+        """The metrics of one window that compare with a reference; none while it is gathered."""
         found: dict[str, Figure] = {}
         if self.reference and tally.words:
             n = sum(tally.words.values())
@@ -61,8 +64,12 @@ class Drift(Struct, omit_defaults=True):
                 value = word_metric(metric, tally.words, self.reference)
                 if value is not None:
                     found[metric] = Figure(n, value * n, value * value * n, value)
-        if (figure := self.languages.figure(tally)) is not None:
-            found[LANGUAGE_MISMATCH] = figure
+        for metric, figure in (
+            (LANGUAGE_MISMATCH, self.languages.figure(tally)),
+            (NOVELTY, self.novelty.figure(tally)),
+        ):
+            if figure is not None:
+                found[metric] = figure
         return found
 
     def judge(
@@ -90,7 +97,7 @@ class Drift(Struct, omit_defaults=True):
         for metric in watched:
             if metric not in WORD_METRICS and (sums := self._observed(metric, tally, settings)) is not None:
                 watch = self.watches.setdefault(metric, Watch())
-                full = watch.add(*sums, where.start_ms, least)
+                full = watch.add(*sums, where.start_ms, max(least, novelty.BATCH) if metric == NOVELTY else least)
                 if full is not None:
                     said.append((metric, judged(watch, full, budget, where._replace(metric=metric))))
         words = [metric for metric in watched if metric in WORD_METRICS]
@@ -101,6 +108,8 @@ class Drift(Struct, omit_defaults=True):
     def _observed(self, metric: str, tally: Tally, settings: DriftSettings) -> tuple[int, float] | None:
         if metric == LANGUAGE_MISMATCH:
             return self.languages.take(tally, settings.reference_calls)
+        if metric == NOVELTY:
+            return self.novelty.take(tally)
         return observed(metric, tally)
 
     def _take_words(
@@ -151,9 +160,10 @@ class Drift(Struct, omit_defaults=True):
             said.append((metric, watch.close(where._replace(metric=metric), reason)))
             watch.begin()
         self._forget_words()
-        self.languages = Languages()
-        if (watched := self.watches.get(LANGUAGE_MISMATCH)) is not None:
-            watched.hours = b""  # they compared with other languages
+        self.languages, self.novelty = Languages(), Novelty()
+        for metric in (LANGUAGE_MISMATCH, NOVELTY):
+            if (watched := self.watches.get(metric)) is not None:
+                watched.hours = b""  # they compared with another reference
         return said
 
     def _forget_words(self) -> None:

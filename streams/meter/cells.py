@@ -6,7 +6,7 @@ Sums run in the order of the batch, and everything in a cell is sorted: equal ba
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count as counter
 from typing import Any, Literal, NamedTuple
 
@@ -120,11 +120,19 @@ class Cells:
         for cell, found in counts.items():
             self._fields[cell]["words"] = dict(sorted(found.items()))
 
-    def languages(self, found: Iterable[tuple[int, str]]) -> None:
-        """Fill the languages of calls: cell numbers and codes, where an empty one counts nothing."""
-        for (cell, language), n in sorted(Counter(found).items()):
-            if language:
-                self._inner(cell, "languages")[language] = n
+    def names(
+        self, field: str, found: Iterable[tuple[int, str]], kept: Callable[[dict[str, int]], dict[str, int]] = dict
+    ) -> None:
+        """Count calls by a name (a language, a word set): cell numbers and names, where an empty one counts nothing.
+
+        ``kept``: what of a cell's counts is told.
+        """
+        counts: dict[int, dict[str, int]] = {}
+        for (cell, name), n in sorted(Counter(found).items()):
+            if name:
+                counts.setdefault(cell, {})[name] = n
+        for cell, inner in counts.items():
+            self._fields[cell][field] = kept(inner)
 
     def build(self) -> dict[str, tuple[Any, ...]]:
         """The finished cells by pipeline, in order of their keys."""

@@ -27,6 +27,7 @@ from tidemill.language import language_of
 from tidemill.metrics import DURATIONS
 from tidemill.settings import Settings
 from tidemill.text import QUESTION_FEATURES, WORD_BUCKETS, question_features, word_buckets
+from tidemill.word_sets import lowest, word_set
 
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
 NUMBERS = (*(f"gen_ai_usage_{name}" for name in TOKENS), "cost_micros", *DURATIONS)
@@ -114,17 +115,24 @@ def _requests(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     }
     _features(cells, "sampled", "input", OF_QUESTIONS, _in_cells(cells, found))
     words: dict[int, dict[int, int]] = {}
+    word_sets, languages = [], []
     for place, event, users in looked_at:
-        total = words.setdefault(int(cells.at[place]), {})
-        for bucket, n in (event.input_words or word_buckets(users)).items() if found[place] else ():
-            if 0 <= bucket < WORD_BUCKETS and n > 0:
-                total[bucket] = total.get(bucket, 0) + min(n, _MAX_WORD_COUNT)
+        if not found[place]:
+            continue
+        cell = int(cells.at[place])
+        known = {
+            bucket: n
+            for bucket, n in (event.input_words or word_buckets(users)).items()
+            if 0 <= bucket < WORD_BUCKETS and n > 0
+        }
+        total = words.setdefault(cell, {})
+        for bucket, n in known.items():
+            total[bucket] = total.get(bucket, 0) + min(n, _MAX_WORD_COUNT)
+        word_sets.append((cell, word_set(known)))
+        languages.append((cell, event.input_language or language_of(users)))
     cells.words(words)
-    cells.languages(
-        (int(cells.at[place]), event.input_language or language_of(users))
-        for place, event, users in looked_at
-        if found[place]
-    )
+    cells.names("word_sets", word_sets, lowest)
+    cells.names("languages", languages)
     if (by := sliced(batch, _dimensions(rules))) is None:
         return _Folded(cells)
     by.cells.count("requests")

@@ -56,9 +56,11 @@ class Bucket(Struct, array_like=True):
             self.weight += 8 + len(key.encode())
 
     def sealed(self) -> bytes:
-        """The window as bytes, without words (by far the largest part) and languages: no metric of them is revised."""
+        """The window as bytes, without words, word sets (by far the largest part), languages: no metric of them is
+        revised.
+        """
         for tally in self.series.values():
-            tally.words, tally.languages = {}, {}
+            tally.words, tally.languages, tally.word_sets = {}, {}, {}
         self.late = []
         return zlib.compress(_encoder.encode(self), 1)
 
@@ -77,7 +79,7 @@ class Closed(NamedTuple):
     series: dict[str, Tally]
     slices: dict[str, Tally] = {}
     """By name (``tenant=acme``); of each dimension they add up to the clients' series, but for what those alone have:
-    scores, histograms, words, languages."""
+    scores, histograms, words, languages, word sets."""
     first: bool = True
     """It closes, and is judged; not a revision. At revision 0, but where it was told of too early before."""
 

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from tidemill.events import Cell
 from tidemill.events.types import MAX_MICROS, Variant
+from tidemill.word_sets import lowest
 
 Role = Literal["client", "shadow"]
 CLIENT: Role = "client"
@@ -21,6 +22,8 @@ ENTRY_BYTES = 10
 """At most what a bucket and its count take in MessagePack: two numbers of 32 bits."""
 NAMED_BYTES = 64
 """At most what a metric's name takes with three numbers of 64 bits, or with the head of its histogram."""
+WORD_SET_NAMES = 3
+"""So many names take the room of a word set, which may have 128 characters."""
 TALLY_BYTES = 512
 """What a tally itself counts: more than its encoding takes (130), since each is some objects in memory."""
 
@@ -62,6 +65,7 @@ class Tally(Struct, array_like=True):
     sampled: int = 0
     sampled_answers: int = 0
     languages: dict[str, int] = field(default_factory=dict)
+    word_sets: dict[str, int] = field(default_factory=dict)
 
     def add(self, other: Cell | Tally) -> int:
         """Merge a cell, or another tally, into this one; the bytes by which its encoding may have grown, at most."""
@@ -76,6 +80,9 @@ class Tally(Struct, array_like=True):
         self.sampled_answers += other.sampled_answers
         named = add_counts(self.outcomes, other.outcomes) if other.outcomes else 0
         named += add_counts(self.languages, other.languages) if other.languages else 0
+        if other.word_sets:
+            named += WORD_SET_NAMES * add_counts(self.word_sets, other.word_sets)
+            self.word_sets = lowest(self.word_sets)
         entries = add_counts(self.words, other.words) if other.words else 0
         known = self.moments
         for name, more in other.moments.items():

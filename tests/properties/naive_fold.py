@@ -15,6 +15,7 @@ from tidemill.events import Cell, Feedback, InferenceRequest, InferenceResponse,
 from tidemill.metrics import DURATIONS
 from tidemill.sketch import bucket
 from tidemill.text import QUESTION_FEATURES
+from tidemill.word_sets import word_set
 
 Cells = dict[tuple[int, str, str, str], Cell]
 
@@ -67,6 +68,9 @@ def _request(cell: Cell, event: InferenceRequest, sampled: bool) -> None:
             _observe(cell, f"input_{name}", event.input_features[name])
     for word, n in event.input_words.items():
         cell.words[word] = cell.words.get(word, 0) + n
+    if event.input_words:
+        one = word_set(event.input_words)
+        cell.word_sets[one] = cell.word_sets.get(one, 0) + 1
     if language := event.input_language:
         cell.languages[language] = cell.languages.get(language, 0) + 1
 

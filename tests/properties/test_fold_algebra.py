@@ -161,7 +161,7 @@ def by_second(cells: Iterable[Cell]) -> dict[int, Tally]:
     for cell in cells:
         tally = found.setdefault(cell.second, Tally())
         tally.add(cell)
-        tally.histograms, tally.words, tally.languages = {}, {}, {}
+        tally.histograms, tally.words, tally.languages, tally.word_sets = {}, {}, {}, {}
     return found
 
 

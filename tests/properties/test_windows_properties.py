@@ -14,6 +14,7 @@ from streams.windows.bucket import Bucket
 from streams.windows.state import Windows
 from tests.unit.streams.drawing import START_S, Meter, Reader, answers, deployment, of_slice, requests, score
 from tidemill.events import Partial, Progress, ThresholdEvent, Window
+from tidemill.word_sets import word_set
 
 PARTITIONS = (0, 1, 2)
 MIDNIGHT_S = 86_400 - START_S % 86_400
@@ -50,7 +51,14 @@ def stories(draw: st.DrawFn) -> list[list[Message]]:
             late = draw(st.integers(0, 25))
             n = draw(st.integers(1, 20))
             cells = [
-                requests(max(0, second - late), n, chars=[float(n)] * n, words={n: n}, languages=spoken(n)),
+                requests(
+                    max(0, second - late),
+                    n,
+                    chars=[float(n)] * n,
+                    words={n: n},
+                    languages=spoken(n),
+                    word_sets={word_set([n]): n},
+                ),
                 answers(
                     max(0, second - late), [float(n)] * n, errors=draw(st.integers(0, n)), cost_micros=n * 7, priced=n
                 ),

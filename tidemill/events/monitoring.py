@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from tidemill.clock import rfc3339
-from tidemill.events.types import Count, Id, Micros, Ms, Name, Offset, SchemaVersion, Unit, Variant
+from tidemill.events.types import Count, Id, Micros, Ms, Name, Offset, SchemaVersion, Unit, Variant, WordSet
 
 
 class Moments(Struct, frozen=True, kw_only=True):
@@ -44,6 +44,8 @@ class Cell(Struct, frozen=True, kw_only=True):
     """Hash-bucket counts of the users' words, from the sampled requests."""
     languages: dict[str, int] = field(default_factory=dict)
     """Sampled requests by language of the users' text, where it is known."""
+    word_sets: dict[WordSet, int] = field(default_factory=dict)
+    """Some sampled requests by the set of the users' words, in hash buckets (tidemill.word_sets)."""
     sampled: Count = 0
     """Requests whose text features were taken (a bounded, deterministic sample)."""
     sampled_answers: Count = 0
@@ -51,7 +53,8 @@ class Cell(Struct, frozen=True, kw_only=True):
 
 
 class SliceCell(Cell, frozen=True, kw_only=True, omit_defaults=True):
-    """Figures of one second of one slice: client calls and answers of all versions. No histograms, words, languages.
+    """Figures of one second of one slice: client calls and answers of all versions. No histograms, words,
+    languages, word sets.
 
     Every event that is in a cell of role ``client`` is in one of these for each dimension of its pipeline, too; a score
     where it says its call's value.

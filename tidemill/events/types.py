@@ -17,6 +17,9 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Language = Annotated[
     str, Meta(pattern="^([a-z]{2,3})?$", description="ISO 639 code, two letters where there are; empty: not known")
 ]
+WordSet = Annotated[
+    str, Meta(pattern="^([0-9a-v]{2}){1,64}$", description="hash buckets of words, two characters each")
+]
 Uuid = Annotated[
     str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", description="a lower-case UUID")
 ]

@@ -69,6 +69,7 @@ class DriftSettings(Strict):
         "input_unseen_share",
         "input_word_distance",
         "input_language_mismatch",
+        "input_novelty",
         *(f"input_{name}" for name in EMBEDDING_FEATURES),
         "output_chars",
         "error_rate",

@@ -77,7 +77,7 @@ def test_stage_2_finds_longer_questions_and_nothing_before() -> None:
     first = next(watched.run(calls(TEXTS, CHANGES["twice as long"], 1.0, seed), 1_000))
     assert first.rule == "drift_input_chars" and first.call > 1_500
     spent = watched.pipeline.spent
-    assert spent.series == 51, "five means and quality of the whole and seven slices, two of words, and languages"
+    assert spent.series == 52, "five means and quality of the whole and seven slices, two of words, languages, novelty"
     assert spent.updates == pytest.approx(watched.calls, rel=0.1)
     assert watched.cpu_s > 0 and watched.state_bytes < 100_000
 

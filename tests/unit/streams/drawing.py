@@ -78,6 +78,7 @@ def requests(
     chars: Sequence[float] = (),
     words: Mapping[int, int] | None = None,
     languages: Mapping[str, int] | None = None,
+    word_sets: Mapping[str, int] | None = None,
 ) -> Cell:
     """A cell of calls that arrived, with the text features of some."""
     return Cell(
@@ -87,6 +88,7 @@ def requests(
         moments={"input_chars": moments(chars)} if chars else {},
         words=dict(words or {}),
         languages=dict(languages or {}),
+        word_sets=dict(word_sets or {}),
     )
 
 

@@ -1,0 +1,48 @@
+"""How new questions are: how far each is from the nearest of a reference's, by their words.
+
+A question about something else shares few words with any question of before, though each of its words may be known;
+so the mean rises where the share of unseen words does not.
+
+Source: distance to the nearest neighbour as a score of novelty (Ramaswamy et al., SIGMOD 2000).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec import Struct, field
+
+from streams.windows.figures import Figure
+from streams.windows.tally import Tally
+from tidemill.word_sets import distances
+
+NOVELTY = "input_novelty"
+REFERENCE = 500
+"""Questions in the reference: with 500 new topics were found twice as fast as with 200, with 1,000 hardly faster."""
+
+BATCH = 50
+"""Questions in a batch, at least: of fewer, 30 % about something new hardly stand out by one deviation."""
+
+
+class Novelty(Struct, omit_defaults=True):
+    """The reference of one pipeline's questions."""
+
+    questions: list[str] = field(default_factory=list)
+    """Word sets; REFERENCE of them when it is whole."""
+
+    def take(self, tally: Tally) -> tuple[int, float] | None:
+        """Questions of one window and the sum of their distances; None without any, and for windows that became part of
+        the reference.
+        """
+        figure = self.figure(tally)
+        for one, n in sorted(tally.word_sets.items()):
+            self.questions += [one] * min(n, REFERENCE - len(self.questions))
+        return figure and (figure.n, figure.total)
+
+    def figure(self, tally: Tally) -> Figure | None:
+        """The metric of one window; None while the reference is gathered, and without questions."""
+        if len(self.questions) < REFERENCE or not tally.word_sets:
+            return None
+        each = distances(list(tally.word_sets), self.questions)
+        counts = np.fromiter(tally.word_sets.values(), np.float64, len(each))
+        n, total = int(counts.sum()), float(counts @ each)
+        return Figure(n, total, float(counts @ (each * each)), total / n)

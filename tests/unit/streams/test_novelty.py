@@ -1,0 +1,77 @@
+"""Novelty under watch: questions in the old ways are quiet; new topics made of known words are noticed."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import msgspec
+import pytest
+
+from streams.detectors.drift import Drift
+from streams.detectors.novelty import NOVELTY, REFERENCE, Novelty
+from streams.windows.tally import Tally
+from tests.unit.streams.test_drift_detector import Watched
+from tidemill.settings import DriftSettings
+from tidemill.word_sets import word_set
+
+SETTINGS = DriftSettings(metrics=(NOVELTY,))
+TOPICS = [random.Random(topic).sample(range(250), 12) for topic in range(24)]
+"""Words of each topic: all topics are made of the same 250 words."""
+
+
+def windows(watched: Watched, n: int, new: float, champion: str = "p-v1") -> list[str]:
+    """Feed n windows of 50 questions, of which a share is about the last 8 topics; what began or ended."""
+    told = []
+    for _ in range(n):
+        sets = Counter(_question(watched.chance, new) for _ in range(50))
+        told += watched.take(Tally(requests=50, sampled=50, word_sets=dict(sets)), champion, SETTINGS)
+    return told
+
+
+def _question(chance: random.Random, new: float) -> str:
+    topics = TOPICS[16:] if chance.random() < new else TOPICS[:16]
+    return word_set([*chance.sample(chance.choice(topics), 6), *chance.sample(range(250), 3)])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_questions_of_the_old_topics_give_no_notice(seed: int) -> None:
+    assert windows(Watched(seed), 400, 0.0) == []
+
+
+def test_new_topics_in_known_words_are_noticed_and_the_notice_ends_with_them() -> None:
+    watched = Watched(4)
+    assert windows(watched, 80, 0.0) == []
+    assert windows(watched, 40, 0.3) == [NOVELTY]
+    assert windows(watched, 40, 0.0) == [f"-{NOVELTY}"]
+
+
+def test_a_new_champion_brings_a_new_reference() -> None:
+    watched = Watched(5)
+    windows(watched, 80, 0.0)
+    assert windows(watched, 40, 0.5) == [NOVELTY]
+    assert windows(watched, 1, 0.5, champion="p-v2") == [f"-{NOVELTY}"]
+    assert len(watched.drift.novelty.questions) == 50
+    assert windows(watched, 200, 0.5, champion="p-v2") == []
+
+
+def test_the_reference_is_the_first_questions_and_then_stands() -> None:
+    novelty, first = Novelty(), word_set([1, 2])
+    assert novelty.take(Tally(word_sets={first: REFERENCE - 1})) is None
+    assert novelty.figure(Tally(word_sets={first: 1})) is None
+    assert novelty.take(Tally(word_sets={word_set([3]): 7})) is None
+    assert len(novelty.questions) == REFERENCE
+    n, total = novelty.take(Tally(word_sets={first: 2, word_set([8]): 3})) or (0, 0.0)
+    assert n == 5
+    assert total == pytest.approx(3.0, abs=1e-6)
+    assert novelty.take(Tally()) is None
+    assert len(novelty.questions) == REFERENCE
+
+
+def test_a_state_of_before_gathers_its_questions() -> None:
+    known = msgspec.msgpack.decode(msgspec.msgpack.encode(Drift(champion="p-v1")))
+    known.pop("novelty")
+    watched = Watched(6)
+    watched.drift = msgspec.convert(known, Drift)
+    windows(watched, 3, 0.0)
+    assert len(watched.drift.novelty.questions) == 150
