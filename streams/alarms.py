@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -40,3 +41,16 @@ class Transition(NamedTuple):
     value: float | None
     """The figure now."""
     reason: str = ""
+
+
+Found = list[tuple[str, Transition]]
+"""Rules, and what begins or ends by them."""
+
+
+def closed(alarms: Iterable[tuple[str, Alarm | None]], start_ms: int, end_ms: int, reason: str) -> Found:
+    """The end of those that are on, each with its rule, for a reason that is none of their values."""
+    return [
+        (rule, Transition("resolved", alarm, start_ms, end_ms, None, reason))
+        for rule, alarm in alarms
+        if alarm is not None
+    ]

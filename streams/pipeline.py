@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams import thresholds
-from streams.alarms import Transition
+from streams.alarms import Found, Transition
 from streams.detectors import set_back
 from streams.detectors.budget import Budget
 from streams.detectors.budget import Spend as Spent
@@ -23,7 +23,7 @@ from streams.detectors.quality import QualityState
 from streams.detectors.season import period_of
 from streams.detectors.slice_drift import SliceDrift
 from streams.detectors.slice_quality import About
-from streams.detectors.watch import Found, Where
+from streams.detectors.watch import Where
 from streams.false_alarms import FalseAlarms
 from streams.levels import Levels
 from streams.pipeline_state import NO_SLICES, PipelineState, read

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.alarms import Transition
+from streams.alarms import Found, Transition
 from streams.detectors import set_back
 from streams.detectors.budget import Budget, Series
-from streams.detectors.quality import RULE, Found, QualityDetector, QualityState, judged
+from streams.detectors.quality import RULE, QualityDetector, QualityState, judged
 from streams.detectors.slice_quality import About
 from streams.pipeline_state import PipelineState
 from streams.thresholds import Cause, of_dependence, of_quality

@@ -11,6 +11,7 @@ import math
 
 from msgspec import Struct, field
 
+from streams.alarms import Found
 from streams.detectors import novelty
 from streams.detectors.baseline import (
     BATCHES,
@@ -26,7 +27,7 @@ from streams.detectors.budget import Budget
 from streams.detectors.languages import LANGUAGE_MISMATCH, Languages
 from streams.detectors.novelty import NOVELTY, Novelty
 from streams.detectors.season import Period
-from streams.detectors.watch import SEASON_CHANGED, Found, Watch, Where, dropped, judged
+from streams.detectors.watch import SEASON_CHANGED, Watch, Where, dropped, judged
 from streams.windows.figures import Figure, observed
 from streams.windows.tally import Tally
 from tidemill.settings import DriftSettings

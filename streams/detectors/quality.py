@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from streams.alarms import Alarm, Transition
+from streams.alarms import Alarm, Found, Transition, closed
 from streams.detectors import warnings
 from streams.detectors.budget import Budget, Series
 from streams.detectors.change import Split, split
@@ -37,9 +37,6 @@ from tidemill.settings import QualitySettings
 from tidemill.settings.slices import RECENT_SCORES
 
 RULE = "quality"
-Found = list[tuple[str, Transition]]
-"""Rules, and what begins or ends by them."""
-
 WARM = 8
 """Scores that it is blind for after it has spoken: scores take few values, so buckets for them are soon found."""
 SURE = 2.0
@@ -172,10 +169,7 @@ class QualityDetector:
 
     def close(self, start_ms: int, end_ms: int, reason: str) -> Found:
         """What ends because it is watched no longer."""
-        said: Found = []
-        for rule, alarm in ((RULE, self._alarm), (dependent(RULE), self._warning)):
-            if alarm is not None:
-                said.append((rule, Transition("resolved", alarm, start_ms, end_ms, None, reason)))
+        said = closed(((RULE, self._alarm), (dependent(RULE), self._warning)), start_ms, end_ms, reason)
         self._alarm = self._warning = None
         return said
 

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct, field
 
+from streams.alarms import Found
 from streams.detectors import set_back
 from streams.detectors.budget import Budget, Series
-from streams.detectors.quality import RULE, Found, QualityDetector, QualityState, judged
+from streams.detectors.quality import RULE, QualityDetector, QualityState, judged
 from streams.detectors.season import Period
 from tidemill.events import ScorePoint
 from tidemill.settings import PipelineSettings

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct, field
 
-from streams.alarms import Alarm, Transition
+from streams.alarms import Alarm, Found, Transition, closed
 from streams.detectors import warnings
 from streams.detectors.baseline import BATCHES, WORD_DISTANCE, WORD_METRICS, Level, Measured, level_of
 from streams.detectors.budget import Budget, Series
@@ -38,8 +38,6 @@ GONE = "the metric is no longer watched"
 SEASON_CHANGED = "the pipeline's season was set anew; so is what is usual"
 SHIFT = 1.0
 BACK_BATCHES = 4
-Found = list[tuple[str, Transition]]
-"""Rules, and what begins or ends by them."""
 
 
 class Where(NamedTuple):
@@ -204,10 +202,8 @@ class Watch(Struct, omit_defaults=True):
 
     def close(self, where: Where, reason: str) -> Found:
         """Take back what is said of the metric, for a reason that is none of its values."""
-        said: Found = []
-        for rule, alarm in ((where.rule, self.alarm), (dependent(where.metric), self.warning)):
-            if alarm is not None:
-                said.append((rule, Transition("resolved", alarm, where.start_ms, where.end_ms, None, reason)))
+        alarms = ((where.rule, self.alarm), (dependent(where.metric), self.warning))
+        said = closed(alarms, where.start_ms, where.end_ms, reason)
         self.alarm = self.warning = None
         return said
 

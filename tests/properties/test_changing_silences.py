@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.alerts.outbox import SETTLE_MS
-from tests.properties.test_alert_delivery_laws import LONG_MS, PIPELINES, STEPS, WAYS, S, World, loud, policy
+from tests.properties.test_alert_delivery_laws import PIPELINES, STEPS, WAYS, S, World, keeps_the_law, policy
 from tidemill.cli.silence import expired
 from tidemill.codec import encode
 from tidemill.events import Silence
@@ -105,27 +105,7 @@ def test_no_alarm_is_lost_and_none_told_under_another_id(
     for step in story:
         world.do(step)
     world.finish()
-
-    contents: dict[str, tuple[str, ...]] = {}
-    for name, told, _ in world.heard:
-        assert contents.setdefault(name, told) == told, "one id, one content"
-    assert all(len(names) == 1 for names in world.told_as_news().values()), "one event, one id"
-
-    patience_ms = max(way[1], way[2]) * S if way[0] else 0
-    ended = {one.data.alarm_id: at_ms for at_ms, one in world.topic if one.data.state == "resolved"}
-    for at_ms, one in world.topic:
-        if one.data.state != "firing":
-            continue
-        alarm, spans = one.data.alarm_id, world.log.spans(one.data.pipeline)
-        begin, end = world.first(f"{alarm} firing"), world.first(f"{alarm} resolved")
-        if alarm not in ended or loud(spans, at_ms, at_ms + patience_ms):
-            assert begin is not None, "an alarm that fires unmuted is told of"
-        if begin is None:
-            assert end is None, "no end without a beginning"
-        elif alarm in ended:
-            assert end is not None and begin < end, "the end after the beginning"
-        covered = any(start <= at_ms and ended.get(alarm, LONG_MS**2) + patience_ms < stop for start, stop in spans)
-        assert not (covered and begin is not None), "what a silence covers is not told of"
+    keeps_the_law(world, way, world.log.spans)
 
 
 @settings(max_examples=250)
