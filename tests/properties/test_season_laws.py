@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.alarms import Transition
+from streams.alarms import Found, Transition
 from streams.detectors.baseline import Measured
 from streams.detectors.e_bh import changed
 from streams.detectors.quality import QualityDetector, QualityState
 from streams.detectors.season import LIMIT, Season, SeasonState
-from streams.detectors.watch import Found, Watch, Where
+from streams.detectors.watch import Watch, Where
 from tests.unit.streams.drawing import score
 from tidemill.settings import QualitySettings
 
