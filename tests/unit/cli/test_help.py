@@ -14,7 +14,7 @@ from tidemill.roles import ROLES
 
 def shown(monkeypatch: pytest.MonkeyPatch, *command: str) -> str:
     monkeypatch.setenv("COLUMNS", "400")
-    monkeypatch.setenv("TERMINAL_WIDTH", "400")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 400)  # typer reads its own variable once a process
     return CliRunner().invoke(app, [*command, "--help"]).output
 
 

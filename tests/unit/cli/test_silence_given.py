@@ -139,6 +139,6 @@ def test_what_has_long_ended_is_made_forgotten_with_the_next_record() -> None:
 
 def test_the_help_shows_how_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERMINAL_WIDTH", "200")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 200)
     shown = CliRunner().invoke(app, ["silence", "--help"]).output
     assert 'tidemill silence add --pipeline support --alert latency --for 2h --comment "provider is down' in shown
