@@ -195,40 +195,43 @@ class PipelineFold:
     def _report(self, closed: Closed, out: Outputs) -> None:
         first = closed.first
         drift = _drift_decoder.decode(self._state.drift) if first and closed.series else Drift()
+        compared = {key: _of_reference(drift, tally) for key, tally in closed.series.items()} if first else {}
         for key, tally in closed.series.items():
-            found = figures(tally)
-            if first:
-                found |= _of_reference(drift, tally)
+            found = figures(tally) | compared.get(key, {})
             self._rows(Series.of_key(key), found, closed, out)
         for name, tally in closed.slices.items():
             self._rows(Series(), figures(tally), closed, out, name)
         if first and closed.complete:
-            self._conclude(drift, closed, out)
+            self._conclude(drift, compared, closed, out)
 
-    def _conclude(self, drift: Drift, closed: Closed, out: Outputs) -> None:
-        """Let the rules and the drift detectors judge a complete window, once."""
-        clients = [tally for key, tally in closed.series.items() if key.startswith(CLIENT)]
-        whole = clients[0] if len(clients) == 1 else merged(clients)
+    def _conclude(self, drift: Drift, of_series: dict[str, dict[str, Figure]], closed: Closed, out: Outputs) -> None:
+        """Let the rules and the drift detectors judge a complete window, once. ``of_series``: its comparisons with the
+        reference.
+        """
+        clients = [key for key in closed.series if key.startswith(CLIENT)]
+        only = clients[0] if len(clients) == 1 else None
+        whole = closed.series[only] if only else merged([closed.series[key] for key in clients])
+        compared = of_series[only] if only else _of_reference(drift, whole)
         idle = not whole.requests and self._state.windows.had_requests
         if idle:
             self._rows(Series(), {"requests": NO_REQUESTS}, closed, out)
         if self._levels.look_at_windows:
-            known = figures(whole) | _of_reference(drift, whole)
+            known = figures(whole) | compared
             if idle:
                 known["requests"] = NO_REQUESTS
             slices = {name: figures(closed.slices[name]) for name in self._levels.slices if name in closed.slices}
             for transition, cause in self._levels.judge(known, closed.start_ms, self._end(closed), slices):
                 self._say(transition, cause, out)
         if closed.series:
-            self._watch(drift, whole, closed, out)
+            self._watch(drift, whole, compared, closed, out)
 
-    def _watch(self, drift: Drift, whole: Tally, closed: Closed, out: Outputs) -> None:
+    def _watch(self, drift: Drift, whole: Tally, compared: dict[str, Figure], closed: Closed, out: Outputs) -> None:
         """Let the detectors judge the clients' calls of a complete window, once."""
         budget = self._false_alarms.open(self._watermark_ms)
         run_length, season = self._false_alarms.run_length, self._season
         where = Where(self._name, "", closed.start_ms, self._end(closed), run_length, season=season)
         champion = _champion(closed)
-        judged = drift.judge(whole, champion, self._pipeline.drift, budget, where)
+        judged = drift.judge(whole, compared, champion, self._pipeline.drift, budget, where)
         found = [(where._replace(metric=metric), said) for metric, said in judged]
         for at, said in found + self._watch_slices(champion, closed, budget, where):
             for rule, transition in said:

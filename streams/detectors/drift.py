@@ -8,6 +8,7 @@ then a new reference is gathered.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from msgspec import Struct, field
 
@@ -74,10 +75,17 @@ class Drift(Struct, omit_defaults=True):
         return found
 
     def judge(
-        self, tally: Tally, champion: str | None, settings: DriftSettings, budget: Budget, where: Where
+        self,
+        tally: Tally,
+        compared: Mapping[str, Figure],
+        champion: str | None,
+        settings: DriftSettings,
+        budget: Budget,
+        where: Where,
     ) -> list[tuple[str, Found]]:
         """Take in one closed, complete window of the clients' calls; give back what begins or ends, by metric.
 
+        ``compared``: its ``figures``, which cost too much to be worked out twice.
         ``champion`` is the version most client answers of the window came from, None where there were none.
         ``where``: the window; its metric says nothing.
         """
@@ -86,17 +94,19 @@ class Drift(Struct, omit_defaults=True):
         if not watched:
             return [(metric, found) for metric, found in said if found]
         if self.season != where.season:
+            compared = {}
             said += self._start_anew(SEASON_CHANGED, where)
             for watch in self.watches.values():
                 watch.hours = b""
             self.season = where.season
         if champion is not None and champion != self.champion:
+            compared = {}
             if self.champion:
                 said += self._start_anew(f"{champion} became champion; a new reference is gathered", where)
             self.champion = champion
         least = math.ceil(settings.reference_calls / BATCHES)
         for metric in watched:
-            if metric not in WORD_METRICS and (sums := self._observed(metric, tally, settings)) is not None:
+            if metric not in WORD_METRICS and (sums := self._observed(metric, tally, compared, settings)) is not None:
                 watch = self.watches.setdefault(metric, Watch())
                 full = watch.add(*sums, where.start_ms, max(least, novelty.BATCH) if metric == NOVELTY else least)
                 if full is not None:
@@ -106,12 +116,17 @@ class Drift(Struct, omit_defaults=True):
             said += self._take_words(tally, words, least, budget, where)
         return [(metric, found) for metric, found in said if found]
 
-    def _observed(self, metric: str, tally: Tally, settings: DriftSettings) -> tuple[int, float] | None:
+    def _observed(
+        self, metric: str, tally: Tally, compared: Mapping[str, Figure], settings: DriftSettings
+    ) -> tuple[int, float] | None:
         if metric == LANGUAGE_MISMATCH:
-            return self.languages.take(tally, settings.reference_calls)
-        if metric == NOVELTY:
-            return self.novelty.take(tally)
-        return observed(metric, tally)
+            self.languages.gather(tally, settings.reference_calls)
+        elif metric == NOVELTY:
+            self.novelty.gather(tally)
+        else:
+            return observed(metric, tally)
+        figure = compared.get(metric)
+        return figure and (figure.n, figure.total)
 
     def _take_words(
         self, tally: Tally, words: list[str], least: int, budget: Budget, where: Where

@@ -24,15 +24,11 @@ class Languages(Struct, omit_defaults=True):
     """Of the reference, by language."""
     whole: bool = False
 
-    def take(self, tally: Tally, least: int) -> tuple[int, float] | None:
-        """Calls of one window and the sum of their mismatches. None without any, and for windows that became part of
-        the reference: those until it has ``least`` calls.
-        """
-        figure = self.figure(tally)
+    def gather(self, tally: Tally, least: int) -> None:
+        """Take the calls of one window into the reference, until it has ``least``."""
         if not self.whole:
             add_counts(self.calls, tally.languages)
             self.whole = sum(self.calls.values()) >= least
-        return figure and (figure.n, figure.total)
 
     def figure(self, tally: Tally) -> Figure | None:
         """The metric of one window; None while the reference is gathered, and without calls."""

@@ -29,14 +29,10 @@ class Novelty(Struct, omit_defaults=True):
     questions: list[str] = field(default_factory=list)
     """Word sets; REFERENCE of them when it is whole."""
 
-    def take(self, tally: Tally) -> tuple[int, float] | None:
-        """Questions of one window and the sum of their distances; None without any, and for windows that became part of
-        the reference.
-        """
-        figure = self.figure(tally)
+    def gather(self, tally: Tally) -> None:
+        """Take the questions of one window into the reference, until it is whole."""
         for one, n in sorted(tally.word_sets.items()):
             self.questions += [one] * min(n, REFERENCE - len(self.questions))
-        return figure and (figure.n, figure.total)
 
     def figure(self, tally: Tally) -> Figure | None:
         """The metric of one window; None while the reference is gathered, and without questions."""

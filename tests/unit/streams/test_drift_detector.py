@@ -84,7 +84,9 @@ class Watched:
         told = []
         self.budget.tick(WINDOW_S)
         where = Where("p", "", self.at_ms, self.at_ms + WINDOW_S * 1000, self.budget.run_length)
-        for metric, said in self.drift.judge(window, champion, settings, self.budget, where):
+        for metric, said in self.drift.judge(
+            window, self.drift.figures(window), champion, settings, self.budget, where
+        ):
             for rule, t in said:
                 told.append(rule.removeprefix("drift_") if t.state == "firing" else "-" + rule.removeprefix("drift_"))
                 self.fired[metric] = t

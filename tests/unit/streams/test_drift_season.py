@@ -72,7 +72,9 @@ class Watched:
             end_ms = self.at_ms + WINDOW_S * 1000
             where = Where("p", "", self.at_ms, end_ms, self.budget.run_length, season=self.season)
             window = self.window(calls, times, shift, failing)
-            for metric, found in self.drift.judge(window, champion, settings, self.budget, where):
+            for metric, found in self.drift.judge(
+                window, self.drift.figures(window), champion, settings, self.budget, where
+            ):
                 for _rule, transition in found:
                     said.append(metric if transition.state == "firing" else f"-{metric}")
                     self.fired.append(transition)

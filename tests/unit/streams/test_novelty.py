@@ -57,14 +57,16 @@ def test_a_new_champion_brings_a_new_reference() -> None:
 
 def test_the_reference_is_the_first_questions_and_then_stands() -> None:
     novelty, first = Novelty(), word_set([1, 2])
-    assert novelty.take(Tally(word_sets={first: REFERENCE - 1})) is None
+    novelty.gather(Tally(word_sets={first: REFERENCE - 1}))
     assert novelty.figure(Tally(word_sets={first: 1})) is None
-    assert novelty.take(Tally(word_sets={word_set([3]): 7})) is None
+    novelty.gather(Tally(word_sets={word_set([3]): 7}))
     assert len(novelty.questions) == REFERENCE
-    n, total = novelty.take(Tally(word_sets={first: 2, word_set([8]): 3})) or (0, 0.0)
-    assert n == 5
-    assert total == pytest.approx(3.0, abs=1e-6)
-    assert novelty.take(Tally()) is None
+    some = Tally(word_sets={first: 2, word_set([8]): 3})
+    figure = novelty.figure(some)
+    assert figure is not None and figure.n == 5
+    assert figure.total == pytest.approx(3.0, abs=1e-6)
+    assert novelty.figure(Tally()) is None
+    novelty.gather(some)
     assert len(novelty.questions) == REFERENCE
 
 
