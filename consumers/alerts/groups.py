@@ -188,11 +188,12 @@ class Groups:
             if not alarm.pending:
                 continue
             offset, event = alarm.pending[0]
-            end = self._muted_until(event, now_ms) if self._is_news(offset) else None
-            if end is not None and event.data.state == "firing" and alarm.ended:
+            end = self._muted_until(event, now_ms)
+            unheard = event.data.state == "firing" and alarm.ended and not self._was_told(alarm)
+            if end is not None and unheard:
                 out.append(Muted(event, tuple(each for each, _ in alarm.pending)))
                 self._forget(group, name)
-            elif end is not None:
+            elif end is not None and not (event.data.state == "firing" and alarm.ended):
                 if alarm.held_ms is None:
                     out.append(Muted(event))
                 alarm.held_ms, alarm.until_ms = now_ms, end
@@ -236,6 +237,11 @@ class Groups:
         group.repeat_ms = now_ms + self._policy.repeat_ms
         name = derived_id("repeat", key, now_ms, *(event.id for event in heard))
         return [Notification(name, key, now_ms, group.labels, heard, ())]
+
+    def _was_told(self, alarm: _Alarm) -> bool:
+        """Before a restart, whatever the mutes are now: its beginning has been dealt with, and its end has not."""
+        settled = [not self._is_news(offset) for offset, _ in alarm.pending]
+        return settled[0] and not all(settled)
 
     def _forget(self, group: _Group, name: str) -> None:
         del group.alarms[name]

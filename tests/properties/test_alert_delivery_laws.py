@@ -268,3 +268,23 @@ def test_a_long_outage_is_one_reminder() -> None:
     world.do(("crash", 0))
     world.run()
     assert len(world.heard) == 2
+
+
+def test_an_alarm_that_ended_unheard_shifts_nothing_when_it_is_read_again() -> None:
+    way, mutes = (("pipeline",), 0, 2, 0), {"a": [(1_000_000 * S, 1_000_001 * S)]}
+    world = World(policy(*way, mutes))
+    for step in [("fire", 0), ("fire", 0), ("fire", 0), ("end", 0), ("run", 1), ("wait", 2), ("run", 2), ("crash", 0)]:
+        world.do(step)
+    world.finish()
+    keeps_the_law(world, way, lambda pipeline: mutes.get(pipeline, []))
+
+
+def test_an_end_is_told_though_a_silence_was_set_over_its_beginning_meanwhile() -> None:
+    way = (("pipeline",), 0, 2, 0)
+    world = World(policy(*way, {}))
+    for step in [("fire", 0), ("run", 7), ("wait", 5), ("end", 0), ("crash", 0)]:
+        world.do(step)
+    world.policy = policy(*way, {"a": [(1_000_000 * S, 1_000_100 * S)]})
+    world.do(("crash", 0))
+    world.finish()
+    assert world.first("alarm 0 firing") is not None and world.first("alarm 0 resolved") is not None
