@@ -19,9 +19,10 @@ from benchmarks.learning_curve import BASE, CHANGES
 from producers.language import Utterance, generate
 from retrain.model.answers import BATCH, MAX_NEW_TOKENS, Answerer
 from retrain.model.chat import rendered_prompt
-from streams.detectors.baseline import BATCHES, WORD_METRICS, Batch, joined_words, levels
+from streams.detectors.baseline import BATCHES, Batch, joined_words, levels
 from streams.estimate.bins import Features, count_bins
 from streams.estimate.estimator import Estimator
+from tidemill.metrics import WORD_METRICS
 from tidemill.scoring import score
 from tidemill.text import word_buckets
 

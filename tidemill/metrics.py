@@ -63,12 +63,11 @@ MEAN_METRICS: tuple[str, ...] = tuple(
 )
 """Those with a mean over calls, answers or words, which a drift detector can watch; quality is watched by score."""
 
-REFERENCE_METRICS: tuple[str, ...] = (
-    "input_unseen_share",
-    "input_word_distance",
-    "input_language_mismatch",
-    "input_novelty",
-)
+UNSEEN_SHARE, WORD_DISTANCE = "input_unseen_share", "input_word_distance"
+LANGUAGE_MISMATCH, NOVELTY = "input_language_mismatch", "input_novelty"
+WORD_METRICS = (UNSEEN_SHARE, WORD_DISTANCE)
+"""Those of the counts of words."""
+REFERENCE_METRICS: tuple[str, ...] = (*WORD_METRICS, LANGUAGE_MISMATCH, NOVELTY)
 """Those that compare with a reference, which only the running detector of the whole traffic has."""
 SLICE_METRICS: tuple[str, ...] = tuple(name for name in WINDOW_METRICS if name not in (*REFERENCE_METRICS, *ESTIMATES))
 """Those that slices have, too (durations without quantiles); a reference is the whole's alone."""

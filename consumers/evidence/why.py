@@ -12,13 +12,10 @@ from consumers.evidence.call import Call, kept
 from consumers.evidence.examples import examples
 from consumers.evidence.slices import Answer, Row, search
 from tidemill.evidence import Evidence, Side
-from tidemill.metrics import ESTIMATES, WINDOW_METRICS
+from tidemill.metrics import ESTIMATES, LANGUAGE_MISMATCH, NOVELTY, WINDOW_METRICS, WORD_METRICS
 from tidemill.word_sets import distances, word_set
 
 UNSEEN = "unseen_share"
-_WORD_METRICS = ("input_unseen_share", "input_word_distance")
-_MISMATCH = "input_language_mismatch"
-_NOVELTY = "input_novelty"
 _OF_NO_CALL = ("requests", "answers", *ESTIMATES)
 MOST_SLICES = 60
 
@@ -41,7 +38,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
 def figure_of(metric: str) -> str:
     """What of a call stands for a metric; empty where nothing does: the metric counts calls, or is none of ours."""
-    if metric in _WORD_METRICS:
+    if metric in WORD_METRICS:
         return UNSEEN
     return metric if metric in WINDOW_METRICS and metric not in _OF_NO_CALL else ""
 
@@ -127,7 +124,7 @@ def _novelty(reference: Sequence[Call]) -> Callable[[Call], float | None]:
     return distance
 
 
-_OF_REFERENCE = {UNSEEN: _unseen_share, _MISMATCH: _mismatch, _NOVELTY: _novelty}
+_OF_REFERENCE = {UNSEEN: _unseen_share, LANGUAGE_MISMATCH: _mismatch, NOVELTY: _novelty}
 
 
 def _known(calls: Sequence[Call], figure: str) -> dict[str, float]:

@@ -15,12 +15,11 @@ from msgspec import Struct, field
 
 from streams.detectors.words import distance, unseen_share
 from streams.windows.tally import Tally, add_counts
+from tidemill.metrics import UNSEEN_SHARE, WORD_DISTANCE
 
 BATCHES = 8
 """The reference is this many batches."""
 WIDE = 1 + 6 / BATCHES
-WORD_DISTANCE = "input_word_distance"
-WORD_METRICS = ("input_unseen_share", WORD_DISTANCE)
 
 
 class Measured(NamedTuple):
@@ -78,7 +77,7 @@ class Level(Struct, frozen=True, array_like=True):
 
 def word_metric(metric: str, words: dict[int, int], reference: dict[int, int]) -> float | None:
     """``input_unseen_share`` or ``input_word_distance``."""
-    return unseen_share(words, reference) if metric == "input_unseen_share" else distance(words, reference)
+    return unseen_share(words, reference) if metric == UNSEEN_SHARE else distance(words, reference)
 
 
 def against_each_other(batches: Sequence[Batch], metrics: Sequence[str]) -> dict[str, list[Measured]]:

@@ -14,23 +14,15 @@ from msgspec import Struct, field
 
 from streams.alarms import Found
 from streams.detectors import novelty
-from streams.detectors.baseline import (
-    BATCHES,
-    WORD_METRICS,
-    Batch,
-    Measured,
-    against_each_other,
-    joined_words,
-    level_of,
-    word_metric,
-)
+from streams.detectors.baseline import BATCHES, Batch, Measured, against_each_other, joined_words, level_of, word_metric
 from streams.detectors.budget import Budget
-from streams.detectors.languages import LANGUAGE_MISMATCH, Languages
-from streams.detectors.novelty import NOVELTY, Novelty
+from streams.detectors.languages import Languages
+from streams.detectors.novelty import Novelty
 from streams.detectors.season import Period
 from streams.detectors.watch import SEASON_CHANGED, Watch, Where, dropped, judged
 from streams.windows.figures import Figure, observed
 from streams.windows.tally import Tally
+from tidemill.metrics import LANGUAGE_MISMATCH, NOVELTY, WORD_METRICS
 from tidemill.settings import DriftSettings
 
 

@@ -11,12 +11,12 @@ import msgspec
 
 from streams.detectors.baseline import Measured
 from streams.detectors.season import Period, Season, SeasonState, Usual
-from tidemill.metrics import UNITS
+from tidemill.metrics import LANGUAGE_MISMATCH, UNITS
 
 SHARES_OF_CALLS = frozenset(
     {
         *("error_rate", "cancel_rate", "truncated_rate", "unpriced"),
-        *("output_empty", "output_refusal", "output_valid", "input_language_mismatch"),
+        *("output_empty", "output_refusal", "output_valid", LANGUAGE_MISMATCH),
     }
 )
 """Metrics that count some of n calls: they move in steps of 1 / n."""

@@ -14,8 +14,6 @@ from msgspec import Struct, field
 from streams.windows.figures import Figure
 from streams.windows.tally import Tally, add_counts
 
-LANGUAGE_MISMATCH = "input_language_mismatch"
-
 
 class Languages(Struct, omit_defaults=True):
     """The languages of a pipeline's reference. Calls whose language is not known count nowhere."""

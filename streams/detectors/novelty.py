@@ -15,7 +15,6 @@ from streams.windows.figures import Figure
 from streams.windows.tally import Tally
 from tidemill.word_sets import distances
 
-NOVELTY = "input_novelty"
 REFERENCE = 500
 """Questions in the reference: with 500 new topics were found twice as fast as with 200, with 1,000 hardly faster."""
 

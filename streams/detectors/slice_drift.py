@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping
 from msgspec import Struct, field
 
 from streams.alarms import Found
-from streams.detectors.baseline import BATCHES, WORD_METRICS
+from streams.detectors.baseline import BATCHES
 from streams.detectors.budget import Budget
 from streams.detectors.season import Period
 from streams.detectors.watch import SEASON_CHANGED, Watch, Where, dropped, judged
 from streams.windows.figures import observed
 from streams.windows.tally import Tally
-from tidemill.metrics import SLICE_METRICS
+from tidemill.metrics import SLICE_METRICS, WORD_METRICS
 from tidemill.settings import DriftSettings
 
 

@@ -23,7 +23,7 @@ from msgspec import Struct, field
 
 from streams.alarms import Alarm, Found, Transition, closed
 from streams.detectors import warnings
-from streams.detectors.baseline import BATCHES, WORD_DISTANCE, WORD_METRICS, Level, Measured, level_of
+from streams.detectors.baseline import BATCHES, Level, Measured, level_of
 from streams.detectors.budget import Budget, Series
 from streams.detectors.change import split
 from streams.detectors.conformal import Conformal, ConformalState, Direction
@@ -33,6 +33,7 @@ from streams.detectors.season import Period, Usual
 from streams.thresholds import dependent
 from tidemill.events import subject_of
 from tidemill.ids import derived_id
+from tidemill.metrics import WORD_DISTANCE, WORD_METRICS
 
 GONE = "the metric is no longer watched"
 SEASON_CHANGED = "the pipeline's season was set anew; so is what is usual"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from streams.detectors.baseline import BATCHES, WORD_METRICS, Batch, Level, joined_words, levels
+from streams.detectors.baseline import BATCHES, Batch, Level, joined_words, levels
 from streams.windows.tally import add_counts
+from tidemill.metrics import WORD_METRICS
 
 BATCH_CALLS = 25
 Words = Mapping[int, int]

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.detectors.drift import Drift
-from streams.detectors.languages import LANGUAGE_MISMATCH, Languages, mismatches
+from streams.detectors.languages import Languages, mismatches
 from streams.windows.tally import Tally
 from tests.unit.streams.test_drift_detector import Watched
+from tidemill.metrics import LANGUAGE_MISMATCH
 from tidemill.settings import DriftSettings
 
 SETTINGS = DriftSettings(metrics=(LANGUAGE_MISMATCH,))

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from streams.detectors.drift import Drift
-from streams.detectors.novelty import NOVELTY, REFERENCE, Novelty
+from streams.detectors.novelty import REFERENCE, Novelty
 from streams.windows.tally import Tally
 from tests.unit.streams.test_drift_detector import Watched
+from tidemill.metrics import NOVELTY
 from tidemill.settings import DriftSettings
 from tidemill.word_sets import word_set
 
