@@ -188,12 +188,12 @@ class Groups:
             if not alarm.pending:
                 continue
             offset, event = alarm.pending[0]
-            end = self._muted_until(event, now_ms)
-            unheard = event.data.state == "firing" and alarm.ended and not self._was_told(alarm)
-            if end is not None and unheard:
+            over = event.data.state == "firing" and alarm.ended
+            end = None if over and self._was_told(alarm) else self._muted_until(event, now_ms)
+            if end is not None and over:
                 out.append(Muted(event, tuple(each for each, _ in alarm.pending)))
                 self._forget(group, name)
-            elif end is not None and not (event.data.state == "firing" and alarm.ended):
+            elif end is not None:
                 if alarm.held_ms is None:
                     out.append(Muted(event))
                 alarm.held_ms, alarm.until_ms = now_ms, end
