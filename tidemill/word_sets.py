@@ -9,7 +9,7 @@ Source: bottom-k sketches (Cohen and Kaplan 2007), cut at a k that few questions
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,13 @@ def buckets_of(sets: Sequence[str]) -> tuple[Buckets, Buckets]:
 
 
 def distances(sets: Sequence[str], reference: Sequence[str]) -> NDArray[np.float64]:
-    """From each set to the nearest of the reference, in [0, 1], shape (sets,). None of the sets is empty.
+    """From each set to the nearest of the reference, in [0, 1], shape (sets,). None of the sets is empty."""
+    nearest = distance_to(reference)
+    return np.array([nearest(one) for one in sets])
+
+
+def distance_to(reference: Sequence[str]) -> Callable[[str], float]:
+    """The distance of a set to the nearest of the reference, in [0, 1]. Neither it nor one of the reference is empty.
 
     Distance is 1 - cosine; a word weighs the more the fewer sets of the reference have it (inverse document frequency,
     Sparck Jones 1972).
@@ -60,14 +66,15 @@ def distances(sets: Sequence[str], reference: Sequence[str]) -> NDArray[np.float
     have = np.bincount(buckets, minlength=WORD_BUCKETS)
     weights = np.log((len(reference) + 1) / (have + 1)) + 1e-9
     lengths = np.sqrt(np.add.reduceat(weights[buckets], starts))
-    found = np.empty(len(sets))
-    for place, one in enumerate(sets):
+
+    def distance(one: str) -> float:
         own, _ = buckets_of([one])
         in_both = np.zeros(WORD_BUCKETS)
         in_both[own] = weights[own]
         overlap = np.add.reduceat(in_both[buckets], starts)
-        found[place] = 1 - (overlap / lengths).max() / np.sqrt(weights[own].sum())
-    return np.clip(found, 0.0, 1.0)
+        return float(np.clip(1 - (overlap / lengths).max() / np.sqrt(weights[own].sum()), 0.0, 1.0))
+
+    return distance
 
 
 assert len(_PAIRS) == WORD_BUCKETS

@@ -13,7 +13,7 @@ from consumers.evidence.examples import examples
 from consumers.evidence.slices import Answer, Row, search
 from tidemill.evidence import Evidence, Side
 from tidemill.metrics import ESTIMATES, LANGUAGE_MISMATCH, NOVELTY, WINDOW_METRICS, WORD_METRICS
-from tidemill.word_sets import distances, word_set
+from tidemill.word_sets import distance_to, word_set
 
 UNSEEN = "unseen_share"
 _OF_NO_CALL = ("requests", "answers", *ESTIMATES)
@@ -116,10 +116,11 @@ def _mismatch(reference: Sequence[Call]) -> Callable[[Call], float | None]:
 def _novelty(reference: Sequence[Call]) -> Callable[[Call], float | None]:
     """How far a call's words are from those of the nearest call of the reference."""
     sets = [one for call in reference if (one := word_set(call.words))]
+    nearest = distance_to(sets) if sets else None
 
     def distance(call: Call) -> float | None:
         own = word_set(call.words)
-        return float(distances([own], sets)[0]) if own and sets else None
+        return nearest(own) if own and nearest else None
 
     return distance
 
