@@ -13,11 +13,13 @@ from tidemill.settings.pipeline import (
 )
 from tidemill.settings.retraining import RetrainSettings
 from tidemill.settings.rollout import MarginSettings, RolloutSettings
+from tidemill.settings.triggers import GpuSettings, TriggerSettings
 
 __all__ = [
     "BudgetSettings",
     "DriftSettings",
     "GateSettings",
+    "GpuSettings",
     "MarginSettings",
     "ObjectiveSettings",
     "PipelineSettings",
@@ -26,6 +28,7 @@ __all__ = [
     "RolloutSettings",
     "RuleSettings",
     "Settings",
+    "TriggerSettings",
     "find_settings_file",
     "load_settings",
 ]

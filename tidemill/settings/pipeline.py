@@ -15,6 +15,7 @@ from tidemill.settings.retraining import RetrainSettings
 from tidemill.settings.rollout import RolloutSettings
 from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, recover_fault, slice_fault
 from tidemill.settings.strict import Strict, choice, wrong
+from tidemill.settings.triggers import TriggerSettings
 from tidemill.slices import values_of
 
 HOURS = {"none": 0, "day": 24, "week": 168}
@@ -160,6 +161,7 @@ class PipelineSettings(Strict):
     budgets: tuple[BudgetSettings, ...] = ()
     drift: DriftSettings = DriftSettings()
     retrain: RetrainSettings = RetrainSettings()
+    trigger: TriggerSettings = TriggerSettings()
     gate: GateSettings = GateSettings()
     rollout: RolloutSettings = RolloutSettings()
 
