@@ -60,19 +60,28 @@ def _snapshot(settings: Settings, job: JobState) -> dict[str, Any]:
 
 def _train(settings: Settings, job: JobState) -> dict[str, Any]:
     policy = settings.pipelines[job.pipeline].retrain
-    return {
+    champion = places.champion_dir(settings, job.pipeline, job.champion_version)
+    return training(policy) | {
         "base": str(places.base_dir(settings, job.pipeline)),
+        "champion": str(champion) if champion else "",
         "dataset": str(places.data_dir(settings, job.job_id) / places.TRAIN_FILE),
         "out": str(places.candidate_dir(settings, job.job_id)),
+        "seed": int(job.data_digest[:8], 16),
+        "max_seconds": policy.timeout_s * LOADING_SHARE,
+        "min_rows": _least_rows(policy, job.data_counts.get("train", 0)),
+    }
+
+
+def training(policy: RetrainSettings) -> dict[str, Any]:
+    """What a pipeline's settings say of every training's spec."""
+    return {
         "steps": policy.steps,
         "rank": policy.rank,
         "alpha": policy.alpha,
         "lr": policy.learning_rate,
         "batch": policy.batch,
-        "seed": int(job.data_digest[:8], 16),
         "threads": policy.threads,
-        "max_seconds": policy.timeout_s * LOADING_SHARE,
-        "min_rows": _least_rows(policy, job.data_counts.get("train", 0)),
+        "keep_weight": policy.recipe.keep_weight,
     }
 
 
