@@ -33,10 +33,18 @@ class Registry:
         self._tag(state.registered_name, candidate, "tidemill.rollout", "champion")
 
     def reject(self, state: RolloutState) -> None:
-        """Mark the candidate as rolled back (or failed) with the reason; alias ``candidate`` goes."""
-        candidate = _number(self._versions(state.registered_name), state.candidate_version)
+        """Mark the candidate as rolled back (or failed) with the reason; alias ``candidate`` goes.
+
+        Where it had become ``champion``, the one before is that again.
+        """
+        versions = self._versions(state.registered_name)
+        candidate = _number(versions, state.candidate_version)
         if candidate is None:
             return
+        before = _number(versions, state.champion_version)
+        if before is not None and self._named(state.registered_name, "champion") == candidate:
+            self._ask("DELETE", "/registered-models/alias", body={"name": state.registered_name, "alias": "previous"})
+            self._alias(state.registered_name, "champion", before)
         self._tag(state.registered_name, candidate, "tidemill.rollout", state.phase)
         self._tag(state.registered_name, candidate, "tidemill.rollout_reason", state.reason[:4000])
         self._drop_candidate(state, candidate)
@@ -57,10 +65,15 @@ class Registry:
 
     def _drop_candidate(self, state: RolloutState, version: str) -> None:
         """Remove the alias, unless it names a newer candidate by now."""
-        at = {"name": state.registered_name, "alias": "candidate"}
-        named = self._ask("GET", "/registered-models/alias", params=at).get("model_version", {})
-        if named.get("version") == version:
+        if self._named(state.registered_name, "candidate") == version:
+            at = {"name": state.registered_name, "alias": "candidate"}
             self._ask("DELETE", "/registered-models/alias", body=at)
+
+    def _named(self, name: str, alias: str) -> str | None:
+        """The version that an alias names; None where there is no such alias."""
+        answer = self._ask("GET", "/registered-models/alias", params={"name": name, "alias": alias})
+        version = answer.get("model_version", {}).get("version")
+        return None if version is None else str(version)
 
     def _tag(self, name: str, version: str, key: str, value: str) -> None:
         body = {"name": name, "version": version, "key": key, "value": value}
