@@ -66,3 +66,5 @@ class Observed:
     """Whether all live gateways apply the route and none has the old champion in flight."""
     registry_done: bool | None = None
     """Whether aliases and tags in the registry say what the phase says."""
+    freeze: str = ""
+    """Why no step forward may be taken now, in words; empty: one may."""

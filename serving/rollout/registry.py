@@ -26,10 +26,17 @@ class Registry:
         self._note(state, candidate, "champion")
 
     def reject(self, state: RolloutState) -> None:
-        """Mark the candidate as rolled back (or failed) with the reason; alias ``candidate`` goes."""
-        candidate = number_of(state.candidate_version)
-        if candidate not in self._mlflow.versions(state.registered_name):
+        """Mark the candidate as rolled back (or failed) with the reason; alias ``candidate`` goes.
+
+        Where it had become ``champion``, the one before is that again.
+        """
+        versions = self._mlflow.versions(state.registered_name)
+        candidate, before = number_of(state.candidate_version), number_of(state.champion_version)
+        if candidate not in versions:
             return
+        if before in versions and self._named(state.registered_name, "champion") == candidate:
+            self._mlflow.drop_alias(state.registered_name, "previous")
+            self._mlflow.alias(state.registered_name, "champion", before)
         self._note(state, candidate, state.phase)
         self._mlflow.tag(state.registered_name, candidate, "tidemill.rollout_reason", state.reason[:4000])
         self._drop_candidate(state, candidate)
@@ -44,9 +51,13 @@ class Registry:
 
     def _drop_candidate(self, state: RolloutState, version: str) -> None:
         """Remove the alias, unless it names a newer candidate by now."""
-        found = self._mlflow.model(state.registered_name)
-        if found is not None and found[0].get("candidate") == version:
+        if self._named(state.registered_name, "candidate") == version:
             self._mlflow.drop_alias(state.registered_name, "candidate")
+
+    def _named(self, name: str, alias: str) -> str | None:
+        """The number of the version that an alias names; None where there is no such alias."""
+        found = self._mlflow.model(name)
+        return found[0].get(alias) if found is not None else None
 
 
 def number_of(version: str) -> str:
