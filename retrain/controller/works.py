@@ -40,7 +40,7 @@ def work(settings: Settings, job: JobState, name: str, samples: list[dict[str, s
     return Work(
         name=name,
         folder=folder_of(settings, job.job_id, name),
-        module="retrain.train.lora" if name == "train" else f"retrain.{name}",
+        module="retrain.train.run" if name == "train" else f"retrain.{name}",
         spec=_parity(settings, job, samples) if name == "parity" else spec[name](settings, job),
         result=result_of(settings, job.job_id, name),
         nice=policy.nice if heavy else NICE,
