@@ -2,35 +2,20 @@
 
     python -m benchmarks.turn_labels [--labels 150,600,1500,all] [--steps N --keep-weight W]
 
-The base and champion of `tidemill demo --texts`, its recipe and its training process; one training for each number of
-fresh labels of unseen intents, with as many of the known ones. Scored are the file's own test questions, which no
-training holds. One JSON line for each.
+One training for each number of fresh labels of unseen intents, with as many of the known ones. One JSON line for each.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from benchmarks.drift_corpus import DATA
-from producers.language import TextSource, read_csv
-from retrain.controller.works import training
-from retrain.evaluate import mean_score
-from retrain.rows import Row
-from tidemill.local.demo.overrides import with_overrides
-from tidemill.local.demo.place import models_cache
-from tidemill.local.demo.scenario import on_texts
-from tidemill.local.models import prepare
-from tidemill.local.places import project_root
-from tidemill.settings import RetrainSettings, load_settings
+from benchmarks.turn_training import Ground, Say, Spec, exact_match, ground, recipe, rows_of, spec_of, tests_of, trained
 
 LABELS = (150, 600, 1_500, None)
 """Fresh labels of unseen intents; None: all there are."""
@@ -58,76 +43,33 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
-    policy = recipe().model_copy(update={"threads": asked.threads})
     given = {"steps": asked.steps, "keep_weight": asked.keep_weight, "lr": asked.learning_rate}
-    spec = training(policy) | {name: value for name, value in given.items() if value is not None}
+    at = ground(asked.seed, asked.threads, say)
+    spec = spec_of(recipe(), at) | {name: value for name, value in given.items() if value is not None}
     labels = [None if part == "all" else int(part) for part in asked.labels.split(",")]
-    for point in curve(labels, spec, asked.seed, lambda said: print(said, file=sys.stderr, flush=True)):
+    for point in curve(at, spec, labels, say):
         print(json.dumps(point._asdict() | {"steps": spec["steps"], "keep_weight": spec["keep_weight"]}), flush=True)
 
 
-def recipe() -> RetrainSettings:
-    """How the demo on real texts trains."""
-    settings = load_settings(project_root() / "tidemill.yaml", {})
-    return with_overrides(settings, on_texts(1.0, 10).settings).pipelines["support"].retrain
-
-
-def curve(
-    labels: Sequence[int | None], spec: dict[str, Any], seed: int, tell: Callable[[str], None]
-) -> Iterator[Point]:
+def curve(at: Ground, spec: Spec, labels: Sequence[int | None], tell: Say) -> Iterator[Point]:
     """The champion, with no labels, then a point for each number. Blocks for minutes at each."""
-    texts = read_csv(DATA / "banking77_train.csv", "text", "category", 0.5, seed)
-    models = prepare(models_cache(), lambda what, facts: tell(f"{what}: {facts}"), texts, spec["threads"])
-    champion = models.adapters["support"]
-    tests = {held_back: _tests(texts, held_back) for held_back in (True, False)}
-    yield Point(0, 0, *_scores(models.base_dir, champion, tests, spec["threads"]), 0.0, 0.0, 0.0)
+    tests = [tests_of(at, at.texts.held_back), tests_of(at, at.texts.known)]
+    before = exact_match(at, at.champion, tests)
+    yield Point(0, 0, before[0], before[1], 0.0, 0.0, 0.0)
     for count in labels:
-        fresh, known = _drawn(texts, True, count, seed), _drawn(texts, False, count, seed)
-        rows = fresh + known[: len(fresh)]
+        fresh = rows_of(at, at.texts.held_back, name="fresh", most=count)
+        rows = fresh + rows_of(at, at.texts.known, name="known", most=len(fresh))
         tell(f"training on {len(rows)} rows")
         with tempfile.TemporaryDirectory() as folder:
-            places = {"base": str(models.base_dir), "champion": str(champion), "seed": seed, "max_seconds": 3_600}
-            adapter, result = _trained(Path(folder), spec | places, rows)
-            scores = _scores(models.base_dir, adapter, tests, spec["threads"])
+            adapter, result = trained(Path(folder), spec, at.champion, rows)
+            unseen, known = exact_match(at, adapter, tests)
         times = (result["seconds"], result["cpu_seconds"], result["tokens_per_s"])
-        yield Point(len(fresh), len(rows), *scores, *times)
+        yield Point(len(fresh), len(rows), unseen, known, *times)
 
 
-def _drawn(texts: TextSource, held_back: bool, count: int | None, seed: int) -> list[Row]:
-    """Of unseen intents any question of the file's training part; of known ones what the champion has learnt, too."""
-    rows = texts.of(held_back=held_back, reserved=False) + (
-        texts.of(held_back=True, reserved=True) if held_back else []
-    )
-    chosen = Random(f"labels:{seed}:{held_back}").sample(rows, len(rows))[:count]
-    return [Row(prompt=text, completion=label) for text, label in chosen]
-
-
-def _tests(texts: TextSource, held_back: bool) -> list[Row]:
-    labels = texts.held_back if held_back else texts.known
-    with (DATA / "banking77_test.csv").open(encoding="utf-8", newline="") as lines:
-        rows = [(row["text"].strip(), row["category"]) for row in csv.DictReader(lines)]
-    trained = {text for text, _ in texts.rows}
-    return [Row(prompt=text, completion=label) for text, label in rows if label in labels and text not in trained]
-
-
-def _trained(folder: Path, spec: dict[str, Any], rows: list[Row]) -> tuple[Path, dict[str, Any]]:
-    dataset, out, file = folder / "train.jsonl", folder / "adapter", folder / "spec.json"
-    dataset.write_text("".join(json.dumps({"prompt": row.prompt, "completion": row.completion}) + "\n" for row in rows))
-    file.write_text(json.dumps(spec | {"dataset": str(dataset), "out": str(out)}))
-    command = [sys.executable, "-m", "retrain.train.run", "--spec", str(file)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return out, json.loads((out / "result.json").read_text())
-
-
-def _scores(base: Path, adapter: Path, tests: dict[bool, list[Row]], threads: int) -> tuple[float, float]:
-    """Exact match on unseen and on known intents."""
-    from retrain.model.answers import Answerer
-
-    answerer = Answerer(base, adapter, threads)
-    found = [
-        mean_score("exact_match", answerer.answers([r.prompt for r in tests[new]]), tests[new]) for new in (True, False)
-    ]
-    return found[0]["mean"], found[1]["mean"]
+def say(line: str) -> None:
+    """What goes on, on stderr."""
+    print(f"turn: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

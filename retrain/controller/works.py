@@ -61,7 +61,9 @@ def _snapshot(settings: Settings, job: JobState) -> dict[str, Any]:
 def _train(settings: Settings, job: JobState) -> dict[str, Any]:
     policy = settings.pipelines[job.pipeline].retrain
     champion = places.champion_dir(settings, job.pipeline, job.champion_version)
+    teacher = policy.recipe.teacher
     return training(policy) | {
+        "teacher": str(settings.resolve(teacher)) if teacher else "",
         "base": str(places.base_dir(settings, job.pipeline)),
         "champion": str(champion) if champion else "",
         "dataset": str(places.data_dir(settings, job.job_id) / places.TRAIN_FILE),
@@ -81,7 +83,7 @@ def training(policy: RetrainSettings) -> dict[str, Any]:
         "lr": policy.learning_rate,
         "batch": policy.batch,
         "threads": policy.threads,
-        "keep_weight": policy.recipe.keep_weight,
+        **policy.recipe.model_dump(exclude={"teacher"}),
     }
 
 
@@ -134,6 +136,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tidemill.reason": "every check passed" if accepted else refusal(job.verdicts),
     }
     tags |= {f"tidemill.score.{name}": f"{s.mean:.4f}" for name, s in job.scores.items() if s.mean is not None}
+    recipe = {f"recipe.{name}": str(value) for name, value in policy.recipe}
     counted = {f"data.{name}": str(count) for name, count in job.data_counts.items()}
     metrics = {name.replace("/", "_"): score.mean for name, score in job.scores.items() if score.mean is not None}
     figures = {name: job.figures.get(name) for name in _FIGURES}
@@ -141,7 +144,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "accepted": accepted,
         "adapter_dir": str(places.candidate_dir(settings, job.job_id)),
         "tags": tags,
-        "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS},
+        "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS} | recipe,
         "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
         "inputs": [_input(settings, job, *each) for each in _INPUTS],
         "losses": [(line["step"], line["loss"]) for line in curve if "step" in line and line.get("loss") is not None],
@@ -159,5 +162,7 @@ def _input(settings: Settings, job: JobState, name: str, context: str, file: str
 
 
 _INPUTS = (("train", "training", places.TRAIN_FILE), ("verified", "validation", places.VERIFIED_FILE))
-_FIGURES = ("train_loss", "train_seconds", "train_steps", "too_long_left_out")
+_FIGURES = (
+    "train_loss", "train_seconds", "train_steps", "train_tokens_per_s", "train_mfu", "known_rows", "too_long_left_out"
+)  # fmt: skip
 _PARAMETERS = ("steps", "batch", "rank", "alpha", "learning_rate", "replay_share", "holdout_share")

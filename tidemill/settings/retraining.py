@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
 
-from tidemill.settings.strict import Strict
+from pydantic import Field, model_validator
+
+from tidemill.settings.strict import Strict, wrong
 
 
 class RecipeSettings(Strict):
-    """How a candidate is trained."""
+    """How a candidate is trained, and on what."""
 
+    kind: Literal["sft", "kto", "dpo", "distill"] = "sft"
+    """``sft``: on labels and corrections. ``dpo``: on corrections, preferred over the answers they correct. ``kto``: on
+    thumbs. ``distill``: on the labels, and on what a teacher answers where there is none. Labels judge in any case.
+    ``dpo`` and ``kto`` go on from the champion's adapter, the others begin with a new one."""
+    teacher: str = ""
+    """With ``distill``: folder of the model that is asked; empty: the champion is."""
+    beta: float = Field(default=0.1, gt=0, le=10)
+    """With ``dpo`` and ``kto``: how strongly the training is held to the champion."""
     keep_weight: float = Field(default=0.0, ge=0, le=100)
     """Against forgetting: weight of the divergence from what the champion says, on the rows that it answers rightly,
-    beside the usual loss of weight 1. 0: not held to it."""
+    beside the usual loss of weight 1. 0: not held to it. Not with ``dpo`` and ``kto``, which have ``beta``."""
+    packing: bool = False
+    """Whether short rows are put one after the other into long ones, so that nothing is filled up. Not with ``dpo`` and
+    ``kto``."""
+    bf16: bool = False
+    """Whether it computes in bfloat16 (weights stay float32): faster on a GPU, not on most processors."""
+    gradient_checkpointing: bool = False
+    """Whether activations are computed twice instead of kept: less memory, a third more time."""
+    report_to: Literal["", "wandb"] = ""
+    """Where losses are reported beside MLflow; ``wandb`` has to be installed and logged in."""
+    peak_tflops: float | None = Field(default=None, gt=0)
+    """What the trainer's device can do at most, in 10^12 operations a second, for the share of it that is used (MFU).
+    None: as known for some NVIDIA GPUs with ``bf16``; else there is no MFU."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RecipeSettings:
+        if self.kind in ("dpo", "kto"):
+            for name in ("keep_weight", "packing"):
+                if getattr(self, name):
+                    raise wrong((name,), f"recipe {self.kind} has no {name}; leave it out, or choose kind: sft")
+        if self.teacher and self.kind != "distill":
+            raise wrong(("teacher",), f"recipe {self.kind} asks no teacher; leave it out, or choose kind: distill")
+        return self
 
 
 class RetrainSettings(Strict):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import turn, turn_simulations
-from benchmarks.turn_simulations import CASES, PLAN, False30, Powers
+from benchmarks.turn_simulations import CASES, OTHERS, PLAN, False30, Power
 from benchmarks.turn_users import step_rows
 from serving.rollout.decide import comparisons
 
@@ -36,15 +36,15 @@ def test_users_who_stay_are_few_units_however_often_they_call() -> None:
 
 
 def test_ours_finds_more_than_differences_of_means_and_less_than_who_knows() -> None:
-    found = turn_simulations.powers(60)
     for name in ("large", "medium"):
-        assert found.pairs[name] <= found.ours[name] <= found.knowing[name] + 0.05
+        found = turn_simulations._power(name, CASES[name], 60)
+        assert found.pairs <= found.ours <= found.knowing + 0.05
 
 
 def test_goals_that_are_not_measured_are_there_without_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = dict.fromkeys(CASES, 0.9)
+    powers = dict.fromkeys(CASES | OTHERS, Power(0.9, 0.9, 0.9, 0.9, 0.9, 90.0))
     monkeypatch.setattr(turn_simulations, "false_alarms", lambda runs: False30(0.03, 0.04, 0.2, 0.29))
-    monkeypatch.setattr(turn_simulations, "powers", lambda runs: Powers(shares, shares, shares, shares, dict(shares)))
+    monkeypatch.setattr(turn_simulations, "powers", lambda runs: powers)
     monkeypatch.setattr(turn_simulations, "slower", lambda runs: {0.6: 1.0})
     said = json.loads(turn.measure(long=False).line())
     goals = {goal["name"]: goal for goal in said["goals"]}
