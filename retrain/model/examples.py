@@ -27,10 +27,10 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """One line of a file of preferences: the answer that is better, and the one that was given."""
+    """One line of a file of preferences: the answer that is right, and the one that was given."""
 
     prompt: str
-    chosen: str
+    completion: str
     rejected: str
 
 
@@ -39,7 +39,7 @@ class Judged(msgspec.Struct, frozen=True):
 
     prompt: str
     completion: str
-    label: bool
+    liked: bool
 
 
 R = TypeVar("R", Row, Pair, Judged)

@@ -110,7 +110,7 @@ def test_full_trains_every_weight_of_a_model_that_stands_alone(base: Path, tmp_p
 
 
 def test_dpo_prefers_the_correction(base: Path, tmp_path: Path) -> None:
-    pairs = [{"prompt": question, "chosen": RIGHT, "rejected": WRONG} for question in QUESTIONS]
+    pairs = [{"prompt": question, "completion": RIGHT, "rejected": WRONG} for question in QUESTIONS]
     _, adapter = trained(base, tmp_path / "a", pairs, kind="dpo", lr=2e-3)
     assert leaning(base, adapter) > leaning(base, None) + 2
     _, further = trained(base, tmp_path / "b", pairs, kind="dpo", lr=2e-3, champion=str(adapter))
@@ -124,7 +124,7 @@ def test_dpo_prefers_the_correction(base: Path, tmp_path: Path) -> None:
 
 def test_kto_learns_from_thumbs(base: Path, tmp_path: Path) -> None:
     thumbs = [
-        {"prompt": question, "completion": answer, "label": answer == RIGHT}
+        {"prompt": question, "completion": answer, "liked": answer == RIGHT}
         for question in QUESTIONS
         for answer in (RIGHT, WRONG, WRONG)
     ]
@@ -143,8 +143,8 @@ def test_distill_learns_what_the_teacher_answers(base: Path, tmp_path: Path) -> 
 def test_what_cannot_be_taught_is_said(base: Path, tmp_path: Path) -> None:
     from retrain.train.rows import Untrainable
 
-    same = [{"prompt": "q", "chosen": "a", "rejected": "a"}]
-    up = [{"prompt": q, "completion": "a", "label": True} for q in QUESTIONS]
+    same = [{"prompt": "q", "completion": "a", "rejected": "a"}]
+    up = [{"prompt": q, "completion": "a", "liked": True} for q in QUESTIONS]
     for rows, kind, words in (
         (same, "dpo", r"0 pairs .*\(1 say the same twice"),
         (up, "kto", "none of 12 thumbs is down"),

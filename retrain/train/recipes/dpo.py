@@ -1,4 +1,4 @@
-"""Direct preference optimization (Rafailov et al. 2023) from pairs: rows {"prompt", "chosen", "rejected"}.
+"""Direct preference optimization (Rafailov et al. 2023) from pairs: rows {"prompt", "completion", "rejected"}.
 
 TRL's DPOTrainer, going on from the champion's adapter, which is the reference, too. The usual loss on the chosen answer
 stands beside it (Pang et al. 2024): a correction is often an answer that the champion would hardly give, and
@@ -26,8 +26,8 @@ from retrain.train.trainer import Paced, arguments, as_champion, base_model
 def prepare(spec: TrainingSpec, tokenizer: Any, out: Path) -> Prepared:
     """Raises Untrainable."""
     given = read_rows(Path(spec.dataset), Pair)
-    telling = [row for row in given if row.chosen.strip() and row.chosen.strip() != row.rejected.strip()]
-    said = [(rendered_prompt(r.prompt), rendered_answer(r.chosen), rendered_answer(r.rejected)) for r in telling]
+    telling = [row for row in given if row.completion.strip() not in ("", row.rejected.strip())]
+    said = [(rendered_prompt(r.prompt), rendered_answer(r.completion), rendered_answer(r.rejected)) for r in telling]
     texts = list(compress(said, fits(said, ids_with(tokenizer), MAX_LENGTH)))
     if len(texts) < spec.min_rows:
         raise TooFewRows(

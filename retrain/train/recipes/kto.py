@@ -1,6 +1,6 @@
-"""Kahneman-Tversky optimization (Ethayarajh et al. 2024) from thumbs: rows {"prompt", "completion", "label"}.
+"""Kahneman-Tversky optimization (Ethayarajh et al. 2024) from thumbs: rows {"prompt", "completion", "liked"}.
 
-``label`` says whether the answer was liked. TRL's KTOTrainer, going on from the champion's adapter, which is the
+TRL's KTOTrainer, going on from the champion's adapter, which is the
 reference, too. Likes and dislikes weigh the same together, however many there are of each.
 """
 
@@ -30,7 +30,7 @@ def prepare(spec: TrainingSpec, tokenizer: Any, out: Path) -> Prepared:
     """Raises Untrainable."""
     given = read_rows(Path(spec.dataset), Judged)
     texts = [(rendered_prompt(row.prompt), rendered_answer(row.completion)) for row in given]
-    judged = [(*text, row.label) for text, row in zip(texts, given, strict=True)]
+    judged = [(*text, row.liked) for text, row in zip(texts, given, strict=True)]
     rows = list(compress(judged, fits(texts, ids_with(tokenizer), MAX_LENGTH)))
     Random(spec.seed).shuffle(rows)
     liked = sum(good for _, _, good in rows)

@@ -19,13 +19,12 @@ from retrain.train.rows import Untrainable
 
 def test_each_recipe_has_its_rows_and_a_wrong_one_is_named(tmp_path: Path) -> None:
     file = tmp_path / "train.jsonl"
-    file.write_text('{"prompt":"q","chosen":"a","rejected":"b"}\n')
+    file.write_text('{"prompt":"q","completion":"a","rejected":"b"}\n')
     assert read_rows(file, Pair) == [Pair("q", "a", "b")]
-    with pytest.raises(ValueError, match=r"line 1: .*; a row needs prompt and completion$"):
-        read_rows(file)
-    with pytest.raises(ValueError, match=r"line 1: .*; a row needs prompt and completion and label$"):
+    assert read_rows(file) == [Row("q", "a")]
+    with pytest.raises(ValueError, match=r"line 1: .*; a row needs prompt and completion and liked$"):
         read_rows(file, Judged)
-    file.write_text(json.dumps({"prompt": "q", "completion": "a", "label": True}))
+    file.write_text(json.dumps({"prompt": "q", "completion": "a", "liked": True}))
     assert read_rows(file, Judged) == [Judged("q", "a", True)]
 
 
