@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from retrain import registry
+from retrain import registry, trials
 from retrain.work import load_settings, run_work, say
 
 
@@ -46,6 +46,8 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
         adapter_dir=folder,
         inputs=spec.inputs,
     )
+    if made := trials.made_for(folder):
+        trials.log_trials(settings, run_id, made)
     if not spec.accepted:
         return {"run_id": run_id}
     say(note="registering the version")

@@ -83,7 +83,20 @@ def training(policy: RetrainSettings) -> dict[str, Any]:
         "lr": policy.learning_rate,
         "batch": policy.batch,
         "threads": policy.threads,
-        **policy.recipe.model_dump(exclude={"teacher"}),
+        "sweep": _sweep(policy),
+        **policy.recipe.model_dump(exclude={"teacher", "sweep"}),
+    }
+
+
+def _sweep(policy: RetrainSettings) -> dict[str, Any]:
+    sweep = policy.recipe.sweep
+    if not sweep.asked:
+        return {}
+    return {
+        "steps": max(1, round(policy.steps * sweep.steps_share)),
+        "seconds": policy.timeout_s * LOADING_SHARE * sweep.time_share,
+        "lr": sorted({policy.learning_rate, *sweep.learning_rate}),
+        "keep_weight": sorted({policy.recipe.keep_weight, *sweep.keep_weight}),
     }
 
 
@@ -136,7 +149,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tidemill.reason": "every check passed" if accepted else refusal(job.verdicts),
     }
     tags |= {f"tidemill.score.{name}": f"{s.mean:.4f}" for name, s in job.scores.items() if s.mean is not None}
-    recipe = {f"recipe.{name}": str(value) for name, value in policy.recipe}
+    recipe = {f"recipe.{name}": str(value) for name, value in policy.recipe if name != "sweep"}
     counted = {f"data.{name}": str(count) for name, count in job.data_counts.items()}
     metrics = {name.replace("/", "_"): score.mean for name, score in job.scores.items() if score.mean is not None}
     figures = {name: job.figures.get(name) for name in _FIGURES}

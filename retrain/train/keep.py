@@ -58,6 +58,11 @@ def answer_logits(model: Any, ids: torch.Tensor, labels: torch.Tensor, **told: t
     return model.lm_head(hidden[counted]), wanted[counted]
 
 
+def inner(model: Any) -> Any:
+    """The model itself, of one with an adapter the model beneath it (whose layers hold the adapter)."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def divergence(logits: torch.Tensor, known: Shares) -> torch.Tensor:
     """Mean divergence (Kullback-Leibler, nats) of ``logits`` (places, vocabulary) from the known shares, over the
     places that were answered rightly; 0 where none was."""

@@ -99,6 +99,9 @@ def train(spec: TrainingSpec, out: Path) -> TrainingResult:
         adapter_sha256=file_digest(weights),
         stopped_by="steps" if len(trainer.losses) == spec.steps else "time",
         known_rows=made.known_rows,
+        lr=trainer.spec.lr,
+        keep_weight=trainer.spec.keep_weight,
+        trials=made.trials,
     )
     (out / RESULT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     say({"done": True, **msgspec.to_builtins(result)})

@@ -15,6 +15,25 @@ Kind = Literal["sft", "kto", "dpo", "distill", "full"]
 """Recipes by name; each is a module of `retrain.train.recipes`."""
 
 
+class Sweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Other values to try before a training: `steps` each (0: no sweep), begun within `seconds`."""
+
+    steps: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    lr: tuple[float, ...] = ()
+    keep_weight: tuple[float, ...] = ()
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One trial of a sweep: its values, and its loss on the rows kept back."""
+
+    lr: float
+    keep_weight: float
+    steps: int
+    loss: float
+    seconds: float
+
+
 class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training.
 
@@ -45,6 +64,7 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     bf16: bool = False
     gradient_checkpointing: bool = False
     report_to: str = ""
+    sweep: Sweep = Sweep()
     peak_tflops: Annotated[float, msgspec.Meta(gt=0)] | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
@@ -59,6 +79,7 @@ class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
     answers that leave no room for a question, `empty_left_out` had none. The champion answered `known_rows` of them
     rightly; None where nobody asked it. `mfu` is the share of the device's peak that the weights' multiplications took
     (`retrain.train.throughput`); None where the peak is not known. `adapter_sha256` is of the weights written.
+    `lr` and `keep_weight` are what it was trained by: a sweep chose them, where there are `trials`.
     """
 
     kind: str
@@ -76,6 +97,9 @@ class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
     adapter_sha256: str
     stopped_by: str
     known_rows: int | None = None
+    lr: float = 0.0
+    keep_weight: float = 0.0
+    trials: tuple[Trial, ...] = ()
 
 
 def read_spec(path: Path) -> TrainingSpec:

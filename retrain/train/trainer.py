@@ -95,7 +95,7 @@ class Paced:
     """Beside one of TRL's trainers: the rate that the pace allows. `losses` and `tokens` count what was trained."""
 
     def __init__(self, *, spec: TrainingSpec, progress: Progress, **rest: Any) -> None:
-        self._spec = spec
+        self.spec = spec
         self.pace = Pace(spec, progress, self)
         self.losses: list[float] = []
         self.tokens = 0

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from producers.language import generate
-from retrain.train.spec import TrainingResult, TrainingSpec
+from retrain.train.spec import Sweep, TrainingResult, TrainingSpec
 
 pytestmark = pytest.mark.timeout(300)
 QUESTIONS = [f"{verb} the {thing}" for verb in ("book", "cancel", "find") for thing in ("room", "car", "trip", "desk")]
@@ -73,6 +73,18 @@ def test_sft_learns_and_says_how_fast(base: Path, tmp_path: Path) -> None:
     assert result.tokens_per_s > 0
     assert result.mfu is not None
     assert 0 < result.mfu < 1
+
+
+def test_a_sweep_takes_the_rate_that_learns_and_leaves_the_rest_of_the_time(base: Path, tmp_path: Path) -> None:
+    sweep = Sweep(steps=6, seconds=60, lr=(1e-7, 5e-3))
+    rows = [{"prompt": f"{question} {number}", "completion": RIGHT} for question in QUESTIONS for number in range(12)]
+    result, adapter = trained(base, tmp_path / "a", rows, lr=1e-7, sweep=sweep)
+    assert [trial.lr for trial in result.trials] == [1e-7, 5e-3]
+    assert result.trials[1].loss < result.trials[0].loss
+    assert result.lr == 5e-3
+    assert leaning(base, adapter) > leaning(base, None) + 2
+    none, _ = trained(base, tmp_path / "b", rows[:8], sweep=sweep)
+    assert (none.trials, none.lr) == ((), 5e-3)
 
 
 def test_packed_rows_teach_what_plain_ones_do(base: Path, tmp_path: Path) -> None:

@@ -6,18 +6,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retrain.train.spec import TrainingSpec
+from retrain.train.spec import TrainingSpec, Trial
 
 
 class Prepared(NamedTuple):
     """A trainer ready to train (`retrain.train.trainer.Paced`), and what it was given: rows, rows that were left out,
-    and how many of the rows the champion answers rightly (None: not asked)."""
+    how many of the rows the champion answers rightly (None: not asked), and the trials of a sweep."""
 
     trainer: Any
     rows: int
     too_long: int = 0
     empty: int = 0
     known_rows: int | None = None
+    trials: tuple[Trial, ...] = ()
 
 
 def prepared(spec: TrainingSpec, tokenizer: Any, out: Path) -> Prepared:

@@ -7,6 +7,7 @@ reach the vocabulary layer. With `keep_weight` it is held to what the champion k
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,10 +22,11 @@ from retrain.model.answers import loaded
 from retrain.model.batches import batches, bins, padded
 from retrain.model.examples import IGNORED, MAX_LENGTH, Example, Row, encode, ids_with, read_rows
 from retrain.model.progress import Progress, say
-from retrain.train.keep import Known, answer_logits, divergence, known_by
+from retrain.train.keep import Known, answer_logits, divergence, inner, known_by
 from retrain.train.recipes import Prepared
 from retrain.train.rows import checked
-from retrain.train.spec import TrainingSpec
+from retrain.train.spec import TrainingSpec, Trial
+from retrain.train.sweep import swept
 from retrain.train.trainer import Paced, adapted, arguments, base_model
 
 
@@ -33,8 +35,17 @@ def prepare(spec: TrainingSpec, tokenizer: Any, out: Path) -> Prepared:
     return on_rows(spec, tokenizer, out, read_rows(Path(spec.dataset)), whole=False)
 
 
-def on_rows(spec: TrainingSpec, tokenizer: Any, out: Path, rows: Sequence[Row], *, whole: bool) -> Prepared:
-    """The training on these rows: of a LoRA adapter, or of the whole model. Raises TooFewRows."""
+def on_rows(
+    spec: TrainingSpec, tokenizer: Any, out: Path, rows: Sequence[Row], *, whole: bool, said: Progress | None = None
+) -> Prepared:
+    """The training on these rows: of a LoRA adapter, or of the whole model; after a sweep, if one is asked for.
+
+    ``said`` takes the progress (None: stdout). Raises TooFewRows.
+    """
+    checked(encode(rows, ids_with(tokenizer), MAX_LENGTH), spec.min_rows, MAX_LENGTH)
+    trials: list[Trial] = []
+    if spec.sweep.steps:
+        spec, trials = swept(spec, tokenizer, rows, lambda tried, some: _tried(tried, tokenizer, out, some, whole))
     encoded = checked(encode(rows, ids_with(tokenizer), MAX_LENGTH), spec.min_rows, MAX_LENGTH)
     examples = encoded.examples
     known = _known(spec, examples, tokenizer.pad_token_id) if spec.keep_weight else None
@@ -42,14 +53,21 @@ def on_rows(spec: TrainingSpec, tokenizer: Any, out: Path, rows: Sequence[Row], 
     trainer = SftTrainer(
         spec=spec,
         lengths=[len(each.ids) for each in examples],
-        progress=Progress(spec.steps),
+        progress=said or Progress(spec.steps),
         known=known,
         model=model if whole else adapted(model, spec),
         args=SFTConfig(**arguments(spec, out), dataset_kwargs={"skip_prepare_dataset": True}),
         train_dataset=_dataset(examples),
         processing_class=tokenizer,
     )
-    return Prepared(trainer, len(examples), encoded.too_long, encoded.empty, known.right if known else None)
+    known_rows = known.right if known else None
+    return Prepared(trainer, len(examples), encoded.too_long, encoded.empty, known_rows, tuple(trials))
+
+
+def _tried(spec: TrainingSpec, tokenizer: Any, out: Path, rows: Sequence[Row], whole: bool) -> Any:
+    made = on_rows(spec, tokenizer, out, rows, whole=whole, said=Progress(spec.steps, StringIO()))
+    made.trainer.train()
+    return made.trainer.model
 
 
 class SftTrainer(Paced, SFTTrainer):  # type: ignore[misc]
@@ -65,8 +83,8 @@ class SftTrainer(Paced, SFTTrainer):  # type: ignore[misc]
         pad = self.processing_class.pad_token_id
         return DataLoader(
             self.train_dataset,
-            batch_sampler=_LikeLengths(self._lengths, self._spec),
-            collate_fn=Packed(pad, MAX_LENGTH) if self._spec.packing else Padded(pad),
+            batch_sampler=_LikeLengths(self._lengths, self.spec),
+            collate_fn=Packed(pad, MAX_LENGTH) if self.spec.packing else Padded(pad),
         )
 
     def compute_loss(
@@ -80,13 +98,12 @@ class SftTrainer(Paced, SFTTrainer):  # type: ignore[misc]
         places = {name: inputs[name] for name in ("attention_mask", "position_ids") if name in inputs}
         if "position_ids" in places:
             del places["attention_mask"]
-        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-        with torch.autocast(inputs["input_ids"].device.type, torch.bfloat16, enabled=self._spec.bf16):
-            logits, labels = answer_logits(inner, inputs["input_ids"], inputs["labels"], **places)
+        with torch.autocast(inputs["input_ids"].device.type, torch.bfloat16, enabled=self.spec.bf16):
+            logits, labels = answer_logits(inner(model), inputs["input_ids"], inputs["labels"], **places)
         loss = cross_entropy(logits.float(), labels)
         if self._known is None:
             return loss
-        return loss + self._spec.keep_weight * divergence(logits, self._known.of(inputs["row"].tolist()))
+        return loss + self.spec.keep_weight * divergence(logits, self._known.of(inputs["row"].tolist()))
 
 
 class Padded:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
+from pydantic import ValidationError
 
 from retrain.model.batches import bins
 from retrain.model.examples import IGNORED, Judged, Pair, Row, fits, read_rows
-from retrain.train import throughput
+from retrain.train import sweep, throughput
 from retrain.train.recipes.distill import taught
 from retrain.train.recipes.kto import weights
 from retrain.train.recipes.sft import Packed, Padded
 from retrain.train.rows import Untrainable
+from retrain.train.spec import Sweep, TrainingSpec
+from retrain.train.sweep import options, parted
+from tidemill.settings import RetrainSettings
 
 
 def test_each_recipe_has_its_rows_and_a_wrong_one_is_named(tmp_path: Path) -> None:
@@ -87,3 +92,53 @@ def test_no_share_of_a_peak_that_nobody_knows() -> None:
     assert throughput.peak("NVIDIA L40S", bf16=True, given=100.0) == 100.0
     assert throughput.utilization(1e3, 1e9, 2.0) == pytest.approx(0.5)
     assert throughput.utilization(1e3, 1e9, None) is None
+
+
+SPEC = TrainingSpec(base="b", dataset="d", out="o", lr=3e-3, keep_weight=0.5)
+
+
+def test_a_sweep_tries_the_settings_own_values_first_and_each_once() -> None:
+    grid = msgspec.structs.replace(SPEC, sweep=Sweep(steps=5, seconds=9, lr=(1e-3, 3e-3), keep_weight=(0.5, 1.0)))
+    found = [(each["lr"], each["keep_weight"]) for each in options(grid)]
+    assert found == [(3e-3, 0.5), (1e-3, 0.5), (1e-3, 1.0), (3e-3, 1.0)]
+    assert len(options(SPEC)) == 1
+
+
+def test_a_tenth_of_the_questions_judges_and_none_where_that_is_too_few() -> None:
+    rows = [Row(f"question {n % 150}", f"answer {n}") for n in range(300)]
+    trying, judging = parted(rows)
+    assert 10 < len(judging) < 60
+    assert not {row.prompt for row in trying} & {row.prompt for row in judging}
+    assert parted(rows[:8]) == (rows[:8], [])
+
+
+def test_trials_end_when_their_time_is_up_and_the_best_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([0.9, 0.4, 0.7])
+    monkeypatch.setattr(sweep, "mean_loss", lambda model, tokenizer, rows: next(losses))
+    rows = [Row(f"question {n}", "a") for n in range(200)]
+    tried: list[TrainingSpec] = []
+
+    def train(spec: TrainingSpec, some: object) -> None:
+        tried.append(spec)
+
+    wide = msgspec.structs.replace(SPEC, sweep=Sweep(steps=5, seconds=100, lr=(1e-3, 1e-2)))
+    chosen, trials = sweep.swept(wide, None, rows, train)
+    assert [each.steps for each in tried] == [5, 5, 5]
+    assert [trial.loss for trial in trials] == [0.9, 0.4, 0.7]
+    assert (chosen.lr, chosen.keep_weight, chosen.steps, chosen.sweep.steps) == (1e-3, 0.5, SPEC.steps, 0)
+    losses = iter([0.9])
+    hasty = msgspec.structs.replace(SPEC, sweep=Sweep(steps=5, seconds=0, lr=(1e-3, 1e-2)))
+    assert [trial.lr for trial in sweep.swept(hasty, None, rows, train)[1]] == [3e-3]
+
+
+def test_settings_of_a_recipe_that_cannot_be_are_refused_with_their_names() -> None:
+    for recipe, words in (
+        ({"kind": "dpo", "keep_weight": 1.0}, "recipe dpo has no keep_weight"),
+        ({"kind": "kto", "packing": True}, "recipe kto has no packing"),
+        ({"kind": "kto", "sweep": {"learning_rate": [1e-3]}}, "recipe kto has no sweep"),
+        ({"teacher": "models/large"}, "recipe sft asks no teacher"),
+        ({"sweep": {"learning_rate": [2.0]}}, "2 is no learning rate"),
+        ({"sweep": {"keep_weight": [-1.0]}}, "-1 is no such weight"),
+    ):
+        with pytest.raises(ValidationError, match=words):
+            RetrainSettings.model_validate({"recipe": recipe})
