@@ -179,7 +179,7 @@ def test_an_alias_moved_in_mlflow_becomes_an_order_and_shows_the_truth_until_it_
     people = registry.client(stack_settings)
     people.create_registered_model("moved")
     for number in ("1", "2"):
-        assert people.create_model_version("moved", f"mlflow-artifacts:/moved/{number}").version == number
+        assert people.create_model_version("moved", f"s3://models/moved/{number}").version == number
     people.set_registered_model_alias("moved", "champion", "1")
     file = write_settings(tmp_path / "tidemill.yaml", "moved", "http://127.0.0.1:9/v1")
     overrides = {"TIDEMILL_DATA_DIR": str(tmp_path), "TIDEMILL_MLFLOW__URL": mlflow}
