@@ -21,18 +21,19 @@ from serving.rollout.figures import step_figures
 from serving.rollout.freeze import frozen
 from serving.rollout.holdings import AdapterEngine, Holdings
 from serving.rollout.log import RolloutLog
-from serving.rollout.moves import OPEN, Next
+from serving.rollout.moves import OPEN, Next, keeps_way_back
 from serving.rollout.observed import Observed, StepFigures
 from serving.rollout.ordered import begin_by_order, carry_out, started_id
 from serving.rollout.orders import Order
 from serving.rollout.registry import Registry
 from serving.rollout.routes import champion_of, first_route, route_of
+from serving.rollout.watched import watch_figures
 from tidemill.clock import Clock
 from tidemill.errors import Retry
 from tidemill.events import JobState, RolloutState, Route
 from tidemill.ids import derived_id
 from tidemill.io.clickhouse import Store, StoreError
-from tidemill.settings import Settings
+from tidemill.settings import PipelineSettings, Settings
 
 log = logging.getLogger(__name__)
 STEPS = Counter("tidemill_rollout_steps_total", "rollout transitions by phase", ["pipeline", "phase"])
@@ -83,7 +84,7 @@ class Controller:
         for job in list(self._log.jobs.values()):
             self._pick_up(job)
         for state in list(self._log.rollouts.values()):
-            if state.phase in OPEN or registry_wish(state) != "none":
+            if keeps_way_back(state) or registry_wish(state) != "none":
                 self._advance(state)
 
     @property
@@ -137,7 +138,8 @@ class Controller:
             log.warning("order left out: it names no rollout of %s", order.pipeline, extra={"order": order.order_id})
             return
         now_ms, plan = self._clock.now_ms(), self._settings.pipelines[order.pipeline].rollout
-        moved = carry_out(order, state, plan, frozen(plan, now_ms), now_ms)
+        over = self._superseded(state)
+        moved = carry_out(order, state, plan, frozen(plan, now_ms), now_ms, superseded=over)
         if moved is not None:
             self._write(moved, route)
 
@@ -169,6 +171,11 @@ class Controller:
     def _going(self, pipeline: str) -> bool:
         return any(state.pipeline == pipeline and state.phase in OPEN for state in self._log.rollouts.values())
 
+    def _superseded(self, state: RolloutState) -> bool:
+        """Whether another rollout of the pipeline has begun since."""
+        others = (other for other in self._log.rollouts.values() if other.pipeline == state.pipeline)
+        return any(other.created_ms > state.created_ms and other.phase != "failed" for other in others)
+
     def _advance(self, state: RolloutState) -> None:
         pipeline = self._settings.pipelines.get(state.pipeline)
         route = self._log.routes.get(state.pipeline)
@@ -177,19 +184,21 @@ class Controller:
         candidate = Placement(pipeline.engine, state.candidate_version)
         seen = Observed(
             now_ms=self._clock.now_ms(),
-            figures=self._figures(state, pipeline.quality.metric),
+            figures=self._figures(state, pipeline),
             loaded=self._holdings.loaded(candidate),
             refused=self._holdings.refused.get(candidate, ""),
             drained=drained(state.champion_version, route, self._log.gateways.live()),
             registry_done=self._follow_in_registry(state),
+            superseded=self._superseded(state),
             freeze=frozen(pipeline.rollout, self._clock.now_ms()),
         )
         moved = decide(state, pipeline.rollout, seen)
         if moved is not None:
             self._write(moved, route)
 
-    def _figures(self, state: RolloutState, metric: str) -> StepFigures | None:
-        if state.phase not in ("shadow", "canary"):
+    def _figures(self, state: RolloutState, pipeline: PipelineSettings) -> StepFigures | None:
+        watched = state.phase == "promoting" or state.watch == "open"
+        if state.phase not in ("shadow", "canary") and not (watched and pipeline.rollout.watch_s):
             self._looked.pop(state.rollout_id, None)
             return None
         begun_s = self._clock.monotonic_s()
@@ -197,7 +206,12 @@ class Controller:
         if step_ms == state.step_started_ms and begun_s < until_s:
             return last
         try:
-            found = step_figures(self._store, state, metric)
+            metric = pipeline.quality.metric
+            found = (
+                watch_figures(self._store, state, metric, pipeline.rollout)
+                if watched
+                else step_figures(self._store, state, metric)
+            )
         except (Retry, StoreError) as error:
             self.troubles["store"] = str(error)
             return None

@@ -30,6 +30,7 @@ from serving.rollout.moves import (
     step_s,
 )
 from serving.rollout.observed import Observed, StepFigures
+from serving.rollout.watched import kept, promoted_ms, watch_share
 from tidemill.events import JobState, RolloutState, Route, Verdict
 from tidemill.ids import derived_id
 from tidemill.settings import RolloutSettings
@@ -40,6 +41,8 @@ FEW_SCORES = 20
 """Fewer are no step, however good they are: what is not scored needs its time, too."""
 REGISTRY_DONE = "registry_done"
 """In ``figures`` of an ended rollout: aliases and tags were set."""
+WATCH = "watch"
+"""The ``check`` of the verdict on a new champion's first time."""
 Outcome = Literal["pass", "fail", "inconclusive"]
 
 
@@ -98,11 +101,55 @@ def decide(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next |
         return _pending(state, plan, seen)
     if state.phase in ("shadow", "canary"):
         return _blind(state, seen) if seen.figures is None else _step(state, plan, seen, seen.figures)
-    if state.phase == "promoting" and seen.registry_done and seen.drained:
-        return Next(enter(state, seen.now_ms, "champion", f"{state.candidate_version} serves all traffic"), False)
+    if state.phase == "promoting":
+        return _promoting(state, plan, seen)
+    if state.watch == "open":
+        return _watch(state, plan, seen)
     if registry_wish(state) == "reject" and seen.registry_done:
         return Next(again(state, seen.now_ms, state.figures | {REGISTRY_DONE: 1.0}), False)
     return None
+
+
+def _promoting(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
+    if (back := _back_from_champion(state, plan, seen)) is not None:
+        return back
+    if not (seen.registry_done and seen.drained):
+        return None
+    done = enter(state, seen.now_ms, "champion", f"{state.candidate_version} serves all traffic")
+    if plan.watch_s:
+        until_ms = promoted_ms(state) + int(plan.watch_s * 1000)
+        done = msgspec.structs.replace(done, watch="open", watch_until_ms=until_ms)
+    return Next(done, False)
+
+
+def _watch(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
+    """A new champion's first time: back on harm, else the watch ends, at the latest when another rollout begins."""
+    if seen.superseded:
+        return Next(_watched(state, seen, "inconclusive", "ended early: another rollout has begun", {}), False)
+    if (back := _back_from_champion(state, plan, seen)) is not None:
+        return back
+    if seen.figures is None or state.watch_until_ms is None or seen.now_ms < state.watch_until_ms:
+        return None
+    found = judge(seen.figures, plan, watch_share(plan), state.champion_version).figures
+    return Next(_watched(state, seen, *kept(state, seen.figures), found), False)
+
+
+def _back_from_champion(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
+    if seen.figures is None or not plan.watch_s:
+        return None
+    found = judge(seen.figures, plan, watch_share(plan), state.champion_version)
+    if not found.harm:
+        return None
+    reason = f"harm proven since it took over: {found.harm}"
+    noted = _watched(state, seen, "fail", reason, found.figures)
+    return rolled_back(msgspec.structs.replace(noted, seq=state.seq, watch="open"), seen.now_ms, reason)
+
+
+def _watched(state: RolloutState, seen: Observed, outcome: Outcome, reason: str, figures: Figures) -> RolloutState:
+    verdict = Verdict(check=WATCH, outcome=outcome, reason=reason, figures=figures, time_ms=seen.now_ms)
+    return msgspec.structs.replace(
+        state, seq=state.seq + 1, time_ms=seen.now_ms, verdicts=(*state.verdicts, verdict), watch="kept"
+    )
 
 
 def _pending(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:

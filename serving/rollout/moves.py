@@ -105,7 +105,7 @@ def to_step(state: RolloutState, step: int, plan: RolloutSettings, now_ms: int) 
 def rolled_back(state: RolloutState, now_ms: int, reason: str) -> Next:
     """The champion takes all traffic again, at once."""
     back = enter(state, now_ms, "rolled_back", reason)
-    return Next(msgspec.structs.replace(back, weight=0, watch="harm" if state.watch else ""), True)
+    return Next(msgspec.structs.replace(back, weight=0, watch="back" if state.watch else ""), True)
 
 
 def hold(state: RolloutState, now_ms: int, kind: Hold, reason: str) -> Next | None:

@@ -18,9 +18,12 @@ STEPPING = ("shadow", "canary")
 SERVING = ("promoting", "champion")
 
 
-def refusal(order: Order, state: RolloutState, freeze: str) -> str:
-    """Why the order cannot be carried out now, and what can be done; empty: it can."""
+def refusal(order: Order, state: RolloutState, freeze: str, *, superseded: bool = False) -> str:
+    """Why the order cannot be carried out now, and what can be done; empty: it can. ``superseded``: another rollout of
+    the pipeline has begun since."""
     version, phase = state.candidate_version, state.phase
+    if superseded:
+        return "another rollout of the pipeline has begun since; give the order anew"
     if phase in ("rolled_back", "failed"):
         return f"the rollout of {version} has ended ({phase}); start it again with `start {version}`"
     if order.act in ("pause", "promote") and phase in SERVING:
@@ -40,11 +43,13 @@ def refusal(order: Order, state: RolloutState, freeze: str) -> str:
     return ""
 
 
-def carry_out(order: Order, state: RolloutState, plan: RolloutSettings, freeze: str, now_ms: int) -> Next | None:
+def carry_out(
+    order: Order, state: RolloutState, plan: RolloutSettings, freeze: str, now_ms: int, *, superseded: bool = False
+) -> Next | None:
     """The state after the order; None where it was taken before. ``freeze``: the window that holds, in words."""
     if any(taken.order_id == order.order_id for taken in state.orders):
         return None
-    refused = refusal(order, state, freeze)
+    refused = refusal(order, state, freeze, superseded=superseded)
     noted = _noted(state, order, now_ms, refused)
     said = f"by {order.by or 'somebody'}: {order.reason}"
     if refused:

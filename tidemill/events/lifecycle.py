@@ -15,8 +15,8 @@ Hold = Literal["", "paused", "frozen", "blind", "inconclusive"]
 """Why a rollout takes no step forward: a person's order, a freeze window, the store does not answer, or a step took too
 long and the plan says `hold`. Harm takes it back all the same."""
 OrderAct = Literal["start", "pause", "resume", "promote", "rollback", "abort"]
-Watch = Literal["", "open", "kept", "harm"]
-"""The watch over a new champion: none, under way, ended without harm, ended by a rollback."""
+Watch = Literal["", "open", "kept", "back"]
+"""The watch over a new champion: none, under way, ended with it in its place, ended by a rollback."""
 
 
 class StationTime(Struct, frozen=True, kw_only=True):

@@ -47,8 +47,12 @@ class RolloutSettings(Strict):
     freeze: tuple[WeeklySettings, ...] = ()
     """Weekly stretches of time in which no step forward is taken, the first one included. Harm takes a candidate back
     all the same, and so may a person."""
+    watch_s: float = Field(default=1800, ge=0)
+    """How long a new champion is watched, seconds, the one before kept loaded beside it: proven worse than that one was
+    in the time of the rollout, or failing more often, it goes back. Another rollout ends the watch. 0: no watch."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    """Chance that a candidate as good as its champion goes back as harmful, over all metrics, steps and looks."""
+    """Chance that a candidate as good as its champion goes back as harmful, over all metrics, steps and looks;
+    as much again in the watch."""
 
     @model_validator(mode="before")
     @classmethod
