@@ -24,6 +24,7 @@ from tidemill.cli import (
     models,
     policy,
     replay,
+    reproduce,
     rollout,
     rules,
     run,
@@ -68,7 +69,13 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "rules": rules.app,
         "policy": policy.app,
     },
-    "Data": {"data": data.app, "lineage": lineage.lineage, "traffic": traffic.traffic, "replay": replay.replay},
+    "Data": {
+        "data": data.app,
+        "lineage": lineage.lineage,
+        "reproduce": reproduce.reproduce,
+        "traffic": traffic.traffic,
+        "replay": replay.replay,
+    },
     "Measure": {"bench": bench.bench},
     "Deploy": {
         "init": init.init,
