@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from retrain import adapter, places
+from retrain.alone import Report, run_alone
 from retrain.reproduce.compare import Reproduced, differences, made_with, weights
 from retrain.snapshots import Snapshot, find
-from retrain.work import write_json
 from tidemill.errors import Stop
 from tidemill.settings import Settings
 
 TRAINER, SCORER = "retrain.train.run", "retrain.evaluate"
 MODEL = "model.safetensors"
-Report = Callable[[dict[str, Any]], None]
-"""Called with each progress line of the training and the scoring."""
 
 
 def reproduce(settings: Settings, name: str, scratch: Path, report: Report, *, scored: bool = True) -> Reproduced:
@@ -40,7 +35,7 @@ def reproduce(settings: Settings, name: str, scratch: Path, report: Report, *, s
         raise Stop(f"{snapshot.folder} is not what its manifest's digest says; bring the files back from a copy")
     out = scratch / "again"
     spec = told | {"base": str(base), "dataset": str(Path(snapshot.folder) / places.TRAIN_FILE), "out": str(out)}
-    _run(TRAINER, spec, scratch / "train", report)
+    run_alone(TRAINER, spec, scratch / "train", report)
     again = _needed(out / adapter.RESULT)
     if "refused" in again:
         raise Stop(f"the training refuses what it took the first time: {again['refused']}")
@@ -83,36 +78,11 @@ def _scores(
         return {}
     folder = scratch / "evaluate"
     told = spec | {"base": str(base), "candidate": str(out), "candidate_digest": digest}
-    _run(SCORER, told, folder, report)
+    run_alone(SCORER, told, folder, report)
     found = _needed(folder / "result.json")
     if found.get("problems"):
         raise Stop(f"what was trained again cannot be scored: {'; '.join(found['problems'])}")
     return {name: (each.get("mean"), found["scores"].get(name, {}).get("mean")) for name, each in before.items()}
-
-
-def _run(module: str, spec: Mapping[str, Any], folder: Path, report: Report) -> None:
-    """One process to its end, as the launcher starts it. Raises Stop with its last words."""
-    folder.mkdir(parents=True)
-    file, errors = folder / "spec.json", folder / "log.txt"
-    write_json(file, dict(spec))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(spec.get("threads", 1)), "PYTHONUNBUFFERED": "1"}
-    with (
-        errors.open("wb") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", module, "--spec", str(file)], stdout=subprocess.PIPE, stderr=log, env=environment
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                if line.startswith(b"{"):
-                    report(msgspec.json.decode(line))
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode != 0:
-        last = " / ".join(errors.read_text(errors="replace").strip().splitlines()[-3:])
-        raise Stop(f"{module} ended with code {process.returncode}: {last[:500]}")
 
 
 def _kept(settings: Settings, snapshot: Snapshot, job: Path) -> Path:

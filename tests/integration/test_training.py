@@ -13,11 +13,14 @@ from random import Random
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.shared import pipeline
 from producers.language import generate
 from retrain import adapter
 from retrain.dataset import DataSet
 from retrain.reproduce.compare import made_with
 from retrain.rows import Row
+from retrain.shared.figures import findings
+from retrain.shared.run import compare
 from retrain.snapshot import write_folder
 from retrain.work import write_json
 from tests.waiting import until
@@ -173,3 +176,15 @@ def test_a_version_is_trained_again_to_the_same_bits_and_scores(base: Path, tmp_
     other = CliRunner().invoke(app, [*command, "--no-scores"], catch_exceptions=False)
     context.use(None)
     assert other.exit_code == 1 and "NOT THE SAME" in other.output and "tensors differ" in other.output
+
+
+def test_a_shared_base_and_separate_models_are_compared_for_real(base: Path, tmp_path: Path) -> None:
+    both = [pipeline(name, 20, 10, 6, steps=2) for name in ("schedule", "support")]
+    found = compare(both, base, tmp_path, lambda _: None)
+    assert found.pipelines == ("schedule", "support")
+    for arrangement in ("shared", "separate"):
+        serving = found.serving[arrangement]
+        assert serving.mixed_per_s > 0 and all(len(each.scores) == 6 for each in serving.pipelines.values())
+    adapters, models = found.training["shared"], found.training["separate"]
+    assert all(adapters[name].version_mb < models[name].version_mb for name in adapters)
+    assert {each.aspect: each.better for each in findings(found) if not each.pipeline}["weights"] == "shared"

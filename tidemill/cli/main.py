@@ -14,6 +14,7 @@ from tidemill.cli import (
     audit,
     backfill,
     bench,
+    compare,
     context,
     dashboards,
     data,
@@ -76,7 +77,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "traffic": traffic.traffic,
         "replay": replay.replay,
     },
-    "Measure": {"bench": bench.bench},
+    "Measure": {"bench": bench.bench, "compare": compare.app},
     "Deploy": {
         "init": init.init,
         "run": run.run,
