@@ -92,6 +92,8 @@ class MlflowSettings(Strict):
     """Tracking server; empty: the embedded one."""
     experiment: str = "tidemill"
     """MLflow experiment of the training runs."""
+    aliases_s: float = Field(default=5, ge=0.2, le=3600)
+    """Seconds between two looks at the registry's aliases: one that somebody moved starts that version's rollout."""
 
 
 class EngineSettings(Strict):
