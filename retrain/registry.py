@@ -24,11 +24,13 @@ from tidemill.settings import Settings
 ARTIFACT = "adapter"
 GATE = "gate"
 """Folder of a run's artifacts that holds the gate's report."""
+CARD = "model_card.md"
 JOB_TAG = "tidemill.job_id"
 DIGEST_TAG = "tidemill.adapter_digest"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 _MANY = 10_000
+_DESCRIPTION_CHARS = 5_000
 
 _DIGEST_CHARS = 36
 """That MLflow keeps of a data set's digest."""
@@ -48,7 +50,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _mapped(function: Callable[P, R]) -> Callable[P, R]:
+def mapped(function: Callable[P, R]) -> Callable[P, R]:
     """MLflow's and the network's errors become Retry; a refusal by MLflow (bad request) becomes Stop."""
 
     @functools.wraps(function)
@@ -80,7 +82,7 @@ def client(settings: Settings) -> Any:
     return MlflowClient(tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url)
 
 
-@_mapped
+@mapped
 def ensure_champion(settings: Settings, pipeline: str) -> str:
     """Register the first champion as version 1, so that versions' names and numbers agree; give back its version.
 
@@ -114,7 +116,7 @@ def ensure_champion(settings: Settings, pipeline: str) -> str:
     return f"{pipeline}-v1"
 
 
-@_mapped
+@mapped
 def log_run(
     settings: Settings,
     job_id: str,
@@ -150,7 +152,7 @@ def log_run(
     return run_id
 
 
-@_mapped
+@mapped
 def log_report(settings: Settings, run_id: str, files: Sequence[Path]) -> None:
     """Put the gate's report beside the run's adapter. May be repeated."""
     mlflow = client(settings)
@@ -158,7 +160,7 @@ def log_report(settings: Settings, run_id: str, files: Sequence[Path]) -> None:
         mlflow.log_artifact(run_id, str(file), GATE)
 
 
-@_mapped
+@mapped
 def register(settings: Settings, pipeline: str, run_id: str, job_id: str, tags: Mapping[str, str]) -> str:
     """The candidate's version ``<pipeline>-v<N>``, aliased ``candidate``. May be repeated."""
     ensure_champion(settings, pipeline)
@@ -166,6 +168,27 @@ def register(settings: Settings, pipeline: str, run_id: str, job_id: str, tags: 
     number = _version(mlflow, pipeline, run_id, dict(tags) | {JOB_TAG: job_id})
     mlflow.set_registered_model_alias(pipeline, CANDIDATE, str(number))
     return f"{pipeline}-v{number}"
+
+
+@mapped
+def describe(settings: Settings, run_id: str, version: str, card: str, manifest: Path) -> None:
+    """The model card and the data set's manifest as the run's artifacts, the card as the version's description.
+
+    May be repeated. ``version`` is empty where there is none.
+    """
+    mlflow = client(settings)
+    mlflow.log_text(run_id, card, CARD)
+    if manifest.is_file():
+        mlflow.log_artifact(run_id, str(manifest), "data")
+    if version:
+        name, _, number = version.rpartition("-v")
+        mlflow.update_model_version(name, number, shortened(card))
+
+
+def shortened(card: str) -> str:
+    """What of a card fits into a description: MLflow's database keeps 5,000 characters."""
+    rest = f"\n\n(The rest is in {CARD} of its run.)\n"
+    return card if len(card) <= _DESCRIPTION_CHARS else card[: _DESCRIPTION_CHARS - len(rest)] + rest
 
 
 def keep(settings: Settings, adapter_dir: Path, version: str) -> Path:

@@ -43,7 +43,7 @@ def work(settings: Settings, job: JobState, name: str, samples: list[dict[str, s
     return Work(
         name=name,
         folder=folder_of(settings, job.job_id, name),
-        module="retrain.train.lora" if name == "train" else f"retrain.{name}",
+        module="retrain.train.run" if name == "train" else f"retrain.{name}",
         spec=_parity(settings, job, samples) if name == "parity" else spec[name](settings, job),
         result=result_of(settings, job.job_id, name),
         nice=policy.nice if heavy else NICE,
@@ -63,19 +63,43 @@ def _snapshot(settings: Settings, job: JobState) -> dict[str, Any]:
 
 def _train(settings: Settings, job: JobState) -> dict[str, Any]:
     policy = settings.pipelines[job.pipeline].retrain
-    return {
+    champion = places.champion_dir(settings, job.pipeline, job.champion_version)
+    teacher = policy.recipe.teacher
+    return training(policy) | {
+        "teacher": str(settings.resolve(teacher)) if teacher else "",
         "base": str(places.base_dir(settings, job.pipeline)),
+        "champion": str(champion) if champion else "",
         "dataset": str(places.data_dir(settings, job.job_id) / places.TRAIN_FILE),
         "out": str(places.candidate_dir(settings, job.job_id)),
+        "seed": int(job.data_digest[:8], 16),
+        "max_seconds": policy.timeout_s * LOADING_SHARE,
+        "min_rows": _least_rows(policy, job.data_counts.get("train", 0)),
+    }
+
+
+def training(policy: RetrainSettings) -> dict[str, Any]:
+    """What a pipeline's settings say of every training's spec."""
+    return {
         "steps": policy.steps,
         "rank": policy.rank,
         "alpha": policy.alpha,
         "lr": policy.learning_rate,
         "batch": policy.batch,
-        "seed": int(job.data_digest[:8], 16),
         "threads": policy.threads,
-        "max_seconds": policy.timeout_s * LOADING_SHARE,
-        "min_rows": _least_rows(policy, job.data_counts.get("train", 0)),
+        "sweep": _sweep(policy),
+        **policy.recipe.model_dump(exclude={"teacher", "sweep"}),
+    }
+
+
+def _sweep(policy: RetrainSettings) -> dict[str, Any]:
+    sweep = policy.recipe.sweep
+    if not sweep.asked:
+        return {}
+    return {
+        "steps": max(1, round(policy.steps * sweep.steps_share)),
+        "seconds": policy.timeout_s * LOADING_SHARE * sweep.time_share,
+        "lr": sorted({policy.learning_rate, *sweep.learning_rate}),
+        "keep_weight": sorted({policy.recipe.keep_weight, *sweep.keep_weight}),
     }
 
 
@@ -135,6 +159,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tidemill.reason": "every check passed" if accepted else refusal(job.verdicts),
     }
     tags |= {f"tidemill.score.{name}": f"{s.mean:.4f}" for name, s in job.scores.items() if s.mean is not None}
+    recipe = {f"recipe.{name}": str(value) for name, value in policy.recipe if name != "sweep"}
     counted = {f"data.{name}": str(count) for name, count in job.data_counts.items()}
     metrics = {name.replace("/", "_"): score.mean for name, score in job.scores.items() if score.mean is not None}
     figures = {name: job.figures.get(name) for name in _FIGURES}
@@ -142,8 +167,9 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "accepted": accepted,
         "adapter_dir": str(places.candidate_dir(settings, job.job_id)),
         "tags": tags,
-        "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS},
+        "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS} | recipe,
         "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
+        "verdicts": [msgspec.to_builtins(verdict) for verdict in job.verdicts],
         "inputs": [_input(settings, job, *each) for each in _INPUTS],
         "report": made,
         "losses": [(line["step"], line["loss"]) for line in curve if "step" in line and line.get("loss") is not None],
@@ -170,5 +196,7 @@ def _input(settings: Settings, job: JobState, name: str, context: str, file: str
 
 
 _INPUTS = (("train", "training", places.TRAIN_FILE), ("verified", "validation", places.VERIFIED_FILE))
-_FIGURES = ("train_loss", "train_seconds", "train_steps", "too_long_left_out")
+_FIGURES = (
+    "train_loss", "train_seconds", "train_steps", "train_tokens_per_s", "train_mfu", "known_rows", "too_long_left_out"
+)  # fmt: skip
 _PARAMETERS = ("steps", "batch", "rank", "alpha", "learning_rate", "replay_share", "holdout_share")

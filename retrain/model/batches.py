@@ -21,6 +21,12 @@ def epoch(lengths: Sequence[int], batch: int, rng: Random) -> list[list[int]]:
     return batches
 
 
+def epoch_by_length(lengths: Sequence[int], batch: int) -> list[list[int]]:
+    """Indices of all examples once, from the shortest to the longest: for a pass in which the order does not matter."""
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
+    return [order[at : at + batch] for at in range(0, len(order), batch)]
+
+
 def batches(lengths: Sequence[int], batch: int, steps: int, rng: Random) -> Iterator[list[int]]:
     """`steps` batches, epoch after epoch. ValueError if there is nothing to draw from."""
     if not lengths:
@@ -32,6 +38,21 @@ def batches(lengths: Sequence[int], batch: int, steps: int, rng: Random) -> Iter
             left -= 1
             if not left:
                 return
+
+
+def bins(lengths: Sequence[int], width: int) -> list[list[int]]:
+    """Indices of all examples in as few groups of at most `width` tokens as the longest-first rule finds; one that is
+    longer is a group of its own."""
+    found: list[list[int]] = []
+    left: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        place = next((at for at, room in enumerate(left) if room >= lengths[index]), len(found))
+        if place == len(found):
+            found.append([])
+            left.append(width)
+        found[place].append(index)
+        left[place] -= lengths[index]
+    return found
 
 
 def padded(rows: Sequence[Sequence[int]], fill: int) -> list[list[int]]:
