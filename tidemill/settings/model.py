@@ -15,6 +15,7 @@ from tidemill.settings.monitoring import AuditSettings, DeadLetterSettings, Evid
 from tidemill.settings.pipeline import PipelineSettings
 from tidemill.settings.strict import Strict, choice, wrong
 from tidemill.settings.triggers import GpuSettings
+from tidemill.settings.versions import versions_fault
 
 
 class LocalSettings(Strict):
@@ -93,6 +94,8 @@ class MlflowSettings(Strict):
     """Tracking server; empty: the embedded one."""
     experiment: str = "tidemill"
     """MLflow experiment of the training runs."""
+    aliases_s: float = Field(default=5, ge=0.2, le=3600)
+    """Seconds between two looks at the registry's aliases: one that somebody moved starts that version's rollout."""
 
 
 class EngineSettings(Strict):
@@ -217,6 +220,8 @@ class Settings(Strict):
             if pipeline.trigger.usd_per_point is not None and self.gpu.usd_per_hour is None:
                 message = "a gain cannot be weighed against an unknown cost; set gpu.usd_per_hour, too"
                 raise wrong(("pipelines", name, "trigger", "usd_per_point"), message)
+            if fault := versions_fault(name, pipeline, {each: self.engines[each].kind for each in self.engines}):
+                raise wrong(("pipelines", name, "versions", *fault[0]), fault[1])
         return self
 
     @property
