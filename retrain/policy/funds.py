@@ -41,8 +41,10 @@ class Funds:
 
 
 def gpu_seconds(job: JobState, now_ms: int) -> float:
-    """GPU seconds a job has taken so far: as it was measured, else the time of its stations that have the GPU."""
-    if (measured := job.figures.get("gpu_seconds")) is not None:
+    """GPU seconds a job has taken so far: what it held of GPUs, else (on a machine without) the time of its stations that
+    train and judge.
+    """
+    if measured := job.figures.get("gpu_seconds"):
         return measured
     took = sum((s.ended_ms or now_ms) - s.started_ms for s in job.stations if s.station in SPENDING)
     return max(0.0, took / 1000)

@@ -91,6 +91,7 @@ def test_gpu_time_is_as_measured_else_that_of_the_stations() -> None:
     )
     assert gpu_seconds(collecting(stations=stations), NOW) == 60
     assert gpu_seconds(collecting(stations=stations, figures={"gpu_seconds": 7.5}), NOW) == 7.5
+    assert gpu_seconds(collecting(stations=stations, figures={"gpu_seconds": 0.0}), NOW) == 60, "trained on processors"
 
 
 def test_open_jobs_hold_what_they_are_expected_to_take() -> None:
