@@ -54,6 +54,8 @@ def main() -> None:
         let_engines_read(unfinished)
         shutil.rmtree(out, ignore_errors=True)
         unfinished.rename(out)
+        if spec.checkpoint:
+            Path(spec.checkpoint).unlink(missing_ok=True)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -91,7 +93,7 @@ def train(spec: LoraSpec, out: Path) -> LoraResult:
         processing_class=tokenizer,
     )
     trainer.train()
-    seconds, cpu_seconds = time.monotonic() - begun, time.process_time() - cpu_begun
+    seconds, cpu_seconds = trainer.before_s + time.monotonic() - begun, time.process_time() - cpu_begun
     save(trainer.model, out)
     losses = trainer.losses[-max(1, len(trainer.losses) // 10) :]
     result = LoraResult(

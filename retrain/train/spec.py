@@ -14,6 +14,7 @@ RESULT_FILE = "result.json"
 class LoraSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One LoRA training.
 
+    `checkpoint` is the file where it goes on after its process was killed, written each `checkpoint_steps` (0: never).
     `base` is a model folder, `dataset` JSONL rows {"prompt", "completion"}, `out` the adapter folder to make.
     `max_seconds` bounds the steps, not the loading; the learning rate falls along `steps` or that time, whichever ends
     first. With fewer than `min_rows` rows that can be taught the training is refused.
@@ -31,6 +32,8 @@ class LoraSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     max_seconds: Annotated[float, msgspec.Meta(gt=0)] = 600.0
     min_rows: Annotated[int, msgspec.Meta(ge=1)] = 1
+    checkpoint: str = ""
+    checkpoint_steps: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class LoraResult(msgspec.Struct, frozen=True, kw_only=True):

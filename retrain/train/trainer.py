@@ -21,6 +21,7 @@ from trl import SFTConfig, SFTTrainer
 from retrain.model.batches import batches
 from retrain.model.examples import IGNORED
 from retrain.model.progress import Progress
+from retrain.train.checkpoints import Checkpoints, key_of
 from retrain.train.spec import LoraSpec
 
 WARMUP_SHARE = 0.1
@@ -39,7 +40,7 @@ def adapted(model: Any, spec: LoraSpec) -> Any:
 
 
 def arguments(spec: LoraSpec, out: Path) -> SFTConfig:
-    """TRL's arguments: no evaluation, no reports, no checkpoints; `spec` decides the rest."""
+    """TRL's arguments: no evaluation, no reports, no checkpoints of its own; `spec` decides the rest."""
     return SFTConfig(
         output_dir=str(out),
         max_steps=spec.steps,
@@ -83,13 +84,26 @@ class LoraTrainer(SFTTrainer):
         self._pace = _Pace(spec, progress, self)
         self.losses: list[float] = []
         self.tokens = 0
-        super().__init__(callbacks=[self._pace], **rest)
+        self.before_s = 0.0
+        """Seconds of training before this process went on from a checkpoint."""
+        file = Path(spec.checkpoint) if spec.checkpoint else None
+        self._checkpoints = Checkpoints(file, spec.checkpoint_steps, key_of(spec), self)
+        super().__init__(callbacks=[self._pace, self._checkpoints], **rest)
+
+    def figures(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the training beside its state."""
+        return {"losses": self.losses, "tokens": self.tokens, "seconds": self._pace.seconds()}
+
+    def go_on(self, figures: dict[str, Any]) -> None:
+        """Go on counting from what a checkpoint kept."""
+        self.losses, self.tokens = list(figures["losses"]), int(figures["tokens"])
+        self._pace.before_s = self.before_s = float(figures["seconds"])
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         """Batches from `retrain.model.batches`, seeded; replaces the trainer's random ones."""
         return torch.utils.data.DataLoader(
             self.train_dataset,
-            batch_sampler=_LikeLengths(self._lengths, self._spec),
+            batch_sampler=_LikeLengths(self._lengths, self._spec, self._checkpoints),
             collate_fn=self.data_collator,
         )
 
@@ -118,12 +132,14 @@ class LoraTrainer(SFTTrainer):
 
 
 class _LikeLengths(Sampler[list[int]]):
-    def __init__(self, lengths: list[int], spec: LoraSpec) -> None:
+    def __init__(self, lengths: list[int], spec: LoraSpec, checkpoints: Checkpoints) -> None:
         self._lengths = lengths
         self._spec = spec
+        self._checkpoints = checkpoints
 
     def __iter__(self) -> Iterator[list[int]]:
-        return batches(self._lengths, self._spec.batch, self._spec.steps, Random(self._spec.seed))
+        every = batches(self._lengths, self._spec.batch, self._spec.steps, Random(self._spec.seed))
+        return self._checkpoints.rest_of(every)
 
     def __len__(self) -> int:
         return self._spec.steps
@@ -137,6 +153,11 @@ class _Pace(TrainerCallback):
         self._progress = progress
         self._trainer = trainer
         self._started = 0.0
+        self.before_s = 0.0
+
+    def seconds(self) -> float:
+        """How long the steps have taken, in all processes."""
+        return self.before_s + time.monotonic() - self._started
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
@@ -151,11 +172,11 @@ class _Pace(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         self._progress.step(state.global_step, self._trainer.losses[-1])
-        if time.monotonic() - self._started >= self._spec.max_seconds:
+        if self.seconds() >= self._spec.max_seconds:
             control.should_training_stop = True
 
     def _late(self) -> float:
         """Share of the time used, once more than half of it is used and steps fall behind; else 0."""
-        used = (time.monotonic() - self._started) / self._spec.max_seconds
+        used = self.seconds() / self._spec.max_seconds
         done = self._trainer.state.global_step / self._spec.steps
         return used if used > 0.5 and used > done else 0.0

@@ -23,6 +23,7 @@ from tidemill.cli import (
     models,
     policy,
     replay,
+    retrain,
     rollout,
     rules,
     run,
@@ -59,6 +60,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Start here": {"up": up.up, "demo": demo.demo, "status": status.status, "down": status.down},
     "Operate": {
         "train": train.train,
+        "retrain": retrain.app,
         "rollout": rollout.app,
         "silence": silence.app,
         "dlq": dlq.app,
