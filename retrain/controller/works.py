@@ -18,6 +18,7 @@ from tidemill.settings import RetrainSettings, Settings
 
 NICE = 5
 """Of work that only moves data; training and scoring take retrain.nice."""
+TRAINER = "retrain.train.lora"
 HEAVY = ("train", "evaluate")
 """Works that load a model: they run, and hold, what retrain.launcher says."""
 LOADING_SHARE = 0.8
@@ -44,7 +45,7 @@ def work(settings: Settings, job: JobState, name: str, samples: list[dict[str, s
     return Work(
         name=name,
         folder=folder_of(settings, job.job_id, name),
-        module="retrain.train.lora" if name == "train" else f"retrain.{name}",
+        module=TRAINER if name == "train" else f"retrain.{name}",
         spec=_parity(settings, job, samples) if name == "parity" else spec[name](settings, job),
         result=result_of(settings, job.job_id, name),
         nice=policy.nice if heavy else NICE,

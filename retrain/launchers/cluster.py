@@ -70,7 +70,7 @@ class ClusterLauncher:
     def look(self, folder: Path, result: Path) -> WorkSeen:
         """What can be seen of the work in ``folder``. Raises LauncherAway."""
         tries = places.attempts(folder)
-        if not tries or tries[-1].over:
+        if not tries or tries[-1].over or places.read_object(result) is not None:
             return seen(folder, result, running=False)
         last = tries[-1]
         told = self._told(folder, last)
