@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.turn_users import step_rows
-from serving.rollout.betting import log_wealth, paired, randomised
+from serving.rollout import betting, looks
+from serving.rollout.betting import paired, randomised
 from serving.rollout.decide import KEPT, comparisons
 from serving.rollout.judge import Judged, judge, shares
 from serving.rollout.observed import Pair, Sample, StepFigures
@@ -45,6 +46,15 @@ class Case(NamedTuple):
 
 
 CASES = {"large": Case(0.8, 0.4, 150), "medium": Case(0.8, 0.6, 500), "small": Case(0.85, 0.8, 4_000)}
+OTHERS = {
+    "0.1": Case(0.8, 0.7, 1_800),
+    "0.3": Case(0.8, 0.5, 230),
+    "0.03": Case(0.9, 0.87, 6_000),
+    "0.1, near 1": Case(0.95, 0.85, 800),
+    "0.15": Case(0.6, 0.45, 900),
+    "0.8": Case(0.9, 0.1, 60),
+}
+"""Harms that nothing was chosen by, with calls for which the knowing bet finds most."""
 
 
 class Counts(NamedTuple):
@@ -69,14 +79,15 @@ class False30(NamedTuple):
     daily: float
 
 
-class Powers(NamedTuple):
-    """Shares in which harm is proven in time, by case and test."""
+class Power(NamedTuple):
+    """Shares in which a harm is proven in time, by test."""
 
-    ours: dict[str, float]
-    first_of_five: dict[str, float]
-    pairs: dict[str, float]
-    knowing: dict[str, float]
-    median: dict[str, float | None]
+    ours: float
+    first_of_five: float
+    steady: float
+    pairs: float
+    knowing: float
+    median: float | None
     """Labelled calls until ours has proven it, where it has."""
 
 
@@ -94,29 +105,31 @@ def false_alarms(runs: int) -> False30:
     )
 
 
-def powers(runs: int) -> Powers:
-    """How often, and how soon, harm is proven at a canary of 25 %."""
-    ours, first, pairs, knowing, middle = {}, {}, {}, {}, {}
-    alpha = shares(ALONE, 1, 1.0).quality
-    for name, case in CASES.items():
-        found = []
-        counts = np.zeros(3)
-        for run in _said(f"power, {name}", runs):
-            rng = np.random.default_rng([1, run])
-            mine = rng.random(case.calls) < 0.25
-            scores = (rng.random(case.calls) < np.where(mine, case.candidate, case.champion)).astype(float)
-            path = log_wealth(randomised(mine, np.full(case.calls, 0.25), scores), 0.0)
-            if (over := np.flatnonzero(path >= -log(alpha))).size:
-                found.append(int(over[0]) + 1)
-            counts += (
-                path.max() + log(1 - KEPT) >= -log(alpha),
-                _differences(mine, scores) >= -log(alpha),
-                _known(mine, scores, case).max() >= -log(alpha),
-            )
-        ours[name] = len(found) / runs
-        first[name], pairs[name], knowing[name] = (float(count) / runs for count in counts)
-        middle[name] = float(median(found)) if found else None
-    return Powers(ours, first, pairs, knowing, middle)
+def powers(runs: int) -> dict[str, Power]:
+    """By case: how often, and how soon, harm is proven at a canary of 25 %. The others take a fifth of the runs."""
+    found = {name: _power(name, case, runs) for name, case in CASES.items()}
+    return found | {name: _power(name, case, max(runs // 5, 100)) for name, case in OTHERS.items()}
+
+
+def _power(name: str, case: Case, runs: int) -> Power:
+    needed = -log(shares(ALONE, 1, 1.0).quality)
+    found, counts = [], np.zeros(4)
+    for run in _said(f"power, {name}", runs):
+        rng = np.random.default_rng([1, run])
+        mine = rng.random(case.calls) < 0.25
+        scores = (rng.random(case.calls) < np.where(mine, case.candidate, case.champion)).astype(float)
+        payoffs = randomised(mine, np.full(case.calls, 0.25), scores)
+        path = looks.log_wealth(payoffs)
+        if (over := np.flatnonzero(path >= needed)).size:
+            found.append(int(over[0]) + 1)
+        counts += (
+            path.max() + log(1 - KEPT) >= needed,
+            betting.log_wealth(payoffs, 0.0).max() >= needed,
+            _differences(mine, scores) >= needed,
+            _known(mine, scores, case).max() >= needed,
+        )
+    first, steady, pairs, knowing = (float(count) / runs for count in counts)
+    return Power(len(found) / runs, first, steady, pairs, knowing, float(median(found)) if found else None)
 
 
 def slower(runs: int) -> dict[float, float]:
@@ -141,10 +154,10 @@ def _said(what: str, runs: int) -> Iterator[int]:
 def _rollout(steps: Steps, rng: np.random.Generator) -> bool:
     """Whether a rollout is called harmful at any look of any step."""
     over, left = comparisons(PLAN), 0.0
-    for number, looks in enumerate(steps(rng)):
+    for number, seen in enumerate(steps(rng)):
         capital = left + (1 - KEPT if number == 0 else KEPT / (over - 1))
         found: Judged | None = None
-        for figures in looks:
+        for figures in seen:
             found = judge(figures, PLAN, shares(PLAN, over, capital), "champion")
             if found.harm:
                 return True
@@ -164,14 +177,14 @@ def _steps(rng: np.random.Generator) -> Iterator[Iterable[StepFigures]]:
             randomised(mine, share, hits, guess) for hits, guess in zip(drawn, (0.5, SOUND, 0.5), strict=True)
         )
         times = rng.lognormal(0.0, SPREAD, (3, CALLS))
-        looks = []
+        shown = []
         for n in np.linspace(CALLS / LOOKS, CALLS, LOOKS).astype(int):
             amounts = {
                 name: _pair(mine[:n], row[:n]) for name, row in zip(("ttft_ms", "e2e_ms", "cost"), times, strict=True)
             }
-            looks.append(StepFigures(amounts=amounts))
-        looks[-1] = StepFigures(quality=quality, failures=failures, thumbs=thumbs, amounts=looks[-1].amounts)
-        yield looks
+            shown.append(StepFigures(amounts=amounts))
+        shown[-1] = StepFigures(quality=quality, failures=failures, thumbs=thumbs, amounts=shown[-1].amounts)
+        yield shown
 
 
 def _user_steps(rng: np.random.Generator, *, as_calls: bool) -> Iterator[Iterable[StepFigures]]:

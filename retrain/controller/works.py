@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from retrain import adapter, places
 from retrain.controller.advance import TIMED
 from retrain.controller.states import GPU_SECONDS, SINCE, UNTIL
@@ -68,21 +70,30 @@ def _snapshot(settings: Settings, job: JobState) -> dict[str, Any]:
 
 def _train(settings: Settings, job: JobState) -> dict[str, Any]:
     policy = settings.pipelines[job.pipeline].retrain
-    return {
+    champion = places.champion_dir(settings, job.pipeline, job.champion_version)
+    return training(policy) | {
         "base": str(places.base_dir(settings, job.pipeline)),
+        "champion": str(champion) if champion else "",
         "dataset": str(places.data_dir(settings, job.job_id) / places.TRAIN_FILE),
         "out": str(places.candidate_dir(settings, job.job_id)),
+        "seed": int(job.data_digest[:8], 16),
+        "max_seconds": policy.timeout_s * LOADING_SHARE,
+        "checkpoint": str(folder_of(settings, job.job_id, "train") / CHECKPOINT),
+        "checkpoint_steps": policy.launcher.checkpoint_steps,
+        "min_rows": _least_rows(policy, job.data_counts.get("train", 0)),
+    }
+
+
+def training(policy: RetrainSettings) -> dict[str, Any]:
+    """What a pipeline's settings say of every training's spec."""
+    return {
         "steps": policy.steps,
         "rank": policy.rank,
         "alpha": policy.alpha,
         "lr": policy.learning_rate,
         "batch": policy.batch,
-        "seed": int(job.data_digest[:8], 16),
         "threads": policy.threads,
-        "max_seconds": policy.timeout_s * LOADING_SHARE,
-        "checkpoint": str(folder_of(settings, job.job_id, "train") / CHECKPOINT),
-        "checkpoint_steps": policy.launcher.checkpoint_steps,
-        "min_rows": _least_rows(policy, job.data_counts.get("train", 0)),
+        "keep_weight": policy.recipe.keep_weight,
     }
 
 
@@ -143,6 +154,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tags": tags,
         "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS},
         "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
+        "verdicts": [msgspec.to_builtins(verdict) for verdict in job.verdicts],
         "inputs": [_input(settings, job, *each) for each in _INPUTS],
         "losses": losses(folder_of(settings, job.job_id, "train")),
     }

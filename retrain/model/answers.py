@@ -26,21 +26,13 @@ class Answerer:
 
     def __init__(self, base: Path, adapter: Path | None = None, threads: int = 1) -> None:
         """FileNotFoundError names a folder that is no model or no adapter."""
-        for folder, needed in ((base, "config.json"), (adapter, "adapter_config.json")):
-            if folder is not None and not (folder / needed).is_file():
-                raise FileNotFoundError(f"{folder} has no {needed}; give a model folder as base and an adapter folder")
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         torch.set_num_threads(threads)
+        self._model: Any = loaded(base, adapter)
         self._tokenizer: Any = AutoTokenizer.from_pretrained(base, padding_side="left", local_files_only=True)
-        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="float32", local_files_only=True)
-        if adapter is not None:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = model.eval().to(self._device)
+        self._device = self._model.device
 
     def answers(self, prompts: Sequence[str], max_new_tokens: int = MAX_NEW_TOKENS, batch: int = BATCH) -> list[str]:
         """One answer per prompt, in order, surrounding blanks removed."""
@@ -64,6 +56,25 @@ class Answerer:
             for index, answer in zip(chosen, self._tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
                 found[index] = answer.strip()
         return found
+
+
+def loaded(base: Path, adapter: Path | None = None) -> Any:
+    """A model in float32 that answers, the adapter merged into it, on the GPU where there is one.
+
+    FileNotFoundError names a folder that is no model or no adapter. Imports torch (seconds).
+    """
+    for folder, needed in ((base, "config.json"), (adapter, "adapter_config.json")):
+        if folder is not None and not (folder / needed).is_file():
+            raise FileNotFoundError(f"{folder} has no {needed}; give a model folder as base and an adapter folder")
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="float32", local_files_only=True)
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class _Asked(msgspec.Struct):

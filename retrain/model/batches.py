@@ -21,6 +21,12 @@ def epoch(lengths: Sequence[int], batch: int, rng: Random) -> list[list[int]]:
     return batches
 
 
+def epoch_by_length(lengths: Sequence[int], batch: int) -> list[list[int]]:
+    """Indices of all examples once, from the shortest to the longest: for a pass in which the order does not matter."""
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
+    return [order[at : at + batch] for at in range(0, len(order), batch)]
+
+
 def batches(lengths: Sequence[int], batch: int, steps: int, rng: Random) -> Iterator[list[int]]:
     """`steps` batches, epoch after epoch. ValueError if there is nothing to draw from."""
     if not lengths:

@@ -30,6 +30,7 @@ from tidemill.io.modes import let_engines_read
 
 if TYPE_CHECKING:
     from retrain.model.examples import Example
+    from retrain.train.keep import Known
 
 MAX_LENGTH = 192
 _TERMINATED = 128 + signal.SIGTERM
@@ -81,12 +82,14 @@ def train(spec: LoraSpec, out: Path) -> LoraResult:
     tokenizer = AutoTokenizer.from_pretrained(spec.base, local_files_only=True)
     encoded = checked(encode(read_rows(Path(spec.dataset)), ids_with(tokenizer), MAX_LENGTH), spec.min_rows, MAX_LENGTH)
     examples = encoded.examples
-    model = AutoModelForCausalLM.from_pretrained(spec.base, dtype="float32", local_files_only=True)
     begun, cpu_begun = time.monotonic(), time.process_time()
+    known = _known(spec, examples, tokenizer.pad_token_id) if spec.keep_weight else None
+    model = AutoModelForCausalLM.from_pretrained(spec.base, dtype="float32", local_files_only=True)
     trainer = LoraTrainer(
         spec=spec,
         lengths=[len(each.ids) for each in examples],
         progress=Progress(spec.steps),
+        known=known,
         model=adapted(model, spec),
         args=arguments(spec, out),
         train_dataset=_dataset(examples),
@@ -109,6 +112,7 @@ def train(spec: LoraSpec, out: Path) -> LoraResult:
         tokens_per_s=round(trainer.tokens / seconds, 1),
         adapter_sha256=hashlib.sha256((out / ADAPTER_FILE).read_bytes()).hexdigest(),
         stopped_by="steps" if len(trainer.losses) == spec.steps else "time",
+        known_rows=known.right if known else None,
     )
     (out / RESULT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     say({"done": True, **msgspec.to_builtins(result)})
@@ -137,8 +141,21 @@ def _dataset(examples: list[Example]) -> Any:
     from datasets import Dataset
 
     return Dataset.from_dict(
-        {"input_ids": [list(each.ids) for each in examples], "labels": [each.labels() for each in examples]}
+        {
+            "input_ids": [list(each.ids) for each in examples],
+            "labels": [each.labels() for each in examples],
+            "row": list(range(len(examples))),
+        }
     )
+
+
+def _known(spec: LoraSpec, examples: list[Example], pad: int) -> Known:
+    """What the champion says to the rows; its weights are let go of before the candidate's are loaded."""
+    from retrain.model.answers import loaded
+    from retrain.train.keep import known_by
+
+    say({"stage": "asking the champion"})
+    return known_by(loaded(Path(spec.base), Path(spec.champion) if spec.champion else None), examples, pad)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

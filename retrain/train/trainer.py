@@ -18,10 +18,11 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
-from retrain.model.batches import batches
+from retrain.model.batches import batches, padded
 from retrain.model.examples import IGNORED
 from retrain.model.progress import Progress
 from retrain.train.checkpoints import Checkpoints, key_of
+from retrain.train.keep import Known, answer_logits, divergence
 from retrain.train.spec import LoraSpec
 
 WARMUP_SHARE = 0.1
@@ -76,11 +77,15 @@ def rate_share(done: float) -> float:
 
 
 class LoraTrainer(SFTTrainer):
-    """SFTTrainer over batches of like length. `losses` and `tokens` count what was trained."""
+    """SFTTrainer over batches of like length. `losses` and `tokens` count what was trained; `known` is what it is
+    held to, where it is."""
 
-    def __init__(self, *, spec: LoraSpec, lengths: list[int], progress: Progress, **rest: Any) -> None:
+    def __init__(
+        self, *, spec: LoraSpec, lengths: list[int], progress: Progress, known: Known | None = None, **rest: Any
+    ) -> None:
         self._spec = spec
         self._lengths = lengths
+        self._known = known
         self._pace = _Pace(spec, progress, self)
         self.losses: list[float] = []
         self.tokens = 0
@@ -104,23 +109,23 @@ class LoraTrainer(SFTTrainer):
         return torch.utils.data.DataLoader(
             self.train_dataset,
             batch_sampler=_LikeLengths(self._lengths, self._spec, self._checkpoints),
-            collate_fn=self.data_collator,
+            collate_fn=Collator(self.processing_class.pad_token_id),
         )
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Mean cross-entropy over the answers, as SFTTrainer's. Only answer positions reach the vocabulary layer,
-        which took half of a step. ValueError with `return_outputs`: there are none.
+        """Mean cross-entropy over the answers, as SFTTrainer's, and the divergence from what was known, where it is
+        kept. ValueError with `return_outputs`: there are none.
         """
         if return_outputs:
             raise ValueError("this trainer has no outputs to return; score adapters with retrain.model.answers")
-        llama = model.get_base_model()
-        labels = inputs["labels"][:, 1:]
-        counted = labels != IGNORED
         ids, filled = inputs["input_ids"], inputs["attention_mask"]
-        hidden = llama.model(input_ids=ids, attention_mask=filled, use_cache=False).last_hidden_state[:, :-1]
-        return cross_entropy(llama.lm_head(hidden[counted]), labels[counted])
+        logits, labels = answer_logits(model.get_base_model(), ids, filled, inputs["labels"])
+        loss = cross_entropy(logits, labels)
+        if self._known is None:
+            return loss
+        return loss + self._spec.keep_weight * divergence(logits, self._known.of(inputs["row"].tolist()))
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """One step at the rate the pace allows; notes loss and tokens."""
@@ -129,6 +134,21 @@ class LoraTrainer(SFTTrainer):
         self.losses.append(loss.item())
         self.tokens += int(inputs["attention_mask"].sum())
         return loss
+
+
+class Collator:
+    """Rows {"input_ids", "labels", "row"} as one batch, filled up on the right."""
+
+    def __init__(self, pad: int) -> None:
+        self._pad = pad
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        return {
+            "input_ids": torch.tensor(padded([row["input_ids"] for row in rows], self._pad)),
+            "attention_mask": torch.tensor(padded([[1] * len(row["input_ids"]) for row in rows], 0)),
+            "labels": torch.tensor(padded([row["labels"] for row in rows], IGNORED)),
+            "row": torch.tensor([row["row"] for row in rows]),
+        }
 
 
 class _LikeLengths(Sampler[list[int]]):

@@ -13,7 +13,7 @@ For scores of 0 and 1 this is the growth-optimal test of two proportions (Turner
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ _BOLDEST = 0.9
 """No stake is a larger share of the one that can lose everything."""
 _PRIOR = 5.0
 """Scores that the guesses of level and variance are worth at first."""
+STEP = 0.02
+"""How finely an interval is looked for."""
 _MEANS = np.linspace(-1.0, 1.0, 101)
 _BLOCK = 500
 
@@ -48,6 +50,8 @@ class Payoffs:
     high: Floats = field(default_factory=_none)
     variance: Floats = field(default_factory=_none)
     """About what the square of the value will be."""
+    information: Floats = field(default_factory=_none)
+    """What the session can tell: 1 over the variance of its guess, where that of a score is 1."""
 
     @property
     def n(self) -> int:
@@ -61,7 +65,7 @@ class Payoffs:
 
     def reversed(self) -> Payoffs:
         """Of candidate minus champion."""
-        return Payoffs(-self.values, -self.high, -self.low, self.variance)
+        return Payoffs(-self.values, -self.high, -self.low, self.variance, self.information)
 
 
 def randomised(candidate: Bools, share: Floats, scores: Floats, guess: float = 0.5) -> Payoffs:
@@ -75,7 +79,7 @@ def randomised(candidate: Bools, share: Floats, scores: Floats, guess: float = 0
     values = (candidate - share) * (level - scores) / spread
     low = -np.maximum(level / (1 - share), (1 - level) / share)
     high = np.maximum(level / share, (1 - level) / (1 - share))
-    return Payoffs(values, low, high, variance)
+    return Payoffs(values, low, high, variance, spread)
 
 
 def paired(differences: Floats, guess: float = 0.5) -> Payoffs:
@@ -83,7 +87,23 @@ def paired(differences: Floats, guess: float = 0.5) -> Payoffs:
     n = np.arange(len(differences))
     squares = differences**2
     variance = (np.cumsum(squares) - squares + 2 * guess * (1 - guess) * _PRIOR) / (n + _PRIOR)
-    return Payoffs(differences, np.full(len(n), -1.0), np.full(len(n), 1.0), variance)
+    ones = np.ones(len(n))
+    return Payoffs(differences, -ones, ones, variance, ones / 2)
+
+
+def alone(scores: Floats, guess: float = 0.5) -> Payoffs:
+    """One arm's scores in [0, 1] by themselves: their own mean is what is bet on."""
+    n = np.arange(len(scores))
+    level = (np.cumsum(scores) - scores + guess * _PRIOR) / (n + _PRIOR)
+    squares = (scores - level) ** 2
+    variance = (np.cumsum(squares) - squares + guess * (1 - guess) * _PRIOR) / (n + _PRIOR)
+    return Payoffs(scores, np.zeros(len(n)), np.ones(len(n)), variance)
+
+
+def below(floor: float, scores: Floats, guess: float = 0.5) -> Payoffs:
+    """Payoffs of scores in [0, 1] against a level that they should reach: ``floor`` minus score."""
+    one = alone(scores, guess)
+    return Payoffs(floor - scores, floor - one.high, floor - one.low, one.variance)
 
 
 def log_wealth(payoffs: Payoffs, null: float) -> Floats:
@@ -92,8 +112,18 @@ def log_wealth(payoffs: Payoffs, null: float) -> Floats:
     return paths
 
 
+def steady(payoffs: Payoffs, harm: float) -> Floats:
+    """The stakes that win most where the candidate is worse by ``harm``, in the long run."""
+    return harm / np.maximum(payoffs.variance, 1e-4)
+
+
+def within_means(payoffs: Payoffs, stakes: Floats, null: Floats | float = 0.0) -> Floats:
+    """The stakes, none so large that one payoff could take everything."""
+    return np.minimum(stakes, _BOLDEST / np.maximum(null - payoffs.low, 1e-9))
+
+
 def interval(payoffs: Payoffs, alpha: float) -> tuple[float, float]:
-    """Where the true difference lies, at 1 - alpha over all looks, to 0.02: values that no bet of either side refuted.
+    """Where the true difference lies, at 1 - alpha over all looks, to STEP: values that no bet of either side refuted.
 
     (-1, 1) without payoffs. Some milliseconds for hundreds of payoffs: for figures, not for inner loops.
     """
@@ -110,7 +140,7 @@ def _peaks(payoffs: Payoffs, nulls: Floats) -> Floats:
     peaks, held = np.zeros(len(nulls)), np.tile(_WEIGHTS[:, None], (1, len(nulls)))
     for start in range(0, payoffs.n, _BLOCK):
         cut = slice(start, start + _BLOCK)
-        part = Payoffs(payoffs.values[cut], payoffs.low[cut], payoffs.high[cut], payoffs.variance[cut])
+        part = Payoffs(*(getattr(payoffs, each.name)[cut] for each in fields(payoffs)))
         grown = held[:, :, None] + np.cumsum(_gains(part, nulls), axis=2)
         peaks = np.maximum(peaks, np.logaddexp.reduce(grown, axis=0).max(axis=1))
         held = grown[:, :, -1]
@@ -125,8 +155,7 @@ def _paths(payoffs: Payoffs, nulls: Floats) -> Floats:
 
 def _gains(payoffs: Payoffs, nulls: Floats) -> Floats:
     """Logarithms of the factors, by harm, null and payoff."""
-    wish = np.array(HARMS)[:, None] / np.maximum(payoffs.variance, 1e-4)
-    most = _BOLDEST / np.maximum(nulls[:, None] - payoffs.low, 1e-9)
-    stakes = np.minimum(wish[:, None, :], most[None, :, :])
+    wish = np.array([steady(payoffs, harm) for harm in HARMS])
+    stakes = within_means(payoffs, wish[:, None, :], nulls[:, None])
     gains: Floats = np.log1p(stakes * (payoffs.values - nulls[:, None]))
     return gains

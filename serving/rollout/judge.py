@@ -15,6 +15,7 @@ from math import exp, log
 
 import numpy as np
 
+from serving.rollout import looks
 from serving.rollout.asymptotic import LEAST, excess
 from serving.rollout.betting import Floats, Payoffs, interval, log_wealth
 from serving.rollout.observed import ArmFigures, Pair, Sample, StepFigures
@@ -60,7 +61,7 @@ def shares(plan: RolloutSettings, comparisons: int, capital: float) -> Share:
 
 def judge(now: StepFigures, plan: RolloutSettings, share: Share, champion: str) -> Judged:
     """Judge what is seen now; ``champion`` is its version, for the words. Some milliseconds."""
-    path = log(share.capital) + log_wealth(now.quality, 0.0)
+    path = log(share.capital) + looks.log_wealth(now.quality)
     peak = float(path.max(initial=log(share.capital)))
     figures: Figures = {
         "champion_n": float(now.champion.scored),

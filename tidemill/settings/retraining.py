@@ -8,6 +8,14 @@ from tidemill.settings.launching import LauncherSettings
 from tidemill.settings.strict import Strict
 
 
+class RecipeSettings(Strict):
+    """How a candidate is trained."""
+
+    keep_weight: float = Field(default=0.0, ge=0, le=100)
+    """Against forgetting: weight of the divergence from what the champion says, on the rows that it answers rightly,
+    beside the usual loss of weight 1. 0: not held to it."""
+
+
 class RetrainSettings(Strict):
     """When and how a pipeline is retrained."""
 
@@ -45,6 +53,7 @@ class RetrainSettings(Strict):
     """Under which licence or terms each source's labels may be trained on; written into the data sets' manifests."""
     max_drift_loss: float = Field(default=0.1, gt=0, le=1)
     """With a drift alarm only: estimated loss of quality that justifies a retraining."""
+    recipe: RecipeSettings = RecipeSettings()
     steps: int = Field(default=150, ge=1)
     """Optimizer steps of a training."""
     batch: int = Field(default=16, ge=1)

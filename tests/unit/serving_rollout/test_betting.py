@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from serving.rollout.betting import HARMS, Payoffs, interval, log_wealth, paired, randomised
+from serving.rollout.betting import Payoffs, interval, log_wealth, paired, randomised
 
 ALPHA = 0.05
 
@@ -35,16 +35,6 @@ def test_worse_by_the_margin_is_rarely_called_harmless() -> None:
     runs, margin = 300, 0.05
     false = sum(_proven(_canary(rng, 1000, 0.5, 0.85, 0.80).reversed(), -margin) for _ in range(runs))
     assert false / runs <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / runs)
-
-
-@pytest.mark.parametrize(("champion", "candidate", "calls"), [(0.8, 0.4, 150), (0.8, 0.6, 500)])
-def test_harm_is_proven_within_as_many_labelled_calls_as_are_promised(
-    champion: float, candidate: float, calls: int
-) -> None:
-    rng = np.random.default_rng(9)
-    runs = 400
-    found = sum(_proven(_canary(rng, calls, 0.25, champion, candidate), alpha=0.0475) for _ in range(runs))
-    assert found / runs >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / runs)
 
 
 def test_a_change_that_hits_both_arms_is_not_blamed_on_the_candidate() -> None:
@@ -117,4 +107,3 @@ def test_pairs_prove_more_than_arms_that_answer_different_calls() -> None:
     champion = np.where(hard, rng.random(200) < 0.3, 1.0).astype(float)
     candidate = np.where(hard, champion * (rng.random(200) < 0.6), 1.0).astype(float)
     assert log_wealth(paired(champion - candidate), 0.0)[-1] > -math.log(ALPHA)
-    assert len(HARMS) == 3
