@@ -104,7 +104,7 @@ def trained(folder: Path, spec: dict[str, Any], rows: list[Utterance]) -> tuple[
     dataset.write_text("".join(json.dumps({"prompt": each.text, "completion": each.truth}) + "\n" for each in rows))
     (folder / "spec.json").write_text(json.dumps({**spec, "dataset": str(dataset), "out": str(out)}))
     subprocess.run(
-        [sys.executable, "-m", "retrain.train.lora", "--spec", str(folder / "spec.json")],
+        [sys.executable, "-m", "retrain.train.run", "--spec", str(folder / "spec.json")],
         check=True,
         stdout=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": str(spec["threads"])},

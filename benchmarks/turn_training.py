@@ -87,7 +87,7 @@ def trained(folder: Path, spec: Spec, champion: Path, rows: list[Row]) -> tuple[
     dataset, out, file = folder / "train.jsonl", folder / "adapter", folder / "spec.json"
     dataset.write_text("".join(json.dumps({"prompt": row.prompt, "completion": row.completion}) + "\n" for row in rows))
     file.write_text(json.dumps(spec | {"dataset": str(dataset), "out": str(out), "champion": str(champion)}))
-    command = [sys.executable, "-m", "retrain.train.lora", "--spec", str(file)]
+    command = [sys.executable, "-m", "retrain.train.run", "--spec", str(file)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return out, json.loads((out / "result.json").read_text())
 

@@ -29,6 +29,10 @@ class DataSet:
     counts: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What people should know of it, in words: who was left out, and why."""
+    calls: tuple[LabelledCall, ...] = ()
+    """The calls that the rows to train on are of."""
+    held_out_share: float = 0.0
+    """Share of the sessions that no row to train on is of."""
     origins: dict[str, Any] = field(default_factory=dict)
     """Sources and tenants of the rows (see retrain.origins), and between which times their calls were made."""
 
@@ -159,6 +163,8 @@ def build(
         verified=rows_of(verified),
         counts=counts,
         notes=tuple(notes),
+        calls=tuple(trained),
+        held_out_share=share,
         origins=origins([*told, *past], trained, found, rules) | spans,
     )
 

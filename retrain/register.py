@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from retrain import places, registry
+from retrain import places, registry, trials
 from retrain.card import Judged, card
 from retrain.work import load_settings, run_work, say
 from tidemill.ids import derived_id
@@ -55,6 +55,8 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
         adapter_dir=folder,
         inputs=spec.inputs,
     )
+    if made := trials.made_for(folder):
+        trials.log_trials(settings, run_id, made)
     manifest = places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE
     if not spec.accepted:
         registry.describe(settings, run_id, "", card(_judged(settings, spec, "")), manifest)

@@ -48,7 +48,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _mapped(function: Callable[P, R]) -> Callable[P, R]:
+def mapped(function: Callable[P, R]) -> Callable[P, R]:
     """MLflow's and the network's errors become Retry; a refusal by MLflow (bad request) becomes Stop."""
 
     @functools.wraps(function)
@@ -80,7 +80,7 @@ def client(settings: Settings) -> Any:
     return MlflowClient(tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url)
 
 
-@_mapped
+@mapped
 def ensure_champion(settings: Settings, pipeline: str) -> str:
     """Register the first champion as version 1, so that versions' names and numbers agree; give back its version.
 
@@ -114,7 +114,7 @@ def ensure_champion(settings: Settings, pipeline: str) -> str:
     return f"{pipeline}-v1"
 
 
-@_mapped
+@mapped
 def log_run(
     settings: Settings,
     job_id: str,
@@ -150,7 +150,7 @@ def log_run(
     return run_id
 
 
-@_mapped
+@mapped
 def register(settings: Settings, pipeline: str, run_id: str, job_id: str, tags: Mapping[str, str]) -> str:
     """The candidate's version ``<pipeline>-v<N>``, aliased ``candidate``. May be repeated."""
     ensure_champion(settings, pipeline)
@@ -160,7 +160,7 @@ def register(settings: Settings, pipeline: str, run_id: str, job_id: str, tags: 
     return f"{pipeline}-v{number}"
 
 
-@_mapped
+@mapped
 def describe(settings: Settings, run_id: str, version: str, card: str, manifest: Path) -> None:
     """The model card and the data set's manifest as the run's artifacts, the card as the version's description.
 

@@ -25,11 +25,31 @@ class LabelledCall(Struct, frozen=True, kw_only=True):
     label: str
 
 
-class Row(Struct, frozen=True, kw_only=True):
-    """One training or scoring row; a file holds one a line."""
+class AskedCall(Struct, frozen=True, kw_only=True):
+    """A call that nobody has told the right answer to."""
+
+    call_id: str
+    session: str
+    prompt: str
+
+
+class JudgedCall(LabelledCall, frozen=True, kw_only=True):
+    """A thumb joined with what was asked; ``label`` is what was answered."""
+
+    liked: bool
+
+
+class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One training or scoring row; a file holds one a line.
+
+    Beside the right answer a pair has the one that was given (``rejected``). Of a thumb the answer given is the
+    completion, and ``liked`` says what the thumb did.
+    """
 
     prompt: str
     completion: str
+    rejected: str = ""
+    liked: bool | None = None
 
 
 def prompt_key(prompt: str) -> str:
@@ -45,8 +65,12 @@ def fraction(purpose: str, text: str) -> float:
 
 def rows_of(calls: Iterable[LabelledCall]) -> tuple[Row, ...]:
     """Their rows, each once, in an order that depends on the content alone."""
-    rows = {Row(prompt=call.prompt, completion=call.label.strip()) for call in calls}
-    return tuple(sorted(rows, key=lambda row: (fraction("order", row.prompt), row.prompt, row.completion)))
+    return in_order(Row(prompt=call.prompt, completion=call.label.strip()) for call in calls)
+
+
+def in_order(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows, each once, in an order that depends on the content alone."""
+    return tuple(sorted(set(rows), key=lambda row: (fraction("order", row.prompt), row.prompt, row.completion)))
 
 
 def digest_of(train: Iterable[Row], verified: Iterable[Row]) -> str:

@@ -8,24 +8,27 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from retrain import adapter, places
+from retrain import adapter, lessons, places
 from retrain.dataset import DataSet, TooSmall, build
-from retrain.rows import LabelledCall, Row
+from retrain.rows import AskedCall, JudgedCall, LabelledCall, Row
 from retrain.rules import rules_of
 from retrain.whole import write_json
 from retrain.work import Refused, load_settings, run_work, say
 from tidemill import sql
 from tidemill.events import Message
 from tidemill.io.clickhouse import Store
-from tidemill.settings import Settings
+from tidemill.settings import PipelineSettings, Settings
 
 MOST_FRESH = 50_000
 MOST_OLDER = 50_000
+MOST_UNLABELLED = 10_000
+"""Questions without a label that a teacher is asked."""
+C = TypeVar("C", AskedCall, JudgedCall)
 OLDER_MS = 30 * 86_400_000
 """How far back labels are replayed from."""
 _END_MS = 4_102_444_800_000
@@ -52,9 +55,9 @@ def take(spec: SnapshotSpec) -> dict[str, Any]:
     fresh, fresh_left = labelled(store, spec.pipeline, change, until, MOST_FRESH, until)
     replaying = pipeline.retrain.replay_share > 0
     older, older_left = labelled(store, spec.pipeline, since, change, MOST_OLDER, until) if replaying else ([], 0)
-    rules = rules_of(pipeline)
+    rules, frozen = rules_of(pipeline), golden(settings, spec.pipeline)
     try:
-        made = build(fresh, older, golden(settings, spec.pipeline), rules)
+        made = taught(build(fresh, older, frozen, rules), store, spec, pipeline, frozen, since if replaying else change)
         base = adapter.base_digest(places.base_dir(settings, spec.pipeline))
     except (TooSmall, FileNotFoundError) as error:
         raise Refused(str(error)) from error
@@ -73,11 +76,37 @@ def take(spec: SnapshotSpec) -> dict[str, Any]:
         ),
         "base_digest": base,
         "rules": rules,
+        "recipe": pipeline.retrain.recipe.kind,
         "query": sql.query("labelled_calls"),
     }
     write_folder(folder, made, manifest)
     told = {"digest": made.digest, "counts": counts, "notes": made.notes}
     return told | {"base_digest": base, "folder": str(folder)}
+
+
+def taught(
+    made: DataSet, store: Store, spec: SnapshotSpec, pipeline: PipelineSettings, golden: list[Row], since: int
+) -> DataSet:
+    """The data set with the rows that the pipeline's recipe learns from. Raises TooSmall or Retry."""
+    kind, rules, until = pipeline.retrain.recipe.kind, rules_of(pipeline), spec.until_ms
+    if kind == "dpo":
+        asked = _asked(spec.pipeline, since, until, until)
+        answers = {row["call_id"]: row["answer"] for row in store.rows(sql.query("answers_of_labelled"), asked)}
+        return lessons.pairs(made, answers, rules)
+    if kind == "kto":
+        asked = _asked(spec.pipeline, since, until, until) | {"most": MOST_FRESH}
+        return lessons.thumbs(made, _calls(store, "thumbed_calls", asked, JudgedCall), golden, rules)
+    if kind == "distill":
+        asked = {"pipeline": spec.pipeline, "since": spec.change_ms, "until": min(until, _END_MS), "most": MOST_FRESH}
+        return lessons.unlabelled(made, _calls(store, "asked_calls", asked, AskedCall), golden, MOST_UNLABELLED, rules)
+    return made
+
+
+def _calls(store: Store, query: str, asked: dict[str, Any], kind: type[C]) -> list[C]:
+    """Calls of one question; those of several turns are left out."""
+    rows = store.rows(sql.query(query), asked)
+    told = ((question(row.pop("messages")), row) for row in rows)
+    return [msgspec.convert(row | {"prompt": prompt}, kind, strict=False) for prompt, row in told if prompt is not None]
 
 
 def labelled(

@@ -188,6 +188,9 @@ def _judged_next(job: JobState, pipeline: PipelineSettings, seen: Seen, name: st
         "train_loss": result.get("loss"),
         "train_steps": result.get("steps"),
         "train_seconds": result.get("seconds"),
+        "train_tokens_per_s": result.get("tokens_per_s"),
+        "train_mfu": result.get("mfu"),
+        "known_rows": result.get("known_rows"),
         "train_attempts": work.attempts,
         "too_long_left_out": result.get("too_long_left_out"),
     }

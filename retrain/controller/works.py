@@ -20,7 +20,7 @@ from tidemill.settings import RetrainSettings, Settings
 
 NICE = 5
 """Of work that only moves data; training and scoring take retrain.nice."""
-TRAINER = "retrain.train.lora"
+TRAINER = "retrain.train.run"
 HEAVY = ("train", "evaluate")
 """Works that load a model: they run, and hold, what retrain.launcher says."""
 LOADING_SHARE = 0.8
@@ -71,7 +71,9 @@ def _snapshot(settings: Settings, job: JobState) -> dict[str, Any]:
 def _train(settings: Settings, job: JobState) -> dict[str, Any]:
     policy = settings.pipelines[job.pipeline].retrain
     champion = places.champion_dir(settings, job.pipeline, job.champion_version)
+    teacher = policy.recipe.teacher
     return training(policy) | {
+        "teacher": str(settings.resolve(teacher)) if teacher else "",
         "base": str(places.base_dir(settings, job.pipeline)),
         "champion": str(champion) if champion else "",
         "dataset": str(places.data_dir(settings, job.job_id) / places.TRAIN_FILE),
@@ -93,7 +95,20 @@ def training(policy: RetrainSettings) -> dict[str, Any]:
         "lr": policy.learning_rate,
         "batch": policy.batch,
         "threads": policy.threads,
-        "keep_weight": policy.recipe.keep_weight,
+        "sweep": _sweep(policy),
+        **policy.recipe.model_dump(exclude={"teacher", "sweep"}),
+    }
+
+
+def _sweep(policy: RetrainSettings) -> dict[str, Any]:
+    sweep = policy.recipe.sweep
+    if not sweep.asked:
+        return {}
+    return {
+        "steps": max(1, round(policy.steps * sweep.steps_share)),
+        "seconds": policy.timeout_s * LOADING_SHARE * sweep.time_share,
+        "lr": sorted({policy.learning_rate, *sweep.learning_rate}),
+        "keep_weight": sorted({policy.recipe.keep_weight, *sweep.keep_weight}),
     }
 
 
@@ -145,6 +160,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tidemill.reason": "every check passed" if accepted else refusal(job.verdicts),
     }
     tags |= {f"tidemill.score.{name}": f"{s.mean:.4f}" for name, s in job.scores.items() if s.mean is not None}
+    recipe = {f"recipe.{name}": str(value) for name, value in policy.recipe if name != "sweep"}
     counted = {f"data.{name}": str(count) for name, count in job.data_counts.items()}
     metrics = {name.replace("/", "_"): score.mean for name, score in job.scores.items() if score.mean is not None}
     figures = {name: job.figures.get(name) for name in _FIGURES}
@@ -152,7 +168,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "accepted": accepted,
         "adapter_dir": str(places.candidate_dir(settings, job.job_id)),
         "tags": tags,
-        "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS},
+        "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS} | recipe,
         "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
         "verdicts": [msgspec.to_builtins(verdict) for verdict in job.verdicts],
         "inputs": [_input(settings, job, *each) for each in _INPUTS],
@@ -171,5 +187,8 @@ def _input(settings: Settings, job: JobState, name: str, context: str, file: str
 
 
 _INPUTS = (("train", "training", places.TRAIN_FILE), ("verified", "validation", places.VERIFIED_FILE))
-_FIGURES = ("train_loss", "train_seconds", "train_steps", "too_long_left_out", GPU_SECONDS)
+_FIGURES = (
+    "train_loss", "train_seconds", "train_steps", "train_tokens_per_s", "train_mfu", "known_rows", "too_long_left_out",
+    GPU_SECONDS,
+)  # fmt: skip
 _PARAMETERS = ("steps", "batch", "rank", "alpha", "learning_rate", "replay_share", "holdout_share")

@@ -40,6 +40,21 @@ def batches(lengths: Sequence[int], batch: int, steps: int, rng: Random) -> Iter
                 return
 
 
+def bins(lengths: Sequence[int], width: int) -> list[list[int]]:
+    """Indices of all examples in as few groups of at most `width` tokens as the longest-first rule finds; one that is
+    longer is a group of its own."""
+    found: list[list[int]] = []
+    left: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        place = next((at for at, room in enumerate(left) if room >= lengths[index]), len(found))
+        if place == len(found):
+            found.append([])
+            left.append(width)
+        found[place].append(index)
+        left[place] -= lengths[index]
+    return found
+
+
 def padded(rows: Sequence[Sequence[int]], fill: int) -> list[list[int]]:
     """Rows filled up on the right to the longest one."""
     width = max(len(row) for row in rows)

@@ -1,10 +1,10 @@
-"""Training rows {"prompt", "completion"} as token ids with a mask over the answer."""
+"""Training rows of each recipe, and {"prompt", "completion"} as token ids with a mask over the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -12,6 +12,8 @@ from retrain.model.chat import rendered_answer, rendered_prompt
 
 IGNORED = -100
 """Label of a token that no loss is computed for."""
+MAX_LENGTH = 192
+"""Most tokens of a question and its answer together."""
 _LEAST_PROMPT = 3
 """Tokens a question needs beside its answer: the two leading marks and the one that asks for the answer."""
 
@@ -22,6 +24,25 @@ class Row(msgspec.Struct, frozen=True):
     prompt: str
     completion: str
     pipeline: str = ""
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """One line of a file of preferences: the answer that is right, and the one that was given."""
+
+    prompt: str
+    completion: str
+    rejected: str
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """One line of a file of thumbs: an answer, and whether it was liked."""
+
+    prompt: str
+    completion: str
+    liked: bool
+
+
+R = TypeVar("R", Row, Pair, Judged)
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -47,7 +68,7 @@ class Encoded(NamedTuple):
     empty: int
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, kind: type[R] = Row) -> list[R]:  # type: ignore[assignment]
     """Rows of one JSONL file, or of all *.jsonl files of a folder in name order.
 
     FileNotFoundError if there is none; ValueError names file and line of a row that is not one.
@@ -55,15 +76,16 @@ def read_rows(path: Path) -> list[Row]:
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise FileNotFoundError(f"no JSONL rows at {path}; give a .jsonl file or a folder holding some")
-    rows: list[Row] = []
+    rows: list[R] = []
     for file in files:
         for number, line in enumerate(file.read_bytes().splitlines(), start=1):
             if not line.strip():
                 continue
             try:
-                rows.append(msgspec.json.decode(line, type=Row))
+                rows.append(msgspec.json.decode(line, type=kind))
             except msgspec.DecodeError as error:
-                raise ValueError(f"{file.name}, line {number}: {error}; a row needs prompt and completion") from error
+                needed = " and ".join(each.name for each in msgspec.structs.fields(kind) if each.required)
+                raise ValueError(f"{file.name}, line {number}: {error}; a row needs {needed}") from error
     if not rows:
         raise ValueError(f"{path} holds no rows; a training set needs at least one")
     return rows
@@ -93,6 +115,15 @@ def example(prompt: Sequence[int], answer: Sequence[int], max_length: int) -> Ex
     if len(prompt) > room:
         prompt = [*prompt[:2], *prompt[len(prompt) - (room - 2) :]]
     return Example((*prompt, *answer), len(prompt))
+
+
+def fits(texts: Sequence[Sequence[str]], ids_of: Callable[[Sequence[str]], list[list[int]]], most: int) -> list[bool]:
+    """Of each question with its answers: whether it has at most so many tokens with the longest of them."""
+    found = []
+    for prompt, *answers in texts:
+        lengths = [len(ids) for ids in ids_of([prompt, *answers])]
+        found.append(lengths[0] + max(lengths[1:]) <= most)
+    return found
 
 
 def ids_with(tokenizer: Any) -> Callable[[Sequence[str]], list[list[int]]]:

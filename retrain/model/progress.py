@@ -19,13 +19,14 @@ class Progress:
         self._out = out or sys.stdout
         self._last = float("-inf")
 
-    def step(self, step: int, loss: float) -> None:
-        """Say that `step` (counted from 1) is done; flushes."""
+    def step(self, step: int, loss: float, **figures: float | None) -> None:
+        """Say that `step` (counted from 1) is done, with further figures where they are known; flushes."""
         now = time.monotonic()
         if step not in (1, self._of) and now - self._last < EVERY_S:
             return
         self._last = now
-        say({"step": step, "of": self._of, "loss": round(loss, 4)}, self._out)
+        known = {name: value for name, value in figures.items() if value is not None}
+        say({"step": step, "of": self._of, "loss": round(loss, 4), **known}, self._out)
 
 
 def say(fact: dict[str, object], out: TextIO | None = None) -> None:

@@ -18,36 +18,31 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from safetensors import SafetensorError, safe_open
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from retrain.launchers.folder import STEP
 from retrain.model.progress import say
+from retrain.train.spec import TrainingSpec
 
 log = logging.getLogger(__name__)
 _WEIGHT, _OPTIMIZER, _RANDOM, _CUDA_RANDOM = "weight.", "optimizer.", "random", "random.cuda"
-
-
-def key_of(spec: Struct) -> str:
-    """What tells one training from another."""
-    return hashlib.sha256(msgspec.json.encode(spec)).hexdigest()
 
 
 class Checkpoints(TrainerCallback):
     """Writes checkpoints of a trainer, and has it go on from the one it finds.
 
     ``trainer`` has `figures() -> dict` and `go_on(dict)` beside what transformers' one has: figures of its own that
-    JSON can hold. ``every`` is in steps; 0 writes none.
+    JSON can hold.
     """
 
-    def __init__(self, file: Path | None, every: int, key: str, trainer: Any) -> None:
-        self._file = file if every else None
-        self._every = every
-        self._key = key
+    def __init__(self, spec: TrainingSpec, trainer: Any) -> None:
+        self._file = Path(spec.checkpoint) if spec.checkpoint and spec.checkpoint_steps else None
+        self._every = spec.checkpoint_steps
+        self._key = key_of(spec)
         self._trainer = trainer
-        self.done = 0
-        """Steps that were done when this process began."""
+        self._passed = 0
+        self._random: dict[str, Any] = {}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
@@ -64,9 +59,10 @@ class Checkpoints(TrainerCallback):
             log.warning("the checkpoint is of another training, this one begins anew")
             return
         _put_back(self._trainer, tensors)
-        self.done = state.global_step = int(told[STEP])
+        self._random = {name: tensors[name] for name in (_RANDOM, _CUDA_RANDOM) if name in tensors}
+        self._passed = state.global_step = int(told[STEP])
         self._trainer.go_on(json.loads(told["figures"]))
-        say({"stage": f"going on from step {self.done}"})
+        say({"stage": f"going on from step {state.global_step}"})
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         """Write a checkpoint when it is time; not after the last step."""
@@ -74,11 +70,49 @@ class Checkpoints(TrainerCallback):
             told = {STEP: str(state.global_step), "key": self._key, "figures": json.dumps(self._trainer.figures())}
             _write(self._file, _tensors(self._trainer), told)
 
-    def rest_of(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """Batches after those that were trained on before; ``batches`` come in the same order each time."""
-        for number, batch in enumerate(batches):
-            if number >= self.done:
-                yield batch
+    def rest_of(self, batches: Any, epoch: int) -> Any | None:
+        """The batches of an epoch that are still to be trained on; None where there are none.
+
+        Batches come in the same order each time: what was trained on is drawn again and left out.
+        """
+        if self._passed and self._passed >= len(batches):
+            if hasattr(batches, "set_epoch"):
+                batches.set_epoch(epoch)
+            self._passed -= sum(1 for _ in batches)
+            return None
+        return Rest(batches, self)
+
+    def goes_on(self) -> bool:
+        """Whether the next batch is one to train on; when the first of them comes, chance is as it was."""
+        if self._passed:
+            self._passed -= 1
+            return False
+        if self._random:
+            _put_back_random(self._random)
+            self._random = {}
+        return True
+
+
+class Rest:
+    """A data loader without the batches that were trained on before; everything else of it is as it is."""
+
+    def __init__(self, batches: Any, checkpoints: Checkpoints) -> None:
+        self._batches = batches
+        self._checkpoints = checkpoints
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batches, name)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (batch for batch in self._batches if self._checkpoints.goes_on())
+
+
+def key_of(spec: TrainingSpec) -> str:
+    """What tells one training from another: all but how much time it has."""
+    return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(spec, max_seconds=1.0))).hexdigest()
 
 
 def _tensors(trainer: Any) -> dict[str, Any]:
@@ -105,9 +139,14 @@ def _put_back(trainer: Any, tensors: dict[str, Any]) -> None:
             index, of_it = name.removeprefix(_OPTIMIZER).split(".", 1)
             states.setdefault(int(index), {})[of_it] = value
     trainer.optimizer.load_state_dict({**trainer.optimizer.state_dict(), "state": states})
-    torch.set_rng_state(tensors[_RANDOM])
-    if _CUDA_RANDOM in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors[_CUDA_RANDOM])
+
+
+def _put_back_random(states: dict[str, Any]) -> None:
+    import torch
+
+    torch.set_rng_state(states[_RANDOM])
+    if _CUDA_RANDOM in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states[_CUDA_RANDOM])
 
 
 def _learning(model: Any) -> dict[str, Any]:

@@ -46,15 +46,21 @@ class Known:
         return Shares(*(torch.cat(parts) for parts in zip(*(self._rows[row] for row in rows), strict=True)))
 
 
-def answer_logits(model: Any, ids: torch.Tensor, filled: torch.Tensor, labels: torch.Tensor) -> Any:
+def answer_logits(model: Any, ids: torch.Tensor, labels: torch.Tensor, **told: torch.Tensor) -> Any:
     """Scores of the vocabulary (places, vocabulary) where ``labels`` are answers, row after row, and those labels.
 
+    ``told`` is the attention mask or, of packed rows, the positions.
     Only these places reach the vocabulary layer, which is half of a step otherwise.
     """
     wanted = labels[:, 1:]
     counted = wanted != IGNORED
-    hidden = model.model(input_ids=ids, attention_mask=filled, use_cache=False).last_hidden_state[:, :-1]
+    hidden = model.model(input_ids=ids, use_cache=False, **told).last_hidden_state[:, :-1]
     return model.lm_head(hidden[counted]), wanted[counted]
+
+
+def inner(model: Any) -> Any:
+    """The model itself, of one with an adapter the model beneath it (whose layers hold the adapter)."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def divergence(logits: torch.Tensor, known: Shares) -> torch.Tensor:
@@ -86,7 +92,7 @@ def known_by(model: Any, examples: Sequence[Example], pad: int) -> Known:
         filled = torch.tensor(padded([[1] * len(row.ids) for row in rows], 0), device=device)
         labels = torch.tensor(padded([row.labels() for row in rows], IGNORED), device=device)
         with torch.inference_mode():
-            logits, wanted = answer_logits(model, ids, filled, labels)
+            logits, wanted = answer_logits(model, ids, labels, attention_mask=filled)
             lengths = [len(row.ids) - row.prompt_length for row in rows]
             parts = zip(chosen, logits.split(lengths), wanted.split(lengths), strict=True)
             for index, row_logits, row_labels in parts:

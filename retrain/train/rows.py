@@ -1,4 +1,4 @@
-"""Whether there are enough rows that can be taught: one odd label is left out, a data set of them is refused."""
+"""Whether rows can be taught: one odd row is left out, a data set of them is refused in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from retrain.model.examples import Encoded
 from tidemill.errors import TidemillError
 
 
-class TooFewRows(TidemillError):
+class Untrainable(TidemillError):
+    """Nothing can be trained from what was given; the message says why, and what would help. Not tried again."""
+
+
+class TooFewRows(Untrainable):
     """Too few rows can be taught; the message says how many, why, and what would help."""
 
 

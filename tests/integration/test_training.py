@@ -70,8 +70,8 @@ def test_the_base_is_a_folder_an_engine_can_serve(base: Path) -> None:
 
 
 def test_the_same_spec_gives_the_same_adapter_and_it_answers(base: Path, tmp_path: Path) -> None:
-    first = run("retrain.train.lora", f"--spec={spec(base, tmp_path, 'one')}")[-1]
-    second = run("retrain.train.lora", f"--spec={spec(base, tmp_path, 'two')}")[-1]
+    first = run("retrain.train.run", f"--spec={spec(base, tmp_path, 'one')}")[-1]
+    second = run("retrain.train.run", f"--spec={spec(base, tmp_path, 'two')}")[-1]
     assert first["adapter_sha256"] == second["adapter_sha256"]
     assert json.loads((tmp_path / "one" / "result.json").read_text())["steps"] == 5
     assert {file.name for file in (tmp_path / "one").iterdir()} == {
@@ -96,23 +96,23 @@ def test_an_answer_that_is_too_long_is_left_out_and_a_data_set_of_them_refused(b
     file = spec(base, tmp_path, "odd")
     with (tmp_path / "train.jsonl").open("a") as rows:
         rows.write(json.dumps({"prompt": "why?", "completion": "because " * 400}) + "\n")
-    done = run("retrain.train.lora", f"--spec={file}")[-1]
+    done = run("retrain.train.run", f"--spec={file}")[-1]
     assert (done["rows"], done["too_long_left_out"]) == (64, 1)
     (tmp_path / "train.jsonl").write_text(json.dumps({"prompt": "why?", "completion": "because " * 400}) + "\n")
-    refused = str(run("retrain.train.lora", f"--spec={file}")[-1]["refused"])
+    refused = str(run("retrain.train.run", f"--spec={file}")[-1]["refused"])
     assert "1 answers are too long" in refused
     assert json.loads((tmp_path / "odd" / "result.json").read_text()) == {"refused": refused}
 
 
 def test_time_ends_a_training_and_keeps_the_adapter(base: Path, tmp_path: Path) -> None:
-    said = run("retrain.train.lora", f"--spec={spec(base, tmp_path, 'late', steps=100_000, max_seconds=2)}")
+    said = run("retrain.train.run", f"--spec={spec(base, tmp_path, 'late', steps=100_000, max_seconds=2)}")
     assert said[-1]["stopped_by"] == "time"
     assert (tmp_path / "late" / "adapter_model.safetensors").is_file()
 
 
 def test_sigterm_leaves_nothing_half_done(base: Path, tmp_path: Path) -> None:
     told = spec(base, tmp_path, "killed", steps=100_000)
-    command = [sys.executable, "-m", "retrain.train.lora", f"--spec={told}"]
+    command = [sys.executable, "-m", "retrain.train.run", f"--spec={told}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=ONE_THREAD) as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, b"")

@@ -90,7 +90,7 @@ def _champion(
     with_rows = _written(cache_dir / f"{folder.name}.jsonl", rows)
     spec = {**CHAMPION, "base": str(base), "dataset": str(with_rows), "out": str(folder), "threads": threads}
     told = _written(cache_dir / f"{folder.name}.spec.json", msgspec.json.encode(spec))
-    _run(pipeline, "retrain.train.lora", threads, progress, cache_dir / f"{folder.name}.log", f"--spec={told}")
+    _run(pipeline, "retrain.train.run", threads, progress, cache_dir / f"{folder.name}.log", f"--spec={told}")
     _finish(folder, digest, with_rows, told)
     return folder
 

@@ -2,18 +2,82 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from tidemill.settings.launching import LauncherSettings
-from tidemill.settings.strict import Strict
+from tidemill.settings.strict import Strict, wrong
+
+
+class SweepSettings(Strict):
+    """Other values that are tried before a training, in short trials judged on a tenth of its rows; the best are taken.
+    Not with ``dpo`` and ``kto``."""
+
+    learning_rate: tuple[float, ...] = Field(default=(), max_length=8)
+    """Learning rates beside ``retrain.learning_rate``; none given here or below: no sweep."""
+    keep_weight: tuple[float, ...] = Field(default=(), max_length=8)
+    """Weights beside ``retrain.recipe.keep_weight``."""
+    steps_share: float = Field(default=0.25, gt=0, le=1)
+    """Steps of a trial, as a share of ``retrain.steps``."""
+    time_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of a training's time limit in which trials may begin."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SweepSettings:
+        for index, rate in enumerate(self.learning_rate):
+            if not 0 < rate < 1:
+                raise wrong(("learning_rate", index), f"{rate:g} is no learning rate; give one above 0 and below 1")
+        for index, weight in enumerate(self.keep_weight):
+            if not 0 <= weight <= 100:
+                raise wrong(("keep_weight", index), f"{weight:g} is no such weight; give one from 0 to 100")
+        return self
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is something to try."""
+        return bool(self.learning_rate or self.keep_weight)
 
 
 class RecipeSettings(Strict):
-    """How a candidate is trained."""
+    """How a candidate is trained, and on what."""
 
+    kind: Literal["sft", "kto", "dpo", "distill"] = "sft"
+    """``sft``: on labels and corrections. ``dpo``: on corrections, preferred over the answers they correct. ``kto``: on
+    thumbs. ``distill``: on the labels, and on what a teacher answers where there is none. Labels judge in any case.
+    ``dpo`` and ``kto`` go on from the champion's adapter, the others begin with a new one."""
+    teacher: str = ""
+    """With ``distill``: folder of the model that is asked; empty: the champion is."""
+    beta: float = Field(default=0.1, gt=0, le=10)
+    """With ``dpo`` and ``kto``: how strongly the training is held to the champion."""
     keep_weight: float = Field(default=0.0, ge=0, le=100)
     """Against forgetting: weight of the divergence from what the champion says, on the rows that it answers rightly,
-    beside the usual loss of weight 1. 0: not held to it."""
+    beside the usual loss of weight 1. 0: not held to it. Not with ``dpo`` and ``kto``, which have ``beta``."""
+    packing: bool = False
+    """Whether short rows are put one after the other into long ones, so that nothing is filled up. Not with ``dpo`` and
+    ``kto``."""
+    bf16: bool = False
+    """Whether it computes in bfloat16 (weights stay float32): faster on a GPU, not on most processors."""
+    gradient_checkpointing: bool = False
+    """Whether activations are computed twice instead of kept: less memory, a third more time."""
+    sweep: SweepSettings = SweepSettings()
+    report_to: Literal["", "wandb"] = ""
+    """Where losses are reported beside MLflow; ``wandb`` has to be installed and logged in."""
+    peak_tflops: float | None = Field(default=None, gt=0)
+    """What the trainer's device can do at most, in 10^12 operations a second, for the share of it that is used (MFU).
+    None: as known for some NVIDIA GPUs with ``bf16``; else there is no MFU."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RecipeSettings:
+        if self.kind in ("dpo", "kto"):
+            if self.sweep.asked:
+                raise wrong(("sweep",), f"recipe {self.kind} has no sweep; leave it out, or choose kind: sft")
+            for name in ("keep_weight", "packing"):
+                if getattr(self, name):
+                    raise wrong((name,), f"recipe {self.kind} has no {name}; leave it out, or choose kind: sft")
+        if self.teacher and self.kind != "distill":
+            raise wrong(("teacher",), f"recipe {self.kind} asks no teacher; leave it out, or choose kind: distill")
+        return self
 
 
 class RetrainSettings(Strict):

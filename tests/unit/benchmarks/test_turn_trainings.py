@@ -11,7 +11,7 @@ from benchmarks.turn_drifts import Turn, forgotten
 from benchmarks.turn_training import Ground, recipe, rows_of, spec_of
 from producers.language.texts import split
 from retrain.rows import Row
-from retrain.train.spec import LoraSpec
+from retrain.train.spec import TrainingSpec
 
 LABELS = [f"label-{number}" for number in range(12)]
 TEXTS = split([(f"question {number} about {label}", label) for label in LABELS for number in range(20)], 0.5, 0)
@@ -29,7 +29,7 @@ def test_what_is_reserved_of_known_labels_is_never_trained_on() -> None:
 
 def test_a_spec_is_one_that_the_training_takes() -> None:
     spec = spec_of(recipe(), AT) | {"dataset": "rows", "out": "adapter", "champion": "champion"}
-    assert LoraSpec(**spec).keep_weight > 0
+    assert TrainingSpec(**spec).keep_weight > 0
 
 
 def test_forgetting_is_the_worst_of_the_earlier_domains() -> None:

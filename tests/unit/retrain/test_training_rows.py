@@ -13,8 +13,8 @@ from retrain.model.batches import batches, epoch, padded
 from retrain.model.chat import TEMPLATE, rendered_answer, rendered_prompt
 from retrain.model.examples import IGNORED, Encoded, Row, encode, example, read_rows
 from retrain.model.progress import Progress
-from retrain.train.lora import refuse
 from retrain.train.rows import TooFewRows, checked
+from retrain.train.run import refuse
 from retrain.train.spec import read_spec
 
 _CHANCE = Random(4)

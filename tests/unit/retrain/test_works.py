@@ -16,7 +16,7 @@ from retrain.parity import ParitySpec, temporary_name
 from retrain.register import RegisterSpec
 from retrain.rows import Row
 from retrain.snapshot import SnapshotSpec, question, read_rows
-from retrain.train.spec import LoraSpec
+from retrain.train.spec import TrainingSpec
 from retrain.work import Refused, attempt, load_settings, save_settings
 from tests.unit.retrain.made import NOW, collecting, pipeline
 from tidemill.errors import Retry
@@ -43,7 +43,7 @@ JOB = collecting(
     ("name", "spec"),
     [
         ("snapshot", SnapshotSpec),
-        ("train", LoraSpec),
+        ("train", TrainingSpec),
         ("evaluate", EvaluateSpec),
         ("parity", ParitySpec),
         ("register", RegisterSpec),

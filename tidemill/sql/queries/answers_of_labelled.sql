@@ -1,0 +1,16 @@
+-- What clients were answered in calls made in [{since}, {until}) that have a label or correction told before
+-- {told_until}; one answer a call.
+SELECT call_id, argMin(assumeNotNull(gen_ai_output_text), answer_id) AS answer FROM responses
+WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({since:Int64})
+    AND call_time_ms >= {since:Int64} AND call_time_ms < {until:Int64}
+    AND role = 'client' AND status = 'ok' AND gen_ai_output_text IS NOT NULL
+    AND call_id IN
+    (
+        SELECT call_id FROM feedback
+        WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({since:Int64})
+            AND time < fromUnixTimestamp64Milli({told_until:Int64})
+            AND call_time_ms >= {since:Int64} AND call_time_ms < {until:Int64}
+            AND kind IN ('label', 'correction') AND value IS NOT NULL
+    )
+GROUP BY call_id
+ORDER BY call_id
