@@ -41,9 +41,7 @@ class Funds:
 
 
 def gpu_seconds(job: JobState, now_ms: int) -> float:
-    """GPU seconds a job has taken so far: what it held of GPUs, else (on a machine without) the time of its stations that
-    train and judge.
-    """
+    """GPU seconds a job has taken so far: what it held of GPUs, else (a machine without) the time of its SPENDING."""
     if measured := job.figures.get("gpu_seconds"):
         return measured
     took = sum((s.ended_ms or now_ms) - s.started_ms for s in job.stations if s.station in SPENDING)
@@ -79,7 +77,8 @@ def _expected_s(jobs: list[JobState], name: str, pipelines: Mapping[str, Pipelin
     if took or name not in pipelines:
         return max(took[-LAST_JOBS:], default=0.0)
     pipeline = pipelines[name]
-    return pipeline.retrain.timeout_s if pipeline.trigger.expected_gpu_s is None else pipeline.trigger.expected_gpu_s
+    most = pipeline.retrain.timeout_s * max(1, pipeline.retrain.launcher.gpus)
+    return most if pipeline.trigger.expected_gpu_s is None else pipeline.trigger.expected_gpu_s
 
 
 def _seconds(hours: float | None) -> float | None:
