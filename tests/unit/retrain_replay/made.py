@@ -11,7 +11,7 @@ from retrain.replay.turns import Turn
 from streams.detectors.replayed import ReplayedQuality
 from tests.unit.retrain.made import pipeline
 from tidemill.events import ScorePoint
-from tidemill.settings import PipelineSettings
+from tidemill.settings import PipelineSettings, TriggerSettings
 
 START = 1_800_000_000_000
 SECOND = 1_000
@@ -20,10 +20,10 @@ Quality = Callable[[int], tuple[float, str]]
 """Second → (chance of a right answer, the version that serves)."""
 
 
-def policy(**retrain: Any) -> PipelineSettings:
+def policy(trigger: TriggerSettings | None = None, **retrain: Any) -> PipelineSettings:
     """Small numbers: 100 labels, a deadline of ten minutes, a cool-down of five."""
     given = {"min_fresh_labels": 100, "floor_labels": 50, "collect_deadline_s": 600, "cooldown_s": 300} | retrain
-    return pipeline(retrain=given, gate={"min_verified": 3})
+    return pipeline(retrain=given, gate={"min_verified": 3}, trigger=trigger or TriggerSettings())
 
 
 def falling(start: int, end: int | None = None, healed: bool = False, to: float = 0.2) -> Quality:
