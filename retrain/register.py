@@ -14,7 +14,9 @@ from msgspec import Struct
 
 from retrain import places, registry, trials
 from retrain.card import Judged, card
+from retrain.report import JSON_FILE, PAGE_FILE, page
 from retrain.reproduce.compare import made_with
+from retrain.whole import write_json
 from retrain.work import load_settings, run_work, say
 from tidemill.ids import derived_id
 from tidemill.settings import Settings
@@ -33,6 +35,8 @@ class RegisterSpec(Struct, frozen=True, kw_only=True):
     metrics: dict[str, float]
     losses: list[tuple[int, float]]
     inputs: list[registry.Input] = []
+    report: dict[str, Any] = {}
+    """The gate's (see retrain.report); empty: none is kept."""
     verdicts: list[dict[str, Any]] = []
     """The gate's, for the model card."""
 
@@ -58,6 +62,8 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
         adapter_dir=folder,
         inputs=spec.inputs,
     )
+    if spec.report:
+        registry.log_report(settings, run_id, _reported(places.report_dir(settings, spec.job_id), spec.report))
     if made := trials.made_for(folder):
         trials.log_trials(settings, run_id, made)
     manifest = places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE
@@ -72,6 +78,15 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
     return {"run_id": run_id, "version": version, "adapter_dir": str(kept), "made_with": with_what}
 
 
+def _reported(folder: Path, report: dict[str, Any]) -> list[Path]:
+    """The report's files, written for the console; may be repeated."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = [folder / JSON_FILE, folder / PAGE_FILE]
+    write_json(made[0], report)
+    made[1].write_text(page(report), encoding="utf-8")
+    return made
+
+
 def _judged(settings: Settings, spec: RegisterSpec, version: str) -> Judged:
     job = places.job_dir(settings, spec.job_id)
     return Judged(
@@ -81,7 +96,7 @@ def _judged(settings: Settings, spec: RegisterSpec, version: str) -> Judged:
         tags=spec.tags,
         params=spec.params | {f"made with {name}": each for name, each in made_with().items()},
         metrics=spec.metrics,
-        scores=_json(job / "evaluate" / "result.json").get("scores", {}),
+        scores=spec.report.get("scores", {}),
         verdicts=spec.verdicts,
         manifest=_json(places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE),
         spec=_json(job / "train" / "spec.json"),

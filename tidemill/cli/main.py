@@ -26,6 +26,7 @@ from tidemill.cli import (
     policy,
     replay,
     reproduce,
+    retrain,
     rollout,
     rules,
     run,
@@ -62,6 +63,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Start here": {"up": up.up, "demo": demo.demo, "status": status.status, "down": status.down},
     "Operate": {
         "train": train.train,
+        "retrain": retrain.app,
         "rollout": rollout.app,
         "silence": silence.app,
         "dlq": dlq.app,

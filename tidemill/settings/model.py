@@ -13,6 +13,7 @@ from tidemill.settings.host import HostSettings, ProbeSettings
 from tidemill.settings.monitoring import AuditSettings, DeadLetterSettings, EvidenceSettings, WindowSettings
 from tidemill.settings.pipeline import PipelineSettings
 from tidemill.settings.strict import Strict, choice, wrong
+from tidemill.settings.versions import versions_fault
 
 
 class LocalSettings(Strict):
@@ -223,6 +224,8 @@ class Settings(Strict):
             if not re.fullmatch(re.escape(name) + r"-v\d+", pipeline.champion):
                 message = f"{pipeline.champion!r} is not <pipeline>-v<N>; for example {name + '-v1'!r}"
                 raise wrong(("pipelines", name, "champion"), message)
+            if fault := versions_fault(name, pipeline, {each: self.engines[each].kind for each in self.engines}):
+                raise wrong(("pipelines", name, "versions", *fault[0]), fault[1])
         return self
 
     @property
