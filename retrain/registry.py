@@ -22,11 +22,13 @@ from tidemill.io.modes import let_engines_read, let_engines_through
 from tidemill.settings import Settings
 
 ARTIFACT = "adapter"
+CARD = "model_card.md"
 JOB_TAG = "tidemill.job_id"
 DIGEST_TAG = "tidemill.adapter_digest"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 _MANY = 10_000
+_DESCRIPTION_CHARS = 5_000
 
 _DIGEST_CHARS = 36
 """That MLflow keeps of a data set's digest."""
@@ -156,6 +158,27 @@ def register(settings: Settings, pipeline: str, run_id: str, job_id: str, tags: 
     number = _version(mlflow, pipeline, run_id, dict(tags) | {JOB_TAG: job_id})
     mlflow.set_registered_model_alias(pipeline, CANDIDATE, str(number))
     return f"{pipeline}-v{number}"
+
+
+@mapped
+def describe(settings: Settings, run_id: str, version: str, card: str, manifest: Path) -> None:
+    """The model card and the data set's manifest as the run's artifacts, the card as the version's description.
+
+    May be repeated. ``version`` is empty where there is none.
+    """
+    mlflow = client(settings)
+    mlflow.log_text(run_id, card, CARD)
+    if manifest.is_file():
+        mlflow.log_artifact(run_id, str(manifest), "data")
+    if version:
+        name, _, number = version.rpartition("-v")
+        mlflow.update_model_version(name, number, shortened(card))
+
+
+def shortened(card: str) -> str:
+    """What of a card fits into a description: MLflow's database keeps 5,000 characters."""
+    rest = f"\n\n(The rest is in {CARD} of its run.)\n"
+    return card if len(card) <= _DESCRIPTION_CHARS else card[: _DESCRIPTION_CHARS - len(rest)] + rest
 
 
 def keep(settings: Settings, adapter_dir: Path, version: str) -> Path:

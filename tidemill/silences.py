@@ -10,17 +10,15 @@ alarm (LONGEST_MS): a longer one could outlive what it holds back.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Literal
-from zoneinfo import ZoneInfo
 
+from tidemill import weekly
 from tidemill.errors import Quarantine
 from tidemill.events import Silence, ThresholdData
-from tidemill.settings.alerting import ALERT_LABELS, DAYS, AlertSettings, MaintenanceSettings, SilenceSettings
+from tidemill.settings.alerting import ALERT_LABELS, AlertSettings, MaintenanceSettings, SilenceSettings
 from tidemill.topics import DAY_MS, SILENCES, THRESHOLDS
 
 LEAD_MS = 1_000
@@ -193,18 +191,4 @@ def _once(silence: SilenceSettings) -> End:
 
 
 def _weekly(maintenance: MaintenanceSettings) -> End:
-    """It begins by the clocks of its zone and lasts so many seconds, whatever these clocks do meanwhile."""
-    zone, lasts_ms = ZoneInfo(maintenance.zone), round(maintenance.lasts_s * 1000)
-    days = {DAYS.index(day) for day in maintenance.days}
-    back = math.ceil(maintenance.lasts_s / 86_400) + 1
-
-    def end(at_ms: int) -> int | None:
-        today = datetime.fromtimestamp(at_ms / 1000, zone).date()
-        found = None
-        for day in (today - timedelta(days=ago) for ago in range(back + 1)):
-            start = round(datetime.combine(day, maintenance.at, zone).timestamp() * 1000)
-            if day.weekday() in days and start <= at_ms < start + lasts_ms:
-                found = max(found or 0, start + lasts_ms)
-        return found
-
-    return end
+    return lambda at_ms: weekly.until(maintenance, at_ms)

@@ -7,6 +7,7 @@ made again.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -46,6 +47,8 @@ LATEST_MS = 120_000
 """Calls later than this after the alarm are none of its doing: by then the system may have answered to it."""
 OLD_MS = 24 * 3_600_000
 """Alarms older than this at start-up get no report any more."""
+DAY_S = 86_400.0
+CLEAR_EVERY_S = 3_600.0
 
 REPORTS = Counter("tidemill_evidence_reports_total", "evidence reports by outcome", ["outcome"])
 
@@ -66,6 +69,17 @@ def report_path(settings: Settings, alarm_id: str, ending: str) -> Path:
     return settings.data_dir / FOLDER / f"{Path(alarm_id).name}.{ending}"
 
 
+def clear(settings: Settings, now_s: float) -> int:
+    """Remove what is older than ``evidence.keep_days``; how many files. Safe to repeat, and beside a build."""
+    cleared = 0
+    for file in (settings.data_dir / FOLDER).glob("*"):
+        with contextlib.suppress(OSError):
+            if file.is_file() and now_s - file.stat().st_mtime > settings.evidence.keep_days * DAY_S:
+                file.unlink()
+                cleared += 1
+    return cleared
+
+
 class Evidence:
     """Takes alarms in order."""
 
@@ -74,6 +88,7 @@ class Evidence:
         self._service = service
         self._store = Store(settings)
         self._held: deque[Message] = deque()
+        self._cleared_s = -CLEAR_EVERY_S
 
     def run(self) -> None:
         """Until the service stops. Raises Retry when Kafka is not there yet."""
@@ -84,6 +99,7 @@ class Evidence:
             self._service.ready()
             while not self._service.stopping:
                 self._service.beat()
+                self._clear()
                 self._held.extend(m for m in reader.consume(20, 0.2) if m.error() is None)
                 while self._held and not self._service.stopping:
                     message = self._held[0]
@@ -94,6 +110,12 @@ class Evidence:
                     reader.commit(message=message, asynchronous=False)
         finally:
             reader.close()
+
+    def _clear(self) -> None:
+        if (now_s := self._service.clock.monotonic_s()) - self._cleared_s >= CLEAR_EVERY_S:
+            self._cleared_s = now_s
+            if cleared := clear(self._settings, self._service.clock.now_ms() / 1000):
+                log.info("%d files of reports were older than evidence.keep_days and are removed", cleared)
 
     def _lost(self, *_: object) -> None:
         self._held.clear()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dashboards.console.view import Pipeline
-from tidemill.events import RolloutState, ThresholdData
-from tidemill.events.lifecycle import JobPhase, RolloutPhase
+from tidemill.events import OrderTaken, RolloutState, ThresholdData
+from tidemill.events.lifecycle import Hold, JobPhase, RolloutPhase
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,20 @@ def _jobs(pipeline: Pipeline) -> list[Entry]:
 
 def _steps(pipeline: Pipeline) -> list[Entry]:
     found = []
-    before: tuple[str, str, int] = ("", "", -1)
+    before: tuple[str, str, int, str] = ("", "", -1, "")
+    told: set[str] = set()
     for step in pipeline.steps:
-        now = (step.rollout_id, step.phase, step.weight)
+        for order in step.orders:
+            if order.order_id not in told:
+                told.add(order.order_id)
+                found.append(Entry(order.time_ms, "person", "indigo", f"{step.candidate_version}: {ordered(order)}"))
+        now = (step.rollout_id, step.phase, step.weight, step.hold)
         if now == before:
             continue
         before = now
         bad = step.phase in ("rolled_back", "failed")
         good = step.phase == "champion"
-        icon = "undo" if bad else "star" if good else "trending_up"
+        icon = "undo" if bad else "star" if good else "pause" if step.hold else "trending_up"
         colour = "red" if bad else "teal"
         found.append(Entry(step.time_ms, icon, colour, f"{standing(step)}: {step.reason}"))
     return found
@@ -102,15 +107,29 @@ _STANDING: dict[RolloutPhase, str] = {
     "promoting": "takes over",
     "champion": "is the champion",
     "rolled_back": "was rolled back",
-    "paused": "is paused",
     "failed": "failed",
+}
+
+
+HELD: dict[Hold, str] = {
+    "paused": "paused by order",
+    "frozen": "held by a freeze window",
+    "blind": "held: its figures cannot be seen",
+    "inconclusive": "held: nothing is proven yet",
 }
 
 
 def standing(rollout: RolloutState) -> str:
     """Where the candidate of a rollout stands, in words."""
-    share = f" with {rollout.weight} % of the traffic" if rollout.phase in ("canary", "paused") else ""
-    return f"{rollout.candidate_version} {_STANDING[rollout.phase]}{share}"
+    share = f" with {rollout.weight} % of the traffic" if rollout.phase == "canary" else ""
+    held = f", {HELD[rollout.hold]}" if rollout.hold else ""
+    return f"{rollout.candidate_version} {_STANDING[rollout.phase]}{share}{held}"
+
+
+def ordered(order: OrderTaken) -> str:
+    """A person's order, and what became of it, in words."""
+    refused = f"; refused: {order.refused}" if order.refused else ""
+    return f"{order.by or 'somebody'} ordered {order.act}: {order.reason}{refused}"
 
 
 def compared(rollout: RolloutState) -> str:

@@ -77,9 +77,14 @@ class Pipeline:
 
     @property
     def rollout(self) -> RolloutState | None:
-        """The rollout of the latest job, if it came that far."""
+        """The rollout of the latest job, if it came that far, or one that a person started since."""
         job = self.job
-        found = [each for each in self.rollouts if job is not None and each.job_id == job.job_id]
+        begun = [each for each in self.rollouts if not any(o.act == "start" and o.refused for o in each.orders)]
+        found = [
+            each
+            for each in begun
+            if job is None or each.job_id == job.job_id or (not each.job_id and each.created_ms >= job.created_ms)
+        ]
         return found[-1] if found else None
 
     def recent(self, metric: str, windows: int = 6) -> float | None:

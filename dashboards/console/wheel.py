@@ -28,7 +28,6 @@ _ROLLOUT_AT = {
     "promoting": "champion",
     "champion": "champion",
     "rolled_back": "canary",
-    "paused": "canary",
     "failed": "shadow",
 }
 _ENDED = ("rejected", "failed", "champion", "rolled_back")
@@ -137,7 +136,11 @@ def _words(
     pipeline: Pipeline, job: JobState | None, rollout: RolloutState | None, *, ended: bool, alarmed: bool
 ) -> tuple[str, str]:
     if rollout is not None and not ended:
-        return f"{rollout.phase} {rollout.weight} %" if rollout.weight else rollout.phase, rollout.reason
+        held = f", {rollout.hold}" if rollout.hold else ""
+        return (
+            f"{rollout.phase} {rollout.weight} %{held}" if rollout.weight else f"{rollout.phase}{held}",
+            rollout.reason,
+        )
     if job is not None and not ended:
         return job.phase, job.reason
     if alarmed:

@@ -95,14 +95,15 @@ class Book:
 
     def last_promotion_ms(self, pipeline: str) -> int | None:
         """When a rollout last made a champion; None: never."""
-        ends = (r.time_ms for r in self.rollouts.values() if r.pipeline == pipeline and r.phase == "champion")
+        promoted = (r for r in self.rollouts.values() if r.pipeline == pipeline and r.phase == "champion")
+        ends = (r.step_started_ms for r in promoted)
         return max(ends, default=None)
 
     def last_end_ms(self, pipeline: str) -> int | None:
         """When the pipeline's last job or rollout ended; None: never."""
         ends = [job.time_ms for job in self.jobs.values() if job.pipeline == pipeline and job.phase in ENDED_JOBS]
         ends += [
-            rollout.time_ms
+            rollout.step_started_ms
             for rollout in self.rollouts.values()
             if rollout.pipeline == pipeline and rollout.phase in ENDED_ROLLOUTS
         ]

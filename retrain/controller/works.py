@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from retrain import adapter, places
 from retrain.controller.states import SINCE, UNTIL
 from retrain.dataset import least_to_train
@@ -159,6 +161,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tags": tags,
         "params": counted | {name: str(getattr(policy, name)) for name in _PARAMETERS} | recipe,
         "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
+        "verdicts": [msgspec.to_builtins(verdict) for verdict in job.verdicts],
         "inputs": [_input(settings, job, *each) for each in _INPUTS],
         "losses": [(line["step"], line["loss"]) for line in curve if "step" in line and line.get("loss") is not None],
     }

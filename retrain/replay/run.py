@@ -243,7 +243,7 @@ class _Run:
         for rollout in list(self._book.rollouts.values()):
             if rollout.phase == "canary" and now >= rollout.created_ms + self._turn.takeover_ms:
                 self._champion = rollout.candidate_version
-                self._book.note_rollout(replace(rollout, phase="champion", seq=1, time_ms=now))
+                self._book.note_rollout(replace(rollout, phase="champion", seq=1, time_ms=now, step_started_ms=now))
                 fall = self.done.triggered[-1].fall
                 assert fall is not None
                 self.world.end(fall, now)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.rollout.decide import OPEN
+from serving.rollout.moves import keeps_way_back
 from serving.rollout.routes import champion_of, models_of
 from tidemill.events import GatewayStatus, RolloutState, Route
 from tidemill.settings import Settings
@@ -36,7 +36,7 @@ def wanted(
 ) -> dict[Placement, Path]:
     """Adapters to be held: first every pipeline's champion (of the routes, or of the settings), then the others.
 
-    The way back stays loaded while a rollout is open.
+    The way back stays loaded while a rollout is open, and while a new champion is watched.
     """
     serving: list[Placement] = []
     others: list[Placement] = []
@@ -49,7 +49,7 @@ def wanted(
         if route is not None and route.shadow is not None:
             tried.append(route.shadow.model_version)
         for state in rollouts.values():
-            if state.pipeline == name and state.phase in OPEN:
+            if state.pipeline == name and keeps_way_back(state):
                 tried += [state.champion_version, state.candidate_version]
         others += [Placement(pipeline.engine, version) for version in tried]
     folders = {place: folder_of(settings, place.model, rollouts.values()) for place in [*serving, *others]}
@@ -71,7 +71,7 @@ def removable(
     found = set()
     for state in rollouts.values():
         pipeline, route = settings.pipelines.get(state.pipeline), routes.get(state.pipeline)
-        if state.phase in OPEN or pipeline is None or route is None:
+        if keeps_way_back(state) or pipeline is None or route is None:
             continue
         for version in (state.candidate_version, state.champion_version):
             place = Placement(pipeline.engine, version)

@@ -30,6 +30,8 @@ _BOLDEST = 0.9
 """No stake is a larger share of the one that can lose everything."""
 _PRIOR = 5.0
 """Scores that the guesses of level and variance are worth at first."""
+STEP = 0.02
+"""How finely an interval is looked for."""
 _MEANS = np.linspace(-1.0, 1.0, 101)
 _BLOCK = 500
 
@@ -89,6 +91,21 @@ def paired(differences: Floats, guess: float = 0.5) -> Payoffs:
     return Payoffs(differences, -ones, ones, variance, ones / 2)
 
 
+def alone(scores: Floats, guess: float = 0.5) -> Payoffs:
+    """One arm's scores in [0, 1] by themselves: their own mean is what is bet on."""
+    n = np.arange(len(scores))
+    level = (np.cumsum(scores) - scores + guess * _PRIOR) / (n + _PRIOR)
+    squares = (scores - level) ** 2
+    variance = (np.cumsum(squares) - squares + guess * (1 - guess) * _PRIOR) / (n + _PRIOR)
+    return Payoffs(scores, np.zeros(len(n)), np.ones(len(n)), variance)
+
+
+def below(floor: float, scores: Floats, guess: float = 0.5) -> Payoffs:
+    """Payoffs of scores in [0, 1] against a level that they should reach: ``floor`` minus score."""
+    one = alone(scores, guess)
+    return Payoffs(floor - scores, floor - one.high, floor - one.low, one.variance)
+
+
 def log_wealth(payoffs: Payoffs, null: float) -> Floats:
     """Logarithm of the wealth after each payoff, of one who bets that the true difference is above ``null``."""
     paths: Floats = _paths(payoffs, np.array([null]))[0]
@@ -106,7 +123,7 @@ def within_means(payoffs: Payoffs, stakes: Floats, null: Floats | float = 0.0) -
 
 
 def interval(payoffs: Payoffs, alpha: float) -> tuple[float, float]:
-    """Where the true difference lies, at 1 - alpha over all looks, to 0.02: values that no bet of either side refuted.
+    """Where the true difference lies, at 1 - alpha over all looks, to STEP: values that no bet of either side refuted.
 
     (-1, 1) without payoffs. Some milliseconds for hundreds of payoffs: for figures, not for inner loops.
     """

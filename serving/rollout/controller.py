@@ -7,42 +7,39 @@ where the log stands. A trouble of one part (store, registry, engine) holds only
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from prometheus_client import Counter
 
-from serving.engines import Engine, EngineRefused
 from serving.rollout import orders
-from serving.rollout.adapters import Placement, drained, folder_of, removable, wanted
-from serving.rollout.decide import OPEN, Next, begin, decide, registry_wish, withdraw
+from serving.rollout.adapters import Placement, drained, folder_of
+from serving.rollout.decide import begin, decide, registry_wish
 from serving.rollout.figures import step_figures
+from serving.rollout.freeze import frozen
+from serving.rollout.holdings import AdapterEngine, Holdings
 from serving.rollout.log import RolloutLog
+from serving.rollout.moves import OPEN, Next, keeps_way_back
 from serving.rollout.observed import Observed, StepFigures
+from serving.rollout.ordered import begin_by_order, carry_out, started_id
+from serving.rollout.orders import Order
 from serving.rollout.registry import Registry
 from serving.rollout.routes import champion_of, first_route, route_of
+from serving.rollout.watched import watch_figures
 from tidemill.clock import Clock
 from tidemill.errors import Retry
 from tidemill.events import JobState, RolloutState, Route
 from tidemill.ids import derived_id
 from tidemill.io.clickhouse import Store, StoreError
-from tidemill.settings import Settings
+from tidemill.settings import PipelineSettings, Settings
 
 log = logging.getLogger(__name__)
 STEPS = Counter("tidemill_rollout_steps_total", "rollout transitions by phase", ["pipeline", "phase"])
 RECONCILE_S = 1.0
 REST = 10
 """Times as long as it took to look at a step's figures, they are good enough."""
-
-
-class AdapterEngine(Protocol):
-    """What the controller needs of an engine (serving.engines.Engine has it)."""
-
-    def models(self) -> frozenset[str]: ...
-    def load(self, model: str, folder: Path | str) -> bool: ...
-    def unload(self, model: str) -> bool: ...
 
 
 class Controller:
@@ -65,25 +62,20 @@ class Controller:
         self._store = store
         self._registry = registry
         self._clock = clock
-        make = engine or (lambda name: Engine.from_settings(settings, name))
-        names = {pipeline.engine for pipeline in settings.pipelines.values()}
-        self._engines: dict[str, AdapterEngine] = {name: make(name) for name in sorted(names)}
-        self._held: dict[str, frozenset[str]] = {}
-        """Models each answering engine served when last asked."""
-        self._refused: dict[Placement, str] = {}
         self._registry_done: set[tuple[str, str]] = set()
         self._reconcile_at_s = 0.0
         self._looked: dict[str, tuple[int, float, StepFigures]] = {}
         """By rollout: the step looked at (its start), until when that is good enough, and what was seen."""
         self.troubles: dict[str, str] = {}
         """What holds something up now, by part."""
+        self._holdings = Holdings(settings, written, engine, self.troubles)
 
     def round(self) -> None:
         """One round."""
         self._log.follow()
         now_s = self._clock.monotonic_s()
         if now_s >= self._reconcile_at_s:
-            self._reconcile()
+            self._holdings.reconcile(self._log.gateways.live())
             self._reconcile_at_s = now_s + RECONCILE_S
         for name in self._settings.pipelines:
             if name not in self._log.routes:
@@ -92,61 +84,22 @@ class Controller:
         for job in list(self._log.jobs.values()):
             self._pick_up(job)
         for state in list(self._log.rollouts.values()):
-            if state.phase in OPEN or registry_wish(state) != "none":
+            if keeps_way_back(state) or registry_wish(state) != "none":
                 self._advance(state)
 
     @property
     def settled(self) -> bool:
         """Whether every pipeline has a route and its engine holds all its adapters."""
-        here = wanted(self._settings, self._log.routes, self._log.rollouts)
-        held = all(place.model in self._held.get(place.engine, ()) for place in here if place not in self._refused)
-        return held and all(name in self._log.routes for name in self._settings.pipelines)
-
-    def _reconcile(self) -> None:
-        """Load what is wanted and missing, take out what is left over and drained."""
-        for name, engine in self._engines.items():
-            try:
-                self._held[name] = engine.models()
-                self._load(name, engine)
-                self._unload(name, engine)
-                self.troubles.pop(f"engine {name}", None)
-            except (Retry, EngineRefused) as error:
-                self._held.pop(name, None)
-                self.troubles[f"engine {name}"] = str(error)
-
-    def _load(self, name: str, engine: AdapterEngine) -> None:
-        here = wanted(self._settings, self._log.routes, self._log.rollouts)
-        for place, folder in here.items():
-            if place.engine != name or place.model in self._held[name]:
-                continue
-            try:
-                engine.load(place.model, folder)
-            except (EngineRefused, Retry) as error:  # of this adapter: the others go on
-                if isinstance(error, EngineRefused):
-                    self._refused[place] = str(error)
-                self.troubles[f"adapter {place.model}"] = str(error)
-                continue
-            log.info("adapter %s loaded", place.model, extra={"engine": name, "folder": str(folder)})
-            self._refused.pop(place, None)
-            self.troubles.pop(f"adapter {place.model}", None)
-            self._held[name] |= {place.model}
-
-    def _unload(self, name: str, engine: AdapterEngine) -> None:
-        live = self._log.gateways.live()
-        for place in removable(self._settings, self._log.routes, self._log.rollouts, live):
-            if place.engine == name and place.model in self._held[name]:
-                engine.unload(place.model)
-                log.info("adapter %s unloaded", place.model, extra={"engine": name})
-                self._held[name] -= {place.model}
+        return self._holdings.settled and all(name in self._log.routes for name in self._settings.pipelines)
 
     def _first_route(self, name: str) -> None:
         """A pipeline without a route gets its champion's, once that champion can answer."""
         pipeline = self._settings.pipelines[name]
         engine = self._settings.engines[pipeline.engine]
         if pipeline.champion_adapter and engine.kind == "vllm":
-            if pipeline.champion not in self._held.get(pipeline.engine, ()):
+            if not self._holdings.loaded(Placement(pipeline.engine, pipeline.champion)):
                 return
-        elif pipeline.engine not in self._held:
+        elif pipeline.engine not in self._holdings.held:
             return
         route = first_route(name, pipeline, engine, self._clock.now_ms())
         self._log.write(None, route)
@@ -166,40 +119,86 @@ class Controller:
         self._write(Next(state, False), route)
 
     def _take_orders(self) -> None:
-        """Rollbacks that a person ordered: written to the log first, then the order goes; both may be repeated."""
+        """Each order goes into the log first, then its file goes; both may be repeated."""
         for file, order in orders.waiting(self._settings):
-            state = self._log.rollouts.get(order.rollout_id) if order else None
-            route = self._log.routes.get(state.pipeline) if state else None
-            known = state is not None and state.pipeline in self._settings.pipelines
-            moved = withdraw(state, order.reason, self._clock.now_ms()) if state and order and route and known else None
-            if moved is not None and route is not None:
-                self._write(moved, route)
+            route = self._log.routes.get(order.pipeline) if order else None
+            if order is None or order.pipeline not in self._settings.pipelines:
+                log.warning("order left out: it names no pipeline of the settings", extra={"file": file.name})
+            elif route is None:
+                continue  # until the pipeline has its first route
+            elif order.act == "start":
+                self._start(order, route)
             else:
-                log.warning("order left out: it names no rollout that can be ended", extra={"file": file.name})
+                self._carry_out(order, route)
             file.unlink(missing_ok=True)
+
+    def _carry_out(self, order: Order, route: Route) -> None:
+        state = self._log.rollouts.get(order.rollout_id)
+        if state is None or state.pipeline != order.pipeline:
+            log.warning("order left out: it names no rollout of %s", order.pipeline, extra={"order": order.order_id})
+            return
+        now_ms, plan = self._clock.now_ms(), self._settings.pipelines[order.pipeline].rollout
+        over = self._superseded(state)
+        moved = carry_out(order, state, plan, frozen(plan, now_ms), now_ms, superseded=over)
+        if moved is not None:
+            self._write(moved, route)
+
+    def _start(self, order: Order, route: Route) -> None:
+        if started_id(order) in self._log.rollouts:
+            return
+        known = self._log.rollouts.values()
+        folders = (folder_of(self._settings, each, known) for each in (order.version, champion_of(route).model_version))
+        candidate, champion = folders
+        refused = self._not_startable(order, route, candidate)
+        plan = self._settings.pipelines[order.pipeline].rollout
+        given = str(candidate or ""), str(champion or "")
+        self._write(Next(begin_by_order(order, route, given, plan, refused, self._clock.now_ms()), False), route)
+
+    def _not_startable(self, order: Order, route: Route, folder: Path | None) -> str:
+        if self._going(order.pipeline):
+            return "another rollout of the pipeline is under way; end it with `abort`"
+        if order.version == champion_of(route).model_version:
+            return f"{order.version} is the champion"
+        if not re.fullmatch(re.escape(order.pipeline) + r"-v\d+", order.version):
+            return f"{order.version!r} is not <pipeline>-v<N>"
+        if folder is not None and not folder.is_dir():
+            return f"there is no such version: {folder} is no folder"
+        plan = self._settings.pipelines[order.pipeline].rollout
+        if order.at_once and not order.despite_freeze and (why := frozen(plan, self._clock.now_ms())):
+            return f"{why}; order it with --despite-freeze"
+        return ""
 
     def _going(self, pipeline: str) -> bool:
         return any(state.pipeline == pipeline and state.phase in OPEN for state in self._log.rollouts.values())
+
+    def _superseded(self, state: RolloutState) -> bool:
+        """Whether another rollout of the pipeline has begun since."""
+        others = (other for other in self._log.rollouts.values() if other.pipeline == state.pipeline)
+        return any(other.created_ms > state.created_ms and other.phase != "failed" for other in others)
 
     def _advance(self, state: RolloutState) -> None:
         pipeline = self._settings.pipelines.get(state.pipeline)
         route = self._log.routes.get(state.pipeline)
         if pipeline is None or route is None:
             return
+        candidate = Placement(pipeline.engine, state.candidate_version)
         seen = Observed(
             now_ms=self._clock.now_ms(),
-            figures=self._figures(state, pipeline.quality.metric),
-            loaded=self._loaded(state, pipeline.engine),
-            refused=self._refused.get(Placement(pipeline.engine, state.candidate_version), ""),
+            figures=self._figures(state, pipeline),
+            loaded=self._holdings.loaded(candidate),
+            refused=self._holdings.refused.get(candidate, ""),
             drained=drained(state.champion_version, route, self._log.gateways.live()),
             registry_done=self._follow_in_registry(state),
+            superseded=self._superseded(state),
+            freeze=frozen(pipeline.rollout, self._clock.now_ms()),
         )
         moved = decide(state, pipeline.rollout, seen)
         if moved is not None:
             self._write(moved, route)
 
-    def _figures(self, state: RolloutState, metric: str) -> StepFigures | None:
-        if state.phase not in ("shadow", "canary"):
+    def _figures(self, state: RolloutState, pipeline: PipelineSettings) -> StepFigures | None:
+        watched = state.phase == "promoting" or state.watch == "open"
+        if state.phase not in ("shadow", "canary") and not (watched and pipeline.rollout.watch_s):
             self._looked.pop(state.rollout_id, None)
             return None
         begun_s = self._clock.monotonic_s()
@@ -207,7 +206,12 @@ class Controller:
         if step_ms == state.step_started_ms and begun_s < until_s:
             return last
         try:
-            found = step_figures(self._store, state, metric)
+            metric = pipeline.quality.metric
+            found = (
+                watch_figures(self._store, state, metric, pipeline.rollout)
+                if watched
+                else step_figures(self._store, state, metric)
+            )
         except (Retry, StoreError) as error:
             self.troubles["store"] = str(error)
             return None
@@ -215,10 +219,6 @@ class Controller:
         now_s = self._clock.monotonic_s()
         self._looked[state.rollout_id] = (state.step_started_ms, now_s + REST * (now_s - begun_s), found)
         return found
-
-    def _loaded(self, state: RolloutState, engine: str) -> bool | None:
-        held = self._held.get(engine)
-        return None if held is None else state.candidate_version in held
 
     def _follow_in_registry(self, state: RolloutState) -> bool | None:
         wish = registry_wish(state)
@@ -245,6 +245,7 @@ class Controller:
         self._log.write(state, route)
         if known is None or (known.phase, known.step) != (state.phase, state.step):
             STEPS.labels(state.pipeline, state.phase).inc()
+        if known is None or known.reason != state.reason:
             log.info("rollout of %s: %s", state.candidate_version, state.reason, extra={"phase": state.phase})
 
 

@@ -1,45 +1,49 @@
-"""Where a rollout goes next: a pure function of its state, its plan and what is seen now.
+"""Where a rollout goes next by itself: a pure function of its state, its plan and what is seen now.
 
-pending → (adapter loaded) → shadow → canary step by step → promoting → champion; from shadow and canary back on proven
-harm, or when a step takes too long. What is proven says ``judge``. The bet on quality goes on over all steps: what it
-has won or lost is in the last verdict's figures, and a part of its capital is kept for later steps, so that a candidate
-that was better in the shadow does not leave it penniless.
+What is proven says ``judge``, how the next state looks ``moves``. Harm takes a candidate back wherever it stands; a
+step forward waits where the rollout is held. The bet on quality goes on over all steps: what it has won or lost is in
+the last verdict's figures, and a part of its capital is kept for later steps, so that a candidate that was better in
+the shadow does not leave it penniless.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import exp
 from typing import Literal
 
 import msgspec
 
 from serving.rollout.betting import interval
-from serving.rollout.judge import Figures, judge, shares, with_interval
+from serving.rollout.judge import Figures, Judged, Share, judge, shares, with_interval
+from serving.rollout.moves import (
+    PROGRESS_MS,
+    Next,
+    again,
+    enter,
+    first_step,
+    forward,
+    hold,
+    release,
+    rolled_back,
+    started_at_once,
+    step_of,
+    step_s,
+)
 from serving.rollout.observed import Observed, StepFigures
-from tidemill.events import JobState, RolloutState, Route, StationTime, Verdict
-from tidemill.events.lifecycle import ORDER, RolloutPhase, Station
+from serving.rollout.watched import kept, promoted_ms, watch_share
+from tidemill.events import JobState, RolloutState, Route, Verdict
 from tidemill.ids import derived_id
 from tidemill.settings import RolloutSettings
 
-OPEN: frozenset[RolloutPhase] = frozenset({"pending", "shadow", "canary", "promoting", "paused"})
-WITHDRAWABLE: frozenset[RolloutPhase] = OPEN - {"promoting"}
-"""Phases in which the champion still serves, so that a person may order the way back."""
 KEPT = 0.2
 """Share of the bet's capital that is kept for the comparisons after the first, in equal parts."""
 FEW_SCORES = 20
 """Fewer are no step, however good they are: what is not scored needs its time, too."""
-PROGRESS_MS = 3_000
 REGISTRY_DONE = "registry_done"
 """In ``figures`` of an ended rollout: aliases and tags were set."""
-
-
-@dataclass(frozen=True)
-class Next:
-    """The next state. ``reroute``: the pipeline's route changes with it, in the same transaction."""
-
-    state: RolloutState
-    reroute: bool
+WATCH = "watch"
+"""The ``check`` of the verdict on a new champion's first time."""
+Outcome = Literal["pass", "fail", "inconclusive"]
 
 
 def begin(job: JobState, route: Route, champion_adapter_dir: str, plan: RolloutSettings, now_ms: int) -> RolloutState:
@@ -96,113 +100,127 @@ def decide(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next |
     if state.phase == "pending":
         return _pending(state, plan, seen)
     if state.phase in ("shadow", "canary"):
-        return _blind(state, plan, seen) if seen.figures is None else _step(state, plan, seen, seen.figures)
-    if state.phase == "promoting" and seen.registry_done and seen.drained:
-        return Next(_move(state, seen.now_ms, "champion", f"{state.candidate_version} serves all traffic"), False)
+        return _blind(state, seen) if seen.figures is None else _step(state, plan, seen, seen.figures)
+    if state.phase == "promoting":
+        return _promoting(state, plan, seen)
+    if state.watch == "open":
+        return _watch(state, plan, seen)
     if registry_wish(state) == "reject" and seen.registry_done:
-        return Next(_again(state, seen.now_ms, state.figures | {REGISTRY_DONE: 1.0}), False)
+        return Next(again(state, seen.now_ms, state.figures | {REGISTRY_DONE: 1.0}), False)
     return None
 
 
-def withdraw(state: RolloutState, reason: str, now_ms: int) -> Next | None:
-    """Back to the champion by a person's order; None once the candidate takes all traffic or the rollout has ended."""
-    if state.phase not in WITHDRAWABLE:
+def _promoting(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
+    if (back := _back_from_champion(state, plan, seen)) is not None:
+        return back
+    if not (seen.registry_done and seen.drained):
         return None
-    verdict = Verdict(check=ORDER, outcome="fail", reason=reason, time_ms=now_ms)
-    noted = msgspec.structs.replace(state, verdicts=(*state.verdicts, verdict))
-    return _rolled_back(noted, now_ms, f"by order: {reason}")
+    done = enter(state, seen.now_ms, "champion", f"{state.candidate_version} serves all traffic")
+    if plan.watch_s:
+        until_ms = promoted_ms(state) + int(plan.watch_s * 1000)
+        done = msgspec.structs.replace(done, watch="open", watch_until_ms=until_ms)
+    return Next(done, False)
+
+
+def _watch(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
+    """A new champion's first time: back on harm, else the watch ends, at the latest when another rollout begins."""
+    if seen.superseded:
+        return Next(_watched(state, seen, "inconclusive", "ended early: another rollout has begun", {}), False)
+    if (back := _back_from_champion(state, plan, seen)) is not None:
+        return back
+    if seen.figures is None or state.watch_until_ms is None or seen.now_ms < state.watch_until_ms:
+        return None
+    found = judge(seen.figures, plan, watch_share(plan), state.champion_version).figures
+    return Next(_watched(state, seen, *kept(state, seen.figures), found), False)
+
+
+def _back_from_champion(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
+    if seen.figures is None or not plan.watch_s:
+        return None
+    found = judge(seen.figures, plan, watch_share(plan), state.champion_version)
+    if not found.harm:
+        return None
+    reason = f"harm proven since it took over: {found.harm}"
+    noted = _watched(state, seen, "fail", reason, found.figures)
+    return rolled_back(msgspec.structs.replace(noted, seq=state.seq, watch="open"), seen.now_ms, reason)
+
+
+def _watched(state: RolloutState, seen: Observed, outcome: Outcome, reason: str, figures: Figures) -> RolloutState:
+    verdict = Verdict(check=WATCH, outcome=outcome, reason=reason, figures=figures, time_ms=seen.now_ms)
+    return msgspec.structs.replace(
+        state, seq=state.seq + 1, time_ms=seen.now_ms, verdicts=(*state.verdicts, verdict), watch="kept"
+    )
 
 
 def _pending(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
     if seen.refused:
-        return Next(_move(state, seen.now_ms, "failed", f"the engine refuses the adapter: {seen.refused}"), False)
-    if not seen.loaded:
+        return Next(enter(state, seen.now_ms, "failed", f"the engine refuses the adapter: {seen.refused}"), False)
+    if state.hold == "paused" or not seen.loaded:
         return None
-    if plan.shadow_percent:
-        reason = f"{state.candidate_version} answers {plan.shadow_percent} % of calls unseen"
-        return Next(_move(state, seen.now_ms, "shadow", reason), True)
-    return _to_step(state, 0, seen.now_ms)
+    if seen.freeze and not started_at_once(state):
+        return hold(state, seen.now_ms, "frozen", f"{state.candidate_version} is loaded; {seen.freeze}")
+    return first_step(state, plan, seen.now_ms)
+
+
+def _blind(state: RolloutState, seen: Observed) -> Next | None:
+    """Nothing is decided on what cannot be seen: that the store is away is no fault of the candidate's."""
+    if seen.now_ms - state.time_ms < PROGRESS_MS:
+        return None
+    check = step_of(state)
+    return hold(state, seen.now_ms, "blind", f"{check} is held: the store does not answer, so nothing can be judged")
 
 
 def _step(state: RolloutState, plan: RolloutSettings, seen: Observed, now: StepFigures) -> Next | None:
     share = shares(plan, comparisons(plan), capital(state, plan))
     found = judge(now, plan, share, state.champion_version)
-    check = "shadow" if state.phase == "shadow" else f"canary-{state.weight}"
 
-    def noted(outcome: Literal["pass", "fail", "inconclusive"], reason: str) -> RolloutState:
-        figures = with_interval(found.figures, now.quality, share)
-        verdict = Verdict(check=check, outcome=outcome, reason=reason, figures=figures, time_ms=seen.now_ms)
+    def told() -> Figures:
+        return with_interval(found.figures, now.quality, share)
+
+    def noted(outcome: Outcome, reason: str) -> RolloutState:
+        figures = told()
+        verdict = Verdict(check=step_of(state), outcome=outcome, reason=reason, figures=figures, time_ms=seen.now_ms)
         return msgspec.structs.replace(state, verdicts=(*state.verdicts, verdict), figures=figures)
 
-    if found.harm:
-        reason = f"harm proven in {check}: {found.harm}"
-        return _rolled_back(noted("fail", reason), seen.now_ms, reason)
-    if found.harmless and now.candidate.scored >= min(FEW_SCORES, plan.min_scored):
-        reason = f"no harm: shown to be less than {plan.margin:g} worse, with {now.quality.n} differences"
-        return _forward(noted("pass", reason), seen.now_ms)
-    if now.candidate.scored >= plan.min_scored and now.quality.n > 0:
-        low, high = interval(now.quality, share.harmless)
-        reason = f"no harm found in {now.candidate.scored} scores: worse by {low:.2f} to {high:.2f}"
-        return _forward(noted("pass", reason), seen.now_ms)
-    if _too_long(state, plan, seen) and plan.on_inconclusive != "hold":
-        reason = f"{now.candidate.scored} of {plan.min_scored} scores after {plan.max_step_s:.0f} s in {check}"
-        after = noted("inconclusive", reason)
-        if plan.on_inconclusive == "advance":
-            return _forward(after, seen.now_ms)
-        return _rolled_back(after, seen.now_ms, reason)
-    changed = state.figures.get("candidate_n") != float(now.candidate.scored)
-    if changed and seen.now_ms - state.time_ms >= PROGRESS_MS:
-        return Next(_again(state, seen.now_ms, with_interval(found.figures, now.quality, share)), False)
-    return None
-
-
-def _blind(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next | None:
-    """Without sight nothing goes on; but a canary that nobody can judge does not serve for ever."""
-    if state.phase == "shadow" or plan.on_inconclusive != "rollback" or not _too_long(state, plan, seen):
+    def goes_on() -> Next | None:
+        """The same step with newer figures, if there are any and the last ones are old enough."""
+        changed = state.figures.get("candidate_n") != found.figures["candidate_n"]
+        if changed and seen.now_ms - state.time_ms >= PROGRESS_MS:
+            return Next(again(state, seen.now_ms, told()), False)
         return None
-    reason = f"nothing could be seen of canary-{state.weight} for {plan.max_step_s:.0f} s: the store does not answer"
-    return _rolled_back(state, seen.now_ms, reason)
+
+    def onward(outcome: Outcome, reason: str) -> Next | None:
+        """A step forward, unless it is held."""
+        if state.hold == "paused":
+            return goes_on()
+        if seen.freeze:
+            why = f"{step_of(state)} is done; {seen.freeze}"
+            return hold(state, seen.now_ms, "frozen", why) or goes_on()
+        return forward(noted(outcome, reason), plan, seen.now_ms)
+
+    if found.harm:
+        reason = f"harm proven in {step_of(state)}: {found.harm}"
+        return rolled_back(noted("fail", reason), seen.now_ms, reason)
+    if good := _good_enough(plan, now, found, share):
+        return onward("pass", good)
+    if step_s(state, seen.now_ms) > plan.max_step_s:
+        reason = f"{now.candidate.scored} of {plan.min_scored} scores after {plan.max_step_s:.0f} s in {step_of(state)}"
+        if plan.on_inconclusive == "advance":
+            return onward("inconclusive", reason)
+        if plan.on_inconclusive == "hold":
+            return hold(state, seen.now_ms, "inconclusive", f"held: {reason}") or goes_on()
+        return rolled_back(noted("inconclusive", reason), seen.now_ms, reason)
+    if state.hold not in ("", "paused"):
+        return Next(msgspec.structs.replace(release(state, plan, seen.now_ms), figures=told()), False)
+    return goes_on()
 
 
-def _too_long(state: RolloutState, plan: RolloutSettings, seen: Observed) -> bool:
-    return seen.now_ms - state.step_started_ms > plan.max_step_s * 1000
-
-
-def _forward(state: RolloutState, now_ms: int) -> Next:
-    return _to_step(state, 0 if state.phase == "shadow" else state.step + 1, now_ms)
-
-
-def _to_step(state: RolloutState, step: int, now_ms: int) -> Next:
-    weight = state.steps[step]
-    if weight == 100:
-        reason = f"{state.candidate_version} takes all traffic; draining {state.champion_version}"
-        moved = _move(state, now_ms, "promoting", reason)
-    else:
-        moved = _move(state, now_ms, "canary", f"{state.candidate_version} answers {weight} % of traffic")
-    return Next(msgspec.structs.replace(moved, step=step, weight=weight), True)
-
-
-def _rolled_back(state: RolloutState, now_ms: int, reason: str) -> Next:
-    return Next(msgspec.structs.replace(_move(state, now_ms, "rolled_back", reason), weight=0), True)
-
-
-_STATION: dict[RolloutPhase, Station] = {"shadow": "shadow", "canary": "canary", "promoting": "champion"}
-
-
-def _move(state: RolloutState, now_ms: int, phase: RolloutPhase, reason: str) -> RolloutState:
-    """Enter a phase (or the next step of it)."""
-    stations = state.stations
-    entered = _STATION.get(phase)
-    open_now = stations[-1].station if stations and stations[-1].ended_ms is None else None
-    if entered is None or entered != open_now:
-        stations = tuple(msgspec.structs.replace(s, ended_ms=now_ms) if s.ended_ms is None else s for s in stations)
-        if entered is not None:
-            stations = (*stations, StationTime(station=entered, started_ms=now_ms))
-    return msgspec.structs.replace(
-        state, seq=state.seq + 1, time_ms=now_ms, phase=phase, reason=reason, step_started_ms=now_ms, stations=stations
-    )
-
-
-def _again(state: RolloutState, now_ms: int, figures: Figures) -> RolloutState:
-    """The same phase with newer figures."""
-    return msgspec.structs.replace(state, seq=state.seq + 1, time_ms=now_ms, figures=figures)
+def _good_enough(plan: RolloutSettings, now: StepFigures, found: Judged, share: Share) -> str:
+    """Why it may take a step forward; empty where it may not."""
+    scored = now.candidate.scored
+    if found.harmless and scored >= min(FEW_SCORES, plan.min_scored):
+        return f"no harm: shown to be less than {plan.margin:g} worse, with {now.quality.n} differences"
+    if scored >= plan.min_scored and now.quality.n > 0:
+        low, high = interval(now.quality, share.harmless)
+        return f"no harm found in {scored} scores: worse by {low:.2f} to {high:.2f}"
+    return ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.rollout.betting import Payoffs, paired, randomised
+from serving.rollout.betting import Floats, Payoffs, paired, randomised
 from serving.rollout.observed import ArmFigures, Pair, Sample, StepFigures
 from serving.rollout.sessions import means, settle
 from tidemill.events import RolloutState
@@ -22,7 +22,7 @@ AMOUNTS = {"ttft_ms": "ttft_ms", "e2e_ms": "e2e_ms", "cost": "cost_micros"}
 _SKEW_MS = 60_000
 _EVER_MS = 1 << 62
 _FAILED = ("error", "timeout")
-_SOUND = 0.98
+SOUND = 0.98
 """The share of answers that do not fail, as expected before there is any."""
 
 _SCORED = """
@@ -46,7 +46,7 @@ WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({early:I
 GROUP BY answer
 """
 
-_SCORES = f"""
+SCORES = f"""
 WITH scored AS ({_SCORED}), named AS ({_SESSIONS})
 SELECT scored.*, named.session AS session, count() OVER (PARTITION BY metric, version, arm) AS of_arm
 FROM scored LEFT JOIN named ON scored.answer = named.answer
@@ -62,13 +62,14 @@ WHERE scored.metric = {{metric:String}} AND named.session != scored.call
 GROUP BY session
 """
 
-_ANSWERS = """
+ANSWERS = """
 SELECT any(model_version) AS version, any(variant) AS arm, any(status) AS ended, any(call_id) AS call,
        any(gen_ai_conversation_id) AS session, min(time_ms) AS at, min(call_time_ms) AS called,
        any(ttft_ms) AS ttft_ms, any(e2e_ms) AS e2e_ms, any(cost_micros) AS cost_micros
 FROM responses
 WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({early:Int64})
-  AND call_time_ms >= {since:Int64} AND model_version IN ({candidate:String}, {champion:String})
+  AND call_time_ms >= {since:Int64} AND call_time_ms < {until:Int64}
+  AND model_version IN ({candidate:String}, {champion:String})
   AND status IN ('ok', 'error', 'timeout')
 GROUP BY answer_id
 ORDER BY at, answer_id
@@ -83,23 +84,30 @@ def step_figures(store: Store, state: RolloutState, metric: str) -> StepFigures:
     calls at the same time. Several judgements of one answer: the latest counts. A rejected call is its caller's fault.
     """
     since = state.step_started_ms
-    parameters = {
-        "pipeline": state.pipeline,
-        "since": since,
-        "until": _EVER_MS,
-        "early": max(since - _SKEW_MS, 0),
-        "candidate": state.candidate_version,
-        "champion": state.champion_version,
-        "metric": metric,
-        "most": MOST,
-    }
-    scores = store.rows(_SCORES, parameters)
-    answers = store.rows(_ANSWERS, parameters)
+    versions = (state.champion_version, state.candidate_version)
+    parameters = asked(state.pipeline, versions, metric, since)
+    scores, answers = store.rows(SCORES, parameters), store.rows(ANSWERS, parameters)
     earlier: list[dict[str, Any]] = []
     if state.phase == "canary" and state.step:
         begun = _canary_began(state)
         earlier = store.rows(_EARLIER, parameters | {"since": begun, "until": since, "early": max(begun - _SKEW_MS, 0)})
     return fold(scores, answers, state, metric, earlier)
+
+
+def asked(
+    pipeline: str, versions: tuple[str, str], metric: str, since: int, until: int = _EVER_MS
+) -> dict[str, str | int]:
+    """The parameters of SCORES and ANSWERS: calls of these versions between two times, epoch milliseconds."""
+    return {
+        "pipeline": pipeline,
+        "since": since,
+        "until": until,
+        "early": max(since - _SKEW_MS, 0),
+        "champion": versions[0],
+        "candidate": versions[1],
+        "metric": metric,
+        "most": MOST,
+    }
 
 
 def fold(
@@ -108,18 +116,16 @@ def fold(
     """Rows of the queries as figures: pure. ``earlier``: sessions that were scored in steps of this canary before."""
     beside = "shadow" if state.phase == "shadow" else "canary"
     arms = {(state.champion_version, "champion"): False, (state.candidate_version, beside): True}
-    scores = [row | {"candidate": arms[row["version"], row["arm"]]} for row in _known(scores, arms)]
-    answers = [
-        row | {"candidate": arms[row["version"], row["arm"]], "judged": float(row["ended"] not in _FAILED)}
-        for row in _known(answers, arms)
-    ]
+    scores, answers = of_arms(scores, answers, arms)
     judged = [row for row in scores if row["metric"] == metric]
     champion, candidate = (
-        _arm([row for row in judged if row["candidate"] is side], [row for row in answers if row["candidate"] is side])
+        arm_figures(
+            [row for row in judged if row["candidate"] is side], [row for row in answers if row["candidate"] is side]
+        )
         for side in (False, True)
     )
     if state.phase == "shadow":
-        return StepFigures(champion, candidate, quality=_paired(judged), failures=_paired(answers, _SOUND))
+        return StepFigures(champion, candidate, quality=_paired(judged), failures=_paired(answers, SOUND))
     chances = _chances(state, earlier)
     thumbs = [row for row in scores if row["metric"] == "thumb" != metric]
     return StepFigures(
@@ -127,16 +133,33 @@ def fold(
         candidate,
         quality=_randomised(judged, chances, state.weight),
         thumbs=_randomised(thumbs, {}, state.weight),
-        failures=_randomised(answers, {}, state.weight, _SOUND),
+        failures=_randomised(answers, {}, state.weight, SOUND),
         amounts=_amounts(answers),
     )
 
 
-def _known(rows: Iterable[Row], arms: Mapping[tuple[str, str], bool]) -> Iterable[dict[str, Any]]:
-    return (dict(row) for row in rows if (row["version"], row["arm"]) in arms)
+def of_arms(
+    scores: Iterable[Row], answers: Iterable[Row], arms: Mapping[tuple[str, str], bool]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of these arms (version and part, and whether that is the candidate's), each with its ``candidate``; of
+    answers ``judged`` is 1 where they did not fail."""
+
+    def known(rows: Iterable[Row]) -> list[dict[str, Any]]:
+        found = (dict(row) for row in rows if (row["version"], row["arm"]) in arms)
+        return [row | {"candidate": arms[row["version"], row["arm"]]} for row in found]
+
+    return known(scores), [row | {"judged": float(row["ended"] not in _FAILED)} for row in known(answers)]
 
 
-def _arm(judged: Sequence[Row], answers: Sequence[Row]) -> ArmFigures:
+def by_session(rows: Sequence[Row]) -> Floats:
+    """The mean of what is ``judged`` of each session that counts, in the order in which they have come to count."""
+    counted, units = settle([_session(row) for row in rows])
+    if not len(counted):
+        return np.zeros(0)
+    return means(np.array([float(row["judged"]) for row in rows])[counted], units)
+
+
+def arm_figures(judged: Sequence[Row], answers: Sequence[Row]) -> ArmFigures:
     values = [float(row["judged"]) for row in judged]
     scored = judged[0].get("of_arm", len(judged)) if judged else 0
     failed = sum(not row["judged"] for row in answers)

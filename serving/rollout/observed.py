@@ -66,3 +66,7 @@ class Observed:
     """Whether all live gateways apply the route and none has the old champion in flight."""
     registry_done: bool | None = None
     """Whether aliases and tags in the registry say what the phase says."""
+    superseded: bool = False
+    """Whether another rollout of the pipeline has begun since."""
+    freeze: str = ""
+    """Why no step forward may be taken now, in words; empty: one may."""

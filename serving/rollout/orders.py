@@ -1,6 +1,7 @@
-"""A person's order to end a rollout: a file the controller picks up, as it alone writes the rollouts' log.
+"""A person's orders to a rollout: files that the controller picks up, as it alone writes the rollouts' log.
 
-An order names one rollout: read late or twice, it never touches another.
+An order names one rollout (to ``start``: the version), so one that is read late never touches another, and one that is
+read twice is known by its id.
 """
 
 from __future__ import annotations
@@ -11,31 +12,44 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from tidemill.events.lifecycle import OrderAct
 from tidemill.settings import Settings
 
-MOST_REASON = 500
+MOST_TEXT = 500
 
 
-class RollbackOrder(Struct, frozen=True, kw_only=True):
-    """End ``rollout_id`` and go back to its champion."""
+class Order(Struct, frozen=True, kw_only=True):
+    """What somebody wants of a rollout."""
 
-    rollout_id: str
+    order_id: str
+    act: OrderAct
+    pipeline: str
+    by: str
     reason: str
+    time_ms: int
+    rollout_id: str = ""
+    """Which rollout is meant; empty to start one."""
+    version: str = ""
+    """Which version to start."""
+    at_once: bool = False
+    """Promote or start: all traffic now, without the steps between."""
+    despite_freeze: bool = False
+    """Also in a freeze window."""
 
 
-def place(settings: Settings, order: RollbackOrder) -> Path:
+def place(settings: Settings, order: Order) -> Path:
     """Leave the order for the controller, whole or not at all."""
     folder = _folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{order.rollout_id}.json"
+    file = folder / f"{order.time_ms:013d}-{order.order_id}.json"
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
     unfinished.write_bytes(msgspec.json.encode(order))
     unfinished.replace(file)
     return file
 
 
-def waiting(settings: Settings) -> list[tuple[Path, RollbackOrder | None]]:
-    """Orders not yet taken; None for a file that is no order."""
+def waiting(settings: Settings) -> list[tuple[Path, Order | None]]:
+    """Orders not yet taken, oldest first; None for a file that is no order."""
     folder = _folder(settings)
     return [(file, _read(file)) for file in sorted(folder.glob("*.json"))] if folder.is_dir() else []
 
@@ -44,8 +58,8 @@ def _folder(settings: Settings) -> Path:
     return settings.data_dir.absolute() / "orders" / "rollout"
 
 
-def _read(file: Path) -> RollbackOrder | None:
+def _read(file: Path) -> Order | None:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=RollbackOrder)
+        return msgspec.json.decode(file.read_bytes(), type=Order)
     except (OSError, msgspec.DecodeError):
         return None

@@ -1,4 +1,6 @@
-"""The embedded registry is a real MLflow server that keeps aliases and artifacts."""
+"""The embedded registry is a real MLflow server that keeps aliases and artifacts; a lineage is walked over it and the
+real store.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,27 @@ import json
 import urllib.request
 from pathlib import Path
 
-from tidemill.settings import Settings
+import pyarrow as pa
+import pytest
+
+from retrain import adapter, places, registry
+from retrain.lineage.found import CallLineage, VersionLineage
+from retrain.lineage.look import Looker
+from retrain.register import RegisterSpec, write
+from retrain.snapshot import SnapshotSpec, take
+from retrain.work import save_settings, write_json
+from tests.integration.retrain_world import CLOCK, LabelledCalls, alarm, write_models, write_settings
+from tests.integration.store_fixture import StoreProcess
+from tidemill.codec import encode
+from tidemill.errors import Stop
+from tidemill.events import JobState, RolloutState, Score
+from tidemill.ids import derived_id, uuid7
+from tidemill.io.clickhouse import Store
+from tidemill.settings import Settings, load_settings
+
+PIPELINE, JOB = "plans-lineage", "f00d" * 8
+NOW = CLOCK.now_ms()
+LATER = uuid7(NOW + 29_000)
 
 
 def call(url: str, body: dict[str, str]) -> dict[str, object]:
@@ -24,3 +46,124 @@ def test_experiments_are_kept_under_data_dir(mlflow: str, settings: Settings) ->
         experiment = json.load(answer)["experiment"]
     assert experiment["artifact_location"].startswith("mlflow-artifacts:")
     assert (Path(settings.data_dir) / "mlflow" / "mlflow.db").stat().st_size > 0
+
+
+@pytest.fixture
+def deployed(stack_settings: Settings, store: StoreProcess, mlflow: str, tmp_path: Path) -> Settings:
+    """One pipeline with 240 labelled calls, on a database and a data folder of its own."""
+    write_models(tmp_path / "data" / "models")
+    file = write_settings(tmp_path / "tidemill.yaml", PIPELINE, "http://127.0.0.1:9/v1")
+    overrides = {
+        "TIDEMILL_DATA_DIR": str(tmp_path / "data"),
+        "TIDEMILL_LOCAL__PORT_BASE": str(stack_settings.local.port_base),
+        "TIDEMILL_CLICKHOUSE__URL": store.url,
+        "TIDEMILL_CLICKHOUSE__DATABASE": "lineage",
+        "TIDEMILL_DEPLOYMENT": "lineage",
+    }
+    settings = load_settings(file, overrides)
+    Store(settings).migrate()
+    calls = LabelledCalls(Store(settings), PIPELINE)
+    calls.write("plain", 120, NOW - 200_000, NOW - 101_000)
+    calls.write("words", 120, NOW - 100_000, NOW - 1_000)
+    return settings
+
+
+def made(settings: Settings) -> JobState:
+    """A job as far as the registry: a real data set, an adapter's files, a version."""
+    folder = places.job_dir(settings, JOB)
+    folder.mkdir(parents=True)
+    frozen = str(save_settings(settings, folder))
+    given = SnapshotSpec(settings=frozen, job_id=JOB, pipeline=PIPELINE, change_ms=NOW - 100_000, until_ms=NOW)
+    data = take(given)
+    adapter_dir = places.candidate_dir(settings, JOB)
+    adapter_dir.mkdir()
+    (adapter_dir / adapter.WEIGHTS).write_bytes(b"weights")
+    (adapter_dir / adapter.CONFIG).write_text("{}")
+    (folder / "evaluate").mkdir()
+    scores = {"candidate/verified": {"n": 40, "mean": 0.9}, "champion/verified": {"n": 40, "mean": 0.3}}
+    write_json(folder / "evaluate" / "result.json", {"scores": scores})
+    tags = {"tidemill.alarm_id": "alarm-7", "tidemill.data_digest": data["digest"], "tidemill.verdict": "accepted"}
+    written = RegisterSpec(
+        **{"settings": frozen, "job_id": JOB, "pipeline": PIPELINE, "accepted": True, "tags": tags, "metrics": {}},
+        **{"adapter_dir": str(adapter_dir), "params": {"steps": "6"}, "losses": [(1, 0.5)]},
+    )
+    result = write(written)
+    assert write(written) == result, "it may be repeated"
+    return JobState(
+        **{"job_id": JOB, "seq": 5, "time_ms": NOW + 5_000, "pipeline": PIPELINE, "phase": "registered"},
+        **{"reason": "passed", "alarm_id": "alarm-7", "alarm_metric": "quality", "created_ms": NOW},
+        **{"champion_version": f"{PIPELINE}-v1", "candidate_version": result["version"], "run_id": result["run_id"]},
+        **{"data_digest": data["digest"], "data_counts": data["counts"]},
+        scores={name: Score(**each) for name, each in scores.items()},
+    )
+
+
+def told(settings: Settings, job: JobState) -> list[dict[str, str]]:
+    """Job, rollout, alarm and answers as the sink would have written them; gives back the calls that have labels."""
+    store = Store(settings)
+    state = RolloutState(
+        **{"rollout_id": "rollout-7", "seq": 3, "time_ms": NOW + 60_000, "pipeline": PIPELINE, "phase": "champion"},
+        **{"reason": "serves all", "job_id": JOB, "candidate_version": job.candidate_version, "step_started_ms": NOW},
+        **{"candidate_adapter_dir": "", "champion_version": f"{PIPELINE}-v1", "created_ms": NOW + 6_000},
+    )
+    fired = alarm(PIPELINE, "alarm-7", NOW - 100_000, NOW - 50_000)
+    for table, key, event in (("jobs", "job_id", job), ("rollouts", "rollout_id", state)):
+        row = {key: getattr(event, key), "seq": event.seq, "time_ms": event.time_ms, "pipeline": PIPELINE}
+        row |= {"phase": event.phase, "state": encode(event).decode()}
+        store.insert(table, pa.Table.from_pylist([row]), f"lineage-{table}")
+    event = {"id": fired.id, "source": fired.source, "type": fired.type, "time_ms": fired.time_ms}
+    event |= {"pipeline": PIPELINE, "data": encode(fired.data).decode()}
+    store.insert("events", pa.Table.from_pylist([event]), "lineage-events")
+    asked = store.rows("SELECT call_id, time_ms FROM requests ORDER BY time_ms")
+    rows = [
+        {"call_id": row["call_id"], "answer_id": f"a-{row['call_id']}", "role": "client", "time_ms": row["time_ms"] + 5}
+        | {"call_time_ms": row["time_ms"], "pipeline": PIPELINE, "model_version": f"{PIPELINE}-v1"}
+        | {"variant": "champion", "status": "ok"}
+        for row in asked
+    ]
+    later = {"answer_id": "later", "call_id": LATER, "model_version": job.candidate_version, "time_ms": NOW + 30_000}
+    rows.append(rows[0] | later | {"call_time_ms": NOW + 29_000})
+    store.insert("responses", pa.Table.from_pylist(rows), "lineage-responses")
+    return asked
+
+
+def test_lineage_leads_from_an_answer_to_the_data_of_its_version_and_back(deployed: Settings) -> None:
+    job = made(deployed)
+    calls = told(deployed, job)
+    looker = Looker(deployed, Store(deployed))
+
+    version = looker.lineage(job.candidate_version)
+    assert isinstance(version, VersionLineage) and version.training is not None and looker.unasked == ""
+    assert (version.training.data.digest, version.training.data.intact) == (job.data_digest, True)
+    assert (version.training.alarm.kind, version.training.alarm.reference) == ("quality", 0.9)
+    assert version.training.data.origins["sources"]["audit"]["licence"] == "CC-BY-4.0"
+    assert [way.rollout_id for way in version.rollouts] == ["rollout-7"] and version.before == [f"{PIPELINE}-v1"]
+    assert version.registered is not None and version.registered.aliases == ["candidate"]
+    assert version.registered.tags["tidemill.rollout_id"] == derived_id("rollout", JOB)
+    assert [(each.variant, each.answers) for each in version.served] == [("champion", 1)]
+
+    first = looker.lineage(f"{PIPELINE}-v1")
+    assert isinstance(first, VersionLineage) and first.training is None
+    assert first.registered is not None and first.registered.aliases == ["champion"]
+    assert [(each.job_id, each.version, each.labelled_calls) for each in first.used_by] == [
+        (JOB, job.candidate_version, 240)
+    ]
+
+    answered = looker.lineage(f"chatcmpl-{LATER.replace('-', '')}TAG")
+    assert isinstance(answered, CallLineage) and answered.used_by == []
+    (answer,) = answered.answers
+    assert answer.rollout_id == "rollout-7"
+    assert answer.lineage is not None and answer.lineage.training is not None
+    assert answer.lineage.training.job_id == JOB
+
+    found = [looker.lineage(row["call_id"]) for row in calls[120::10]]
+    held = [holder.held for each in found if isinstance(each, CallLineage) for holder in each.used_by]
+    assert len(held) == 12 and "trained on" in held and "not known" not in held
+    with pytest.raises(Stop, match="no answer to a call"):
+        looker.lineage("0199c0de-0000-7000-8000-0123456789ab")
+
+    told_by_mlflow = registry.client(deployed).get_model_version(PIPELINE, "2")
+    assert told_by_mlflow.description.startswith("# plans-lineage-v2")
+    assert "| verified | 40 | 0.900 | 0.300 | +0.600 |" in told_by_mlflow.description
+    kept = {item.path for item in registry.client(deployed).list_artifacts(job.run_id)}
+    assert {"model_card.md", "data", "adapter"} <= kept

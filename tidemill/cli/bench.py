@@ -16,7 +16,7 @@ BENCHES = {
     "freshness": "from produced to queryable, and to a threshold event",
     "scale": "cost against traffic and series, memory over a soak",
     "drift": "change detectors: delay beside false alarms, and whether the false-alarm budget holds",
-    "turn": "a candidate's way: how often the rollout's decision is wrong, and how soon it is right (simulated)",
+    "turn": "a candidate's way: what labels give (--long), how often the rollout decides wrongly, how soon rightly",
 }
 """What each measures. The module ``benchmarks.<name>`` has ``measure(long: bool) -> Result``."""
 

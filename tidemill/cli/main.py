@@ -20,6 +20,7 @@ from tidemill.cli import (
     demo,
     dlq,
     init,
+    lineage,
     models,
     policy,
     replay,
@@ -67,7 +68,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "rules": rules.app,
         "policy": policy.app,
     },
-    "Data": {"data": data.app, "traffic": traffic.traffic, "replay": replay.replay},
+    "Data": {"data": data.app, "lineage": lineage.lineage, "traffic": traffic.traffic, "replay": replay.replay},
     "Measure": {"bench": bench.bench},
     "Deploy": {
         "init": init.init,

@@ -1,7 +1,9 @@
-"""``tidemill rollout``: what serves each pipeline, where its last rollout stands, and a rollback by order."""
+"""``tidemill rollout``: what serves each pipeline, where its last rollout stands, and orders to it."""
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli import context
+from tidemill.clock import SystemClock
 from tidemill.errors import Retry, Stop
 from tidemill.events import RolloutState, Route
+from tidemill.events.lifecycle import OrderAct
+from tidemill.ids import derived_id
 from tidemill.settings import Settings
 from tidemill.topics import ROLLOUTS, ROUTES, Topic
 
 if TYPE_CHECKING:
-    from serving.rollout.orders import RollbackOrder
+    from serving.rollout.orders import Order
 
 app = typer.Typer(help="Rollouts: what serves, and where candidates stand.", no_args_is_help=True)
 
@@ -51,39 +56,160 @@ def status(
         raise typer.Exit(1)
 
 
-@app.command("rollback")
-def rollback(
-    pipeline: Annotated[str, typer.Argument(help="A pipeline with a rollout under way.")],
-    reason: Annotated[str, typer.Option(help="Why; it stands in the rollout's log and in the registry.")],
+_Pipeline = Annotated[str, typer.Argument(help="A pipeline of the settings.")]
+_Reason = Annotated[str, typer.Option(help="Why; it stands in the rollout's log.")]
+_By = Annotated[str, typer.Option(help="Who gives the order; without it, the user of this machine.")]
+_AtOnce = Annotated[bool, typer.Option("--at-once", help="All traffic now, without the steps between.")]
+_Despite = Annotated[bool, typer.Option("--despite-freeze", help="Also in a freeze window.")]
+
+
+@app.command("pause")
+def pause(pipeline: _Pipeline, reason: _Reason, by: _By = "") -> None:
+    """Take no step forward until it is resumed; harm takes the candidate back all the same.
+
+    Example: tidemill rollout pause schedule --reason "looking at the answers first"
+    """
+    _order("pause", pipeline, reason, by)
+
+
+@app.command("resume")
+def resume(pipeline: _Pipeline, reason: _Reason, by: _By = "") -> None:
+    """Let a paused rollout go on where it stands.
+
+    Example: tidemill rollout resume schedule --reason "the answers are fine"
+    """
+    _order("resume", pipeline, reason, by)
+
+
+@app.command("promote")
+def promote(
+    pipeline: _Pipeline, reason: _Reason, by: _By = "", at_once: _AtOnce = False, despite_freeze: _Despite = False
 ) -> None:
-    """End the rollout under way: its champion takes all traffic again, the candidate is rejected.
+    """Take the next step now, without waiting for more scores; with --at-once all that are left.
+
+    Example: tidemill rollout promote schedule --reason "labels come slowly today"
+    """
+    _order("promote", pipeline, reason, by, at_once=at_once, despite_freeze=despite_freeze)
+
+
+@app.command("rollback")
+def rollback(pipeline: _Pipeline, reason: _Reason, by: _By = "") -> None:
+    """Give all traffic back to the champion from before the last rollout, wherever that stands.
 
     Example: tidemill rollout rollback schedule --reason "answers in the wrong language"
     """
+    _order("rollback", pipeline, reason, by)
+
+
+@app.command("abort")
+def abort(pipeline: _Pipeline, reason: _Reason, by: _By = "") -> None:
+    """End the rollout under way, unless its candidate takes all traffic already (then it is left alone).
+
+    Example: tidemill rollout abort schedule --reason "a better candidate is on its way"
+    """
+    _order("abort", pipeline, reason, by)
+
+
+@app.command("start")
+def start(
+    pipeline: _Pipeline,
+    version: Annotated[str, typer.Argument(help="A version of the pipeline, <pipeline>-v<N>.")],
+    reason: _Reason,
+    by: _By = "",
+    at_once: _AtOnce = False,
+    despite_freeze: _Despite = False,
+) -> None:
+    """Start the rollout of a version, by the pipeline's plan.
+
+    Example: tidemill rollout start schedule schedule-v3 --reason "was better before the change"
+    """
+    _order("start", pipeline, reason, by, version=version, at_once=at_once, despite_freeze=despite_freeze)
+
+
+def _order(
+    act: OrderAct,
+    pipeline: str,
+    reason: str,
+    by: str,
+    *,
+    version: str = "",
+    at_once: bool = False,
+    despite_freeze: bool = False,
+) -> None:
     from serving.rollout.orders import place
 
     settings = context.settings()
     context.needs_pipeline(settings, pipeline)
-    context.needs_stack(settings)
-    order = rollback_order(pipeline, last_states(settings)[1].get(pipeline), reason)
+    context.needs_stack(settings, ", so nobody would take the order")
+    now_ms = SystemClock().now_ms()
+    freeze = _frozen(settings, pipeline, now_ms)
+    if act == "start" and freeze and at_once and not despite_freeze:
+        raise Stop(f"{freeze}; order it with --despite-freeze")
+    state = None if act == "start" else last_states(settings)[1].get(pipeline)
+    order = order_of(
+        act,
+        pipeline,
+        state,
+        reason,
+        by or getpass.getuser(),
+        now_ms,
+        freeze,
+        version=version,
+        at_once=at_once,
+        despite_freeze=despite_freeze,
+    )
     place(settings, order)
-    typer.echo(f"rollback of {pipeline} ordered; the rollout role on this data_dir takes it within a second")
+    said = f"{order.act} of {order.version}" if order.version else order.act
+    typer.echo(f"{said} ordered for {pipeline}; the rollout role on this data_dir takes it within a second")
 
 
-def rollback_order(pipeline: str, state: RolloutState | None, reason: str) -> RollbackOrder:
-    """The order that ends this rollout. Raises Stop where there is nothing to end, or no way back."""
-    from serving.rollout.decide import OPEN, WITHDRAWABLE
-    from serving.rollout.orders import MOST_REASON, RollbackOrder
+def order_of(
+    act: OrderAct,
+    pipeline: str,
+    state: RolloutState | None,
+    reason: str,
+    by: str,
+    now_ms: int,
+    freeze: str,
+    *,
+    version: str = "",
+    at_once: bool = False,
+    despite_freeze: bool = False,
+) -> Order:
+    """The order. Raises Stop where it could not be carried out as things stand.
+
+    Back from a champion whose watch is over means to start the one before, at once.
+    """
+    from serving.rollout.ordered import refusal
+    from serving.rollout.orders import MOST_TEXT, Order
 
     if not reason.strip():
-        raise Stop("a rollback needs a reason: --reason TEXT")
-    if state is None or state.phase not in OPEN:
-        raise Stop(f"pipeline {pipeline!r} has no rollout under way; see `tidemill rollout status`")
-    if state.phase not in WITHDRAWABLE:
-        raise Stop(
-            f"{state.candidate_version} takes all traffic already; `tidemill train {pipeline}` makes the next one"
-        )
-    return RollbackOrder(rollout_id=state.rollout_id, reason=reason.strip()[:MOST_REASON])
+        raise Stop(f"an order to {act} needs a reason: --reason TEXT")
+    if act != "start" and state is None:
+        raise Stop(f"pipeline {pipeline!r} has no rollout; see `tidemill rollout status`")
+    if act == "rollback" and state is not None and state.phase == "champion" and state.watch != "open":
+        act, version, at_once, despite_freeze, state = "start", state.champion_version, True, True, None
+    order = Order(
+        order_id=derived_id("order", pipeline, act, now_ms, os.getpid()),
+        act=act,
+        pipeline=pipeline,
+        by=by[:MOST_TEXT],
+        reason=reason.strip()[:MOST_TEXT],
+        time_ms=now_ms,
+        rollout_id=state.rollout_id if state is not None else "",
+        version=version,
+        at_once=at_once,
+        despite_freeze=despite_freeze,
+    )
+    if state is not None and (why := refusal(order, state, freeze)):
+        raise Stop(why)
+    return order
+
+
+def _frozen(settings: Settings, pipeline: str, now_ms: int) -> str:
+    from serving.rollout.freeze import frozen
+
+    return frozen(settings.pipelines[pipeline].rollout, now_ms)
 
 
 def last_states(settings: Settings) -> tuple[dict[str, Route], dict[str, RolloutState]]:
@@ -130,7 +256,7 @@ def _show(names: list[str], routes: dict[str, Route], rollouts: dict[str, Rollou
             str(route.epoch) if route else "none",
             ", ".join(f"{arm.model_version} {arm.weight} %" for arm in route.arms) if route else "nothing yet",
             route.shadow.model_version if route and route.shadow else "",
-            state.phase if state else "",
+            f"{state.phase}{f' ({state.hold})' if state.hold else ''}" if state else "",
             state.candidate_version if state else "",
             state.reason if state else "",
         )

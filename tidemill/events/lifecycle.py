@@ -10,8 +10,13 @@ from tidemill.events.types import Count, Id, Ms, Name, SchemaVersion, Unit
 
 Station = Literal["watch", "alarm", "data", "train", "gate", "shadow", "canary", "champion"]
 JobPhase = Literal["declined", "collecting", "snapshot", "training", "gating", "registered", "rejected", "failed"]
-RolloutPhase = Literal["pending", "shadow", "canary", "promoting", "champion", "rolled_back", "paused", "failed"]
-"""`paused` is reserved: nothing writes it yet."""
+RolloutPhase = Literal["pending", "shadow", "canary", "promoting", "champion", "rolled_back", "failed"]
+Hold = Literal["", "paused", "frozen", "blind", "inconclusive"]
+"""Why a rollout takes no step forward: a person's order, a freeze window, the store does not answer, or a step took too
+long and the plan says `hold`. Harm takes it back all the same."""
+OrderAct = Literal["start", "pause", "resume", "promote", "rollback", "abort"]
+Watch = Literal["", "open", "kept", "back"]
+"""The watch over a new champion: none, under way, ended with it in its place, ended by a rollback."""
 
 
 class StationTime(Struct, frozen=True, kw_only=True):
@@ -96,6 +101,22 @@ class JobProgress(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class OrderTaken(Struct, frozen=True, kw_only=True):
+    """A person's order to a rollout, and what became of it."""
+
+    order_id: Id
+    act: OrderAct
+    by: str = ""
+    """Who gave it, as they say themselves."""
+    reason: str = ""
+    time_ms: Ms
+    """When it was taken."""
+    at_once: bool = False
+    """Of a start or a promotion: all traffic, without the steps between."""
+    refused: str = ""
+    """Why nothing was done; empty: it was carried out."""
+
+
 class RolloutState(Struct, frozen=True, kw_only=True):
     """The whole state of one rollout."""
 
@@ -123,10 +144,20 @@ class RolloutState(Struct, frozen=True, kw_only=True):
     """Candidate's share now, percent."""
     route_epoch: Count = 0
     step_started_ms: Ms
+    """When it came to its phase (in canary: to its step)."""
     created_ms: Ms
     verdicts: tuple[Verdict, ...] = ()
     stations: tuple[StationTime, ...] = ()
     figures: dict[str, float | None] = field(default_factory=dict)
+    hold: Hold = ""
+    hold_since_ms: Ms | None = None
+    held_ms: Ms = 0
+    """How long the step was held before this hold, milliseconds; the longest time of a step does not count it."""
+    orders: tuple[OrderTaken, ...] = ()
+    watch: Watch = ""
+    watch_until_ms: Ms | None = None
+    summary: str = ""
+    """Of an ended rollout: what changed, what it cost, what it gained, in words."""
 
 
 class Arm(Struct, frozen=True, kw_only=True):

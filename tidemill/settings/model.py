@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
 from tidemill.settings.host import HostSettings, ProbeSettings
-from tidemill.settings.monitoring import AuditSettings, DeadLetterSettings, WindowSettings
+from tidemill.settings.monitoring import AuditSettings, DeadLetterSettings, EvidenceSettings, WindowSettings
 from tidemill.settings.pipeline import PipelineSettings
 from tidemill.settings.strict import Strict, choice, wrong
 
@@ -198,6 +198,7 @@ class Settings(Strict):
     alerts: AlertSettings = AlertSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     audit: AuditSettings = AuditSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     host: HostSettings = HostSettings()
     pipelines: dict[str, PipelineSettings] = Field(default_factory=dict)
 

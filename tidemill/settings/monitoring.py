@@ -47,3 +47,10 @@ class AuditSettings(Strict):
     """Health page by role (``sink: http://sink:18203``); none: the embedded stack's roles, once heard of."""
     stale_s: float = Field(default=60, gt=0)
     """A role that is silent or unreachable for longer than this is an alarm, seconds."""
+
+
+class EvidenceSettings(Strict):
+    """The reports behind alarms."""
+
+    keep_days: float = Field(default=90, gt=0)
+    """Days after which a report is removed: unless a pipeline's capture is off, it holds calls of users."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tidemill.settings.strict import Strict, wrong
+from tidemill.settings.weekly import WeeklySettings
 
 
 class MarginSettings(Strict):
@@ -35,15 +36,23 @@ class RolloutSettings(Strict):
     """Scored answers of the candidate after which a step goes on if no harm is proven, in the shadow too; sooner where
     it is shown that there is none (see ``margin``)."""
     max_step_s: float = Field(default=3600, gt=0)
-    """A step longer than this ends by ``on_inconclusive``."""
+    """A step longer than this ends by ``on_inconclusive``. Time in which it is paused, frozen or cannot be seen (the
+    store is away) does not count."""
     on_inconclusive: Literal["hold", "rollback", "advance"] = "rollback"
     """What a step that took too long leads to."""
     margin: float = Field(default=0.05, gt=0, le=1)
     """A step goes on early once it is shown that quality is not worse by this much. (Proven worse at all, it goes
     back.)"""
     margins: MarginSettings = MarginSettings()
+    freeze: tuple[WeeklySettings, ...] = ()
+    """Weekly stretches of time in which no step forward is taken, the first one included. Harm takes a candidate back
+    all the same, and so may a person."""
+    watch_s: float = Field(default=1800, ge=0)
+    """How long a new champion is watched, seconds, the one before kept loaded beside it: proven worse than that one was
+    in the time of the rollout, or failing more often, it goes back. Another rollout ends the watch. 0: no watch."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    """Chance that a candidate as good as its champion goes back as harmful, over all metrics, steps and looks."""
+    """Chance that a candidate as good as its champion goes back as harmful, over all metrics, steps and looks;
+    as much again in the watch."""
 
     @model_validator(mode="before")
     @classmethod
@@ -60,6 +69,9 @@ class RolloutSettings(Strict):
     def _check(self) -> RolloutSettings:
         if not self.steps or self.steps[-1] != 100 or any(s < 1 or s > 100 for s in self.steps):
             raise ValueError(f"rollout steps {list(self.steps)}: give percentages from 1 to 100, ending with 100")
+        names = [each.name for each in self.freeze]
+        if len(set(names)) != len(names):
+            raise wrong(("freeze",), f"names must be unique, got {', '.join(names)}")
         if sorted(set(self.steps)) != list(self.steps):
             raise ValueError(f"rollout steps {list(self.steps)}: each step must be larger than the one before")
         return self

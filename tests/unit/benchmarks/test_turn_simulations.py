@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks import turn, turn_simulations
+from benchmarks.turn_drifts import Turn
+from benchmarks.turn_labels import Point
 from benchmarks.turn_simulations import CASES, OTHERS, PLAN, False30, Power
 from benchmarks.turn_users import step_rows
 from serving.rollout.decide import comparisons
@@ -41,14 +43,33 @@ def test_ours_finds_more_than_differences_of_means_and_less_than_who_knows() -> 
         assert found.pairs <= found.ours <= found.knowing + 0.05
 
 
-def test_goals_that_are_not_measured_are_there_without_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def _measured(monkeypatch: pytest.MonkeyPatch, found: dict[str, object], *, long: bool) -> dict[str, dict[str, object]]:
     powers = dict.fromkeys(CASES | OTHERS, Power(0.9, 0.9, 0.9, 0.9, 0.9, 90.0))
-    monkeypatch.setattr(turn_simulations, "false_alarms", lambda runs: False30(0.03, 0.04, 0.2, 0.29))
-    monkeypatch.setattr(turn_simulations, "powers", lambda runs: powers)
-    monkeypatch.setattr(turn_simulations, "slower", lambda runs: {0.6: 1.0})
-    said = json.loads(turn.measure(long=False).line())
-    goals = {goal["name"]: goal for goal in said["goals"]}
+    alarms = False30(0.03, 0.04, 0.2, 0.29)
+    done = {"equal arms": alarms, "harms": powers, "slower": dict.fromkeys((0.4, 0.6, 0.8, 1.0), 1.0), **found}
+    monkeypatch.setattr(turn, "measured", lambda parts: {name: done[name] for name in parts})
+    monkeypatch.setattr("benchmarks.drift_corpus.available", lambda: True)
+    return {goal["name"]: goal for goal in json.loads(turn.measure(long=long).line())["goals"]}
+
+
+def test_goals_that_are_not_measured_are_there_without_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    goals = _measured(monkeypatch, {}, long=False)
     assert goals["aa_false"]["holds"] and not goals["power_small"]["holds"]
     assert [name for name, goal in goals.items() if goal["value"] is None] == [
-        *("unseen_after", "known_loss", "forgetting_after_4", "rollback_s", "poisoned_passed")
+        *("unseen_after", "known_loss", "forgetting_after_4", "forgetting_after_10", "rollback_s", "poisoned_passed")
     ]
+
+
+def test_the_long_run_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [Point(0, 0, 0.02, 0.9, 0.0, 0.0, 0.0), Point(4_500, 9_000, 0.76, 0.87, 200.0, 400.0, 3_000.0)]
+    rows = {
+        f"{turns} drifts": [
+            Turn(number, tuple(0.9 if domain <= number else 0.0 for domain in range(turns + 1)), 1.0)
+            for number in range(turns + 1)
+        ]
+        for turns in turn.TURNS
+    }
+    goals = _measured(monkeypatch, {turn.UNSEEN: points, **rows}, long=True)
+    assert goals["unseen_after"]["value"] == 0.76
+    assert goals["known_loss"]["value"] == pytest.approx(0.03)
+    assert goals["forgetting_after_4"]["value"] == goals["forgetting_after_10"]["value"] == 0.0

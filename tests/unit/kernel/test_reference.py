@@ -82,7 +82,7 @@ def test_every_command_named_in_the_pages_exists_with_its_options() -> None:
 def test_a_wrong_command_or_option_would_be_noticed() -> None:
     assert wrong_commands("bin/tidemill demo --seed 1  # --none\n`tidemill rollout status schedule --json`") == []
     assert wrong_commands("bin/tidemill demo --sed 1") == ["demo --sed"]
-    assert wrong_commands("see `tidemill rollout promote` and `tidemill nothing`") == ["rollout promote", "nothing"]
+    assert wrong_commands("see `tidemill rollout approve` and `tidemill nothing`") == ["rollout approve", "nothing"]
 
 
 def wrong_commands(text: str) -> list[str]:

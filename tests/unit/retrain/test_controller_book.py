@@ -23,7 +23,7 @@ def rollout(phase: str, seq: int = 0, job_id: str = "job-1", time_ms: int = NOW)
         candidate_version="schedule-v2",
         candidate_adapter_dir="/adapters/schedule-v2",
         champion_version="schedule-v1",
-        step_started_ms=NOW,
+        step_started_ms=time_ms,
         created_ms=NOW,
     )
 

@@ -73,17 +73,19 @@ def seen(at_s: float = 1, **what: Any) -> Observed:
 
 SHADOW, CANARY = in_phase("shadow"), in_phase("canary", step=0, weight=25)
 LAST = in_phase("canary", step=1, weight=50)
+PAUSED = in_phase("canary", step=0, weight=25, hold="paused", hold_since_ms=NOW)
 CASES: list[tuple[str, RolloutState, Observed, str | None, bool]] = [
     ("pending waits for the engine", in_phase("pending"), seen(loaded=False), None, False),
     ("pending: engine away", in_phase("pending"), seen(loaded=None), None, False),
     ("pending: loaded", in_phase("pending"), seen(loaded=True), "shadow", True),
     ("pending: refused for ever", in_phase("pending"), seen(refused="bad rank"), "failed", False),
-    ("shadow: store away holds", SHADOW, seen(999), None, False),
+    ("shadow: store away holds", SHADOW, seen(999), "shadow", False),
     ("shadow: too few scores", SHADOW, seen(figures=figures(0.9, 0.9, 0)), None, False),
     ("shadow: enough and harmless", SHADOW, seen(figures=figures(0.3, 0.9, 40)), "canary", True),
     ("shadow: harm proven early", SHADOW, seen(figures=figures(0.9, 0.1, 30)), "rolled_back", True),
-    ("canary: store away holds", CANARY, seen(179), None, False),
-    ("canary: store away too long", CANARY, seen(181), "rolled_back", True),
+    ("canary: store away for a moment", CANARY, seen(2), None, False),
+    ("canary: store away holds", CANARY, seen(179), "canary", False),
+    ("canary: store away for long is no fault of the candidate's", CANARY, seen(999_999), "canary", False),
     ("canary: enough and harmless", CANARY, seen(figures=figures(0.9, 0.9, 40)), "canary", True),
     ("canary: harm proven", CANARY, seen(figures=figures(0.9, 0.2, 35)), "rolled_back", True),
     ("canary: a little worse is no proof", CANARY, seen(figures=figures(0.9, 0.86, 39)), "canary", False),
@@ -100,7 +102,14 @@ CASES: list[tuple[str, RolloutState, Observed, str | None, bool]] = [
     ("champion is an end", in_phase("champion"), seen(registry_done=True, drained=True), None, False),
     ("rolled back: registry away", in_phase("rolled_back"), seen(), None, False),
     ("rolled back: marked", in_phase("rolled_back"), seen(registry_done=True), "rolled_back", False),
-    ("paused stays", in_phase("paused"), seen(999, figures=figures(0.9, 0.1, 90)), None, False),
+    ("paused: no step forward", PAUSED, seen(999, figures=figures(0.9, 0.9, 90)), "canary", False),
+    ("paused: harm goes back all the same", PAUSED, seen(999, figures=figures(0.9, 0.1, 90)), "rolled_back", True),
+    ("paused: store away", PAUSED, seen(999), None, False),
+    ("paused before it began", in_phase("pending", hold="paused", hold_since_ms=NOW), seen(loaded=True), None, False),
+    ("frozen: no first step", in_phase("pending"), seen(loaded=True, freeze="weekend"), "pending", False),
+    ("frozen: no step forward", CANARY, seen(figures=figures(0.9, 0.9, 40), freeze="weekend"), "canary", False),
+    ("frozen: harm goes back", CANARY, seen(figures=figures(0.9, 0.2, 35), freeze="weekend"), "rolled_back", True),
+    ("frozen: too long goes back", CANARY, seen(181, figures=figures(1, 1, 12), freeze="weekend"), "rolled_back", True),
 ]
 
 

@@ -1,23 +1,39 @@
-"""A person ends a rollout: the order, the way back, and where there is none."""
+"""A person's orders: what each does in each phase, who and why is kept, and none is carried out twice."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from serving.rollout.controller import Controller
-from serving.rollout.decide import withdraw
-from serving.rollout.orders import RollbackOrder, place, waiting
-from tests.unit.serving_rollout.test_decide import NOW, PIPELINE, ROUTE, in_phase
-from tidemill.cli.rollout import rollback_order
+from serving.rollout.decide import decide
+from serving.rollout.ordered import carry_out
+from serving.rollout.orders import Order, place, waiting
+from tests.unit.serving_rollout.test_decide import NOW, PIPELINE, PLAN, ROUTE, figures, in_phase, seen
+from tidemill.cli.rollout import order_of
 from tidemill.clock import ManualClock
 from tidemill.errors import Stop
 from tidemill.events import RolloutState, Route
 from tidemill.settings import Settings
 
 CANARY = in_phase("canary", step=0, weight=25)
+PAUSED = msgspec.structs.replace(CANARY, hold="paused", hold_since_ms=NOW)
+FREEZE = "freeze window 'weekend' holds every step forward"
+
+
+def order(act: Any, **what: Any) -> Order:
+    given = {"order_id": f"order-{act}", "pipeline": "schedule", "by": "anna", "reason": "wrong language"}
+    return Order(**given | {"act": act, "time_ms": NOW, "rollout_id": CANARY.rollout_id} | what)
+
+
+def after(act: Any, state: RolloutState, freeze: str = "", **what: Any) -> RolloutState:
+    moved = carry_out(order(act, **what), state, PLAN, freeze, NOW + 1000)
+    assert moved is not None and moved.state.seq == state.seq + 1
+    assert [(o.act, o.by, o.reason) for o in moved.state.orders] == [(act, "anna", "wrong language")]
+    return moved.state
 
 
 class Written:
@@ -28,8 +44,10 @@ class Written:
         self.routes = {"schedule": ROUTE}
 
     def write(self, state: RolloutState | None, route: Route | None) -> None:
-        assert state is not None and route is not None
-        self.rollouts[state.rollout_id], self.routes["schedule"] = state, route
+        assert state is not None
+        self.rollouts[state.rollout_id] = state
+        if route is not None:
+            self.routes["schedule"] = route
 
 
 def controller(folder: Path, written: Written) -> Controller:
@@ -43,35 +61,128 @@ def controller(folder: Path, written: Written) -> Controller:
 def test_an_order_takes_the_candidate_out_of_the_route_and_is_used_up(tmp_path: Path) -> None:
     written = Written(CANARY)
     steered = controller(tmp_path, written)
-    place(steered._settings, RollbackOrder(rollout_id=CANARY.rollout_id, reason="wrong language"))
+    place(steered._settings, order("rollback"))
     steered._take_orders()
     state, route = written.rollouts[CANARY.rollout_id], written.routes["schedule"]
-    assert (state.phase, state.weight, state.reason) == ("rolled_back", 0, "by order: wrong language")
+    assert (state.phase, state.weight, state.reason) == ("rolled_back", 0, "by order, by anna: wrong language")
     assert [(arm.model_version, arm.weight) for arm in route.arms] == [("schedule-v1", 100)]
     assert route.epoch == state.route_epoch == ROUTE.epoch + 1
     assert waiting(steered._settings) == []
 
 
+def test_an_order_that_is_read_twice_is_carried_out_once(tmp_path: Path) -> None:
+    written = Written(CANARY)
+    steered = controller(tmp_path, written)
+    for _ in range(2):
+        place(steered._settings, order("promote"))
+        steered._take_orders()
+    state = written.rollouts[CANARY.rollout_id]
+    assert (state.phase, state.weight, len(state.orders)) == ("canary", 50, 1)
+
+
 def test_an_order_for_another_rollout_or_of_no_sense_changes_nothing(tmp_path: Path) -> None:
     written = Written(CANARY)
     steered = controller(tmp_path, written)
-    place(steered._settings, RollbackOrder(rollout_id="another", reason="late"))
-    place(steered._settings, RollbackOrder(rollout_id="broken", reason="")).write_text("{")
+    place(steered._settings, order("rollback", rollout_id="another"))
+    place(steered._settings, order("abort", pipeline="nobody's"))
+    place(steered._settings, order("pause")).write_text("{")
     steered._take_orders()
     assert written.rollouts == {CANARY.rollout_id: CANARY} and waiting(steered._settings) == []
 
 
-@pytest.mark.parametrize("phase", ["promoting", "champion", "rolled_back", "failed"])
-def test_there_is_no_way_back_from_here(phase: str) -> None:
-    state = in_phase(phase)
-    assert withdraw(state, "why", NOW) is None
-    with pytest.raises(Stop, match=r"takes all traffic already|no rollout under way"):
-        rollback_order("schedule", state, "why")
+def test_paused_until_it_is_resumed_and_the_time_is_none_of_the_steps() -> None:
+    paused = after("pause", CANARY)
+    assert (paused.phase, paused.weight, paused.hold) == ("canary", 25, "paused")
+    assert paused.reason == "paused by anna: wrong language"
+    moved = carry_out(order("resume"), paused, PLAN, "", NOW + 400_000)
+    assert moved is not None and not moved.reroute
+    assert (moved.state.hold, moved.state.held_ms, moved.state.reason) == (
+        "",
+        399_000,
+        "schedule-v2 answers 25 % of traffic",
+    )
+    early = decide(moved.state, PLAN, seen(500, figures=figures(1, 1, 0)))
+    assert early is not None and early.state.phase == "canary", "100 s of 180 have run"
+    late = decide(moved.state, PLAN, seen(600, figures=figures(1, 1, 0)))
+    assert late is not None and late.state.phase == "rolled_back"
+
+
+@pytest.mark.parametrize(
+    ("at_once", "phase", "weight"), [(False, "canary", 50), (True, "promoting", 100)], ids=["step", "at once"]
+)
+def test_promoted_by_hand_also_out_of_a_pause(at_once: bool, phase: str, weight: int) -> None:
+    state = after("promote", PAUSED, at_once=at_once)
+    assert (state.phase, state.weight, state.hold) == (phase, weight, "")
+    assert state.verdicts[-1].check == "canary-25", "the step's end, as users who stay are counted by it"
+
+
+def test_a_promotion_in_a_freeze_window_needs_a_word_more() -> None:
+    held = after("promote", CANARY, FREEZE)
+    assert held.phase == "canary" and held.weight == 25 and FREEZE in held.orders[0].refused
+    assert after("promote", CANARY, FREEZE, despite_freeze=True).weight == 50
+    assert after("rollback", CANARY, FREEZE).phase == "rolled_back"
+
+
+@pytest.mark.parametrize(
+    ("act", "state", "why"),
+    [
+        ("abort", in_phase("promoting"), "takes all traffic already"),
+        ("abort", in_phase("champion"), "takes all traffic already"),
+        ("promote", in_phase("pending"), "not in its engine yet"),
+        ("promote", in_phase("promoting"), "takes all traffic already"),
+        ("pause", PAUSED, "paused already"),
+        ("resume", CANARY, "not paused"),
+        ("rollback", in_phase("rolled_back"), "has ended"),
+        ("abort", in_phase("failed"), "has ended"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_kept(act: str, state: RolloutState, why: str) -> None:
+    refused = after(act, state)
+    assert refused.phase == state.phase and why in refused.orders[0].refused
+    with pytest.raises(Stop, match=why):
+        order_of(cast(Any, act), "schedule", state, "why", "anna", NOW, "")
+
+
+@pytest.mark.parametrize("phase", ["pending", "shadow", "canary", "promoting"])
+def test_the_way_back_is_open_from_every_open_phase(phase: str) -> None:
+    assert after("rollback", in_phase(phase)).phase == "rolled_back"
 
 
 def test_an_order_needs_a_rollout_and_a_reason() -> None:
-    assert rollback_order("schedule", CANARY, " bad ") == RollbackOrder(rollout_id=CANARY.rollout_id, reason="bad")
-    with pytest.raises(Stop, match="no rollout under way"):
-        rollback_order("schedule", None, "bad")
+    assert order_of("abort", "schedule", CANARY, " bad ", "anna", NOW, "").reason == "bad"
+    with pytest.raises(Stop, match="no rollout"):
+        order_of("abort", "schedule", None, "bad", "anna", NOW, "")
     with pytest.raises(Stop, match="--reason"):
-        rollback_order("schedule", CANARY, "  ")
+        order_of("pause", "schedule", CANARY, "  ", "anna", NOW, "")
+
+
+def test_back_from_a_settled_champion_is_a_start_of_the_one_before() -> None:
+    found = order_of("rollback", "schedule", in_phase("champion"), "bad", "anna", NOW, FREEZE)
+    assert (found.act, found.version, found.at_once, found.despite_freeze) == ("start", "schedule-v1", True, True)
+
+
+def test_a_version_is_started_by_hand_once_and_by_the_plan(tmp_path: Path) -> None:
+    written = Written(in_phase("rolled_back"))
+    steered = controller(tmp_path, written)
+    (tmp_path / "adapters" / "schedule-v3").mkdir(parents=True)
+    for _ in range(2):
+        place(steered._settings, order("start", version="schedule-v3", rollout_id=""))
+        steered._take_orders()
+    state = list(written.rollouts.values())[-1]
+    assert len(written.rollouts) == 2
+    assert (state.phase, state.candidate_version, state.champion_version) == ("pending", "schedule-v3", "schedule-v1")
+    assert state.steps == steered._settings.pipelines["schedule"].rollout.steps
+    place(steered._settings, order("start", order_id="another", version="schedule-v4", rollout_id=""))
+    steered._take_orders()
+    refused = list(written.rollouts.values())[-1]
+    assert refused.phase == "failed" and "under way" in refused.orders[0].refused
+
+
+@pytest.mark.parametrize("version", ["schedule-v9", "schedule-v1", "support-v1", "../../etc"])
+def test_what_cannot_be_started_has_ended_at_once_and_says_why(tmp_path: Path, version: str) -> None:
+    written = Written(in_phase("rolled_back"))
+    steered = controller(tmp_path, written)
+    place(steered._settings, order("start", version=version, rollout_id=""))
+    steered._take_orders()
+    state = list(written.rollouts.values())[-1]
+    assert state.phase == "failed" and state.orders[0].refused and written.routes["schedule"] == ROUTE

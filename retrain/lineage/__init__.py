@@ -1,0 +1,1 @@
+"""From an answer to the data that trained its version, and back."""

@@ -1,0 +1,106 @@
+"""What engines hold: adapters that are wanted are loaded, those that are left over and drained are taken out.
+
+Asked anew each time, and each effect is safe to repeat. An engine that does not answer holds up its own adapters only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from serving.engines import Engine, EngineRefused
+from serving.rollout.adapters import Placement, removable, wanted
+from tidemill.errors import Retry
+from tidemill.events import GatewayStatus, RolloutState, Route
+from tidemill.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class AdapterEngine(Protocol):
+    """What the controller needs of an engine (serving.engines.Engine has it)."""
+
+    def models(self) -> frozenset[str]: ...
+    def load(self, model: str, folder: Path | str) -> bool: ...
+    def unload(self, model: str) -> bool: ...
+
+
+class Known(Protocol):
+    """What is known from the topics (serving.rollout.log.RolloutLog has it)."""
+
+    rollouts: dict[str, RolloutState]
+    routes: dict[str, Route]
+
+
+class Holdings:
+    """Every engine's models as of the last ``reconcile``. Not thread-safe."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        known: Known,
+        engine: Callable[[str], AdapterEngine] | None,
+        troubles: dict[str, str],
+    ) -> None:
+        self._settings, self._known, self._troubles = settings, known, troubles
+        make = engine or (lambda name: Engine.from_settings(settings, name))
+        names = {pipeline.engine for pipeline in settings.pipelines.values()}
+        self._engines: dict[str, AdapterEngine] = {name: make(name) for name in sorted(names)}
+        self.held: dict[str, frozenset[str]] = {}
+        """Models each answering engine served when last asked."""
+        self.refused: dict[Placement, str] = {}
+
+    @property
+    def settled(self) -> bool:
+        """Whether every engine holds all that is wanted of it."""
+        return all(
+            place.model in self.held.get(place.engine, ()) for place in self._wanted() if place not in self.refused
+        )
+
+    def loaded(self, place: Placement) -> bool | None:
+        """Whether the engine serves it; None while the engine does not answer."""
+        held = self.held.get(place.engine)
+        return None if held is None else place.model in held
+
+    def reconcile(self, live: Collection[GatewayStatus] | None) -> None:
+        """Load what is wanted and missing, take out what is left over and drained. ``live``: the live gateways.
+
+        Blocks for as long as the engines take.
+        """
+        for name, engine in self._engines.items():
+            try:
+                self.held[name] = engine.models()
+                self._load(name, engine)
+                self._unload(name, engine, live)
+                self._troubles.pop(f"engine {name}", None)
+            except (Retry, EngineRefused) as error:
+                self.held.pop(name, None)
+                self._troubles[f"engine {name}"] = str(error)
+
+    def _wanted(self) -> Mapping[Placement, Path]:
+        return wanted(self._settings, self._known.routes, self._known.rollouts)
+
+    def _load(self, name: str, engine: AdapterEngine) -> None:
+        for place, folder in self._wanted().items():
+            if place.engine != name or place.model in self.held[name]:
+                continue
+            try:
+                engine.load(place.model, folder)
+            except (EngineRefused, Retry) as error:  # of this adapter: the others go on
+                if isinstance(error, EngineRefused):
+                    self.refused[place] = str(error)
+                self._troubles[f"adapter {place.model}"] = str(error)
+                continue
+            log.info("adapter %s loaded", place.model, extra={"engine": name, "folder": str(folder)})
+            self.refused.pop(place, None)
+            self._troubles.pop(f"adapter {place.model}", None)
+            self.held[name] |= {place.model}
+
+    def _unload(self, name: str, engine: AdapterEngine, live: Collection[GatewayStatus] | None) -> None:
+        for place in removable(self._settings, self._known.routes, self._known.rollouts, live):
+            if place.engine == name and place.model in self.held[name]:
+                engine.unload(place.model)
+                log.info("adapter %s unloaded", place.model, extra={"engine": name})
+                self.held[name] -= {place.model}
