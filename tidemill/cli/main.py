@@ -21,6 +21,7 @@ from tidemill.cli import (
     dlq,
     init,
     lineage,
+    merge,
     models,
     policy,
     replay,
@@ -60,6 +61,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Start here": {"up": up.up, "demo": demo.demo, "status": status.status, "down": status.down},
     "Operate": {
         "train": train.train,
+        "merge": merge.merge,
         "rollout": rollout.app,
         "silence": silence.app,
         "dlq": dlq.app,
