@@ -97,13 +97,14 @@ def alone(scores: Floats, guess: float = 0.5) -> Payoffs:
     level = (np.cumsum(scores) - scores + guess * _PRIOR) / (n + _PRIOR)
     squares = (scores - level) ** 2
     variance = (np.cumsum(squares) - squares + guess * (1 - guess) * _PRIOR) / (n + _PRIOR)
-    return Payoffs(scores, np.zeros(len(n)), np.ones(len(n)), variance)
+    ones = np.ones(len(n))
+    return Payoffs(scores, np.zeros(len(n)), ones, variance, ones)
 
 
 def below(floor: float, scores: Floats, guess: float = 0.5) -> Payoffs:
     """Payoffs of scores in [0, 1] against a level that they should reach: ``floor`` minus score."""
     one = alone(scores, guess)
-    return Payoffs(floor - scores, floor - one.high, floor - one.low, one.variance)
+    return Payoffs(floor - scores, floor - one.high, floor - one.low, one.variance, one.information)
 
 
 def log_wealth(payoffs: Payoffs, null: float) -> Floats:
