@@ -11,7 +11,14 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from retrain.model.progress import Progress
 from retrain.train import throughput
@@ -99,7 +106,8 @@ class Paced:
         self.pace = Pace(spec, progress, self)
         self.losses: list[float] = []
         self.tokens = 0
-        super().__init__(callbacks=[self.pace], **rest)
+        super().__init__(callbacks=[self.pace], **rest)  # type: ignore[call-arg]
+        self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]  # stdout is for our JSON lines
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """One step at the rate the pace allows; notes loss and tokens."""

@@ -32,8 +32,9 @@ def merge(
     pipeline, adapter = derived.adapter_of(settings, version)
     asked = derived.prompts_for(settings, pipeline, prompts)
     chosen = settings.pipelines[pipeline]
-    base, limits = places.base_dir(settings, pipeline), {"max_tokens": chosen.max_tokens, "least": min_equal}
-    say(out, merged(base, adapter, out.absolute(), asked, threads=chosen.retrain.threads, **limits))
+    base = places.base_dir(settings, pipeline)
+    threads, most = chosen.retrain.threads, chosen.max_tokens
+    say(out, merged(base, adapter, out.absolute(), asked, least=min_equal, max_tokens=most, threads=threads))
 
 
 def say(out: Path, facts: dict[str, Any]) -> None:
