@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from retrain.work import write_json
+from retrain.whole import write_json
 from tidemill.errors import Stop
 
 Report = Callable[[dict[str, Any]], None]

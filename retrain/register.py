@@ -16,7 +16,8 @@ from retrain import places, registry, trials
 from retrain.card import Judged, card
 from retrain.report import JSON_FILE, PAGE_FILE, page
 from retrain.reproduce.compare import made_with
-from retrain.work import load_settings, run_work, say, write_json
+from retrain.whole import write_json
+from retrain.work import load_settings, run_work, say
 from tidemill.ids import derived_id
 from tidemill.settings import Settings
 

@@ -17,7 +17,8 @@ from retrain.lineage.found import CallLineage, VersionLineage
 from retrain.lineage.look import Looker
 from retrain.register import RegisterSpec, write
 from retrain.snapshot import SnapshotSpec, take
-from retrain.work import save_settings, write_json
+from retrain.whole import write_json
+from retrain.work import save_settings
 from serving.rollout import orders
 from serving.rollout.keeper import Keeper
 from serving.rollout.registry import Registry

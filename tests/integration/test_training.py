@@ -22,7 +22,7 @@ from retrain.rows import Row
 from retrain.shared.figures import findings
 from retrain.shared.run import compare
 from retrain.snapshot import write_folder
-from retrain.work import write_json
+from retrain.whole import write_json
 from tests.waiting import until
 from tidemill.cli import context
 from tidemill.cli.main import app

@@ -27,6 +27,7 @@ from tidemill.cli import (
     policy,
     replay,
     reproduce,
+    retrain,
     rollout,
     rules,
     run,
@@ -64,6 +65,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Operate": {
         "train": train.train,
         "merge": merge.merge,
+        "retrain": retrain.app,
         "rollout": rollout.app,
         "silence": silence.app,
         "dlq": dlq.app,

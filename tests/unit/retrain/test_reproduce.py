@@ -15,7 +15,7 @@ from retrain.dataset import build
 from retrain.reproduce.compare import Weights, differences, made_with, weights
 from retrain.reproduce.run import reproduce
 from retrain.snapshot import write_folder
-from retrain.work import write_json
+from retrain.whole import write_json
 from tests.unit.retrain.made import NOW, rules
 from tests.unit.retrain.poisoned import call
 from tidemill.errors import Stop
