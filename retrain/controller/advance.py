@@ -16,7 +16,7 @@ from retrain import gate
 from retrain.controller.states import GPU_SECONDS, SINCE, UNTIL, ended, entering, following
 from retrain.launchers.launcher import WorkSeen
 from retrain.policy import Collected, while_collecting
-from tidemill.events import JobState, Score
+from tidemill.events import JobState
 from tidemill.settings import PipelineSettings
 
 WORKS = ("snapshot", "train", "evaluate", "parity", "register")
@@ -209,25 +209,27 @@ def _judged_next(job: JobState, pipeline: PipelineSettings, seen: Seen, name: st
 
 def _evaluated(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
     work = seen.work(name)
-    scores = {name: Score(n=made["n"], mean=made["mean"]) for name, made in work.result["scores"].items()}
-    verdicts = [gate.integrity(work.result["problems"], seen.now_ms)]
-    if scores:
-        verdicts += gate.scored(scores, pipeline.gate, seen.now_ms)
+    paired, now = work.result.get("paired", {}), seen.now_ms
+    verdicts = [gate.integrity(work.result["problems"], now)]
+    if not work.result["problems"]:
+        verdicts += gate.scored(paired, pipeline.gate, now)
+        calibrated = gate.calibration(work.result.get("certain", {}), pipeline.gate, now)
+        verdicts += [calibrated] if calibrated is not None else []
     good = gate.passes(verdicts)
     reason = "asking the engine for the same answers" if good else f"rejected: {gate.refusal(verdicts)}"
-    figures = _with_gpu_seconds(job, work)
-    state = following(job, seen.now_ms, reason=reason[:1000], scores=scores, verdicts=tuple(verdicts), figures=figures)
+    figures, scores = _with_gpu_seconds(job, work), gate.scores(paired)
+    state = following(job, now, reason=reason[:1000], scores=scores, verdicts=tuple(verdicts), figures=figures)
     return Step(state=state, start=work_of(state))
 
 
 def _compared(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
     work = seen.work(name)
-    result = work.result
-    verdict = gate.parity(result["asked"], result["equal"], pipeline.gate, seen.now_ms, result.get("problem", ""))
-    verdicts = (*job.verdicts, verdict)
+    result, now = work.result, seen.now_ms
+    verdict = gate.parity(result["asked"], result["equal"], pipeline.gate, now, result.get("problem", ""))
+    verdicts = (*job.verdicts, verdict, *gate.smoke(result.get("ratios", {}), pipeline.gate, now))
     good = gate.passes(verdicts)
     reason = "passed; writing it to the registry" if good else f"rejected: {gate.refusal(verdicts)}"
-    return Step(state=following(job, seen.now_ms, reason=reason[:1000], verdicts=verdicts), start="register")
+    return Step(state=following(job, now, reason=reason[:1000], verdicts=verdicts), start="register")
 
 
 def _registered(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:

@@ -11,9 +11,10 @@ from retrain import adapter, places
 from retrain.controller.advance import TIMED
 from retrain.controller.states import GPU_SECONDS, SINCE, UNTIL
 from retrain.dataset import least_to_train
-from retrain.gate import passes, refusal
+from retrain.gate import outcome, passes, refusal
 from retrain.launchers.folder import CHECKPOINT, losses
 from retrain.launchers.launcher import Work
+from retrain.report import report
 from retrain.work import SETTINGS_FILE
 from tidemill.events import JobState
 from tidemill.settings import RetrainSettings, Settings
@@ -135,20 +136,26 @@ def _evaluate(settings: Settings, job: JobState) -> dict[str, Any]:
         "max_tokens": pipeline.max_tokens,
         "parity_samples": pipeline.gate.parity_samples,
         "threads": pipeline.retrain.threads,
+        "suites": [suite.model_dump() | {"file": str(settings.resolve(suite.file))} for suite in pipeline.gate.suites],
+        "output_format": pipeline.output_format.model_dump(),
     }
 
 
 def _parity(settings: Settings, job: JobState, samples: list[dict[str, str]]) -> dict[str, Any]:
+    has_adapter = places.champion_dir(settings, job.pipeline, job.champion_version) is not None
+    base = settings.engines[settings.pipelines[job.pipeline].engine].base_model
     return _common(settings, job) | {
         "adapter_dir": str(places.candidate_dir(settings, job.job_id)),
         "adapter_digest": job.adapter_digest,
         "samples": samples,
+        "champion": job.champion_version if has_adapter else base,
     }
 
 
 def _register(settings: Settings, job: JobState) -> dict[str, Any]:
     policy = settings.pipelines[job.pipeline].retrain
     accepted = passes(job.verdicts)
+    made = report(job, settings.pipelines[job.pipeline].gate, _notes(settings, job))
     tags = {
         "tidemill.pipeline": job.pipeline,
         "tidemill.alarm_id": job.alarm_id,
@@ -157,6 +164,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tidemill.adapter_digest": job.adapter_digest,
         "tidemill.champion": job.champion_version,
         "tidemill.verdict": "accepted" if accepted else "rejected",
+        "tidemill.gate": outcome(job.verdicts),
         "tidemill.reason": "every check passed" if accepted else refusal(job.verdicts),
     }
     tags |= {f"tidemill.score.{name}": f"{s.mean:.4f}" for name, s in job.scores.items() if s.mean is not None}
@@ -172,8 +180,18 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
         "verdicts": [msgspec.to_builtins(verdict) for verdict in job.verdicts],
         "inputs": [_input(settings, job, *each) for each in _INPUTS],
+        "report": made,
         "losses": losses(folder_of(settings, job.job_id, "train")),
     }
+
+
+def _notes(settings: Settings, job: JobState) -> list[str]:
+    """What people should know of the data set, as its manifest says."""
+    file = places.data_dir(settings, job.job_id) / places.MANIFEST_FILE
+    try:
+        return [str(note) for note in msgspec.json.decode(file.read_bytes()).get("notes", ())]
+    except (OSError, msgspec.DecodeError):
+        return []
 
 
 def _input(settings: Settings, job: JobState, name: str, context: str, file: str) -> dict[str, Any]:

@@ -117,7 +117,11 @@ def test_from_alarm_to_version_with_the_controller_killed_in_every_long_state_an
     assert (last.candidate_version, last.registered_name) == (f"{name}-v2", name)
     assert last.figures["train_attempts"] == 2
     assert [station.station for station in last.stations] == ["watch", "alarm", "data", "train", "gate"]
-    assert {v.check: v.outcome for v in last.verdicts}["integrity"] == "pass"
+    outcomes = {v.check: v.outcome for v in last.verdicts}
+    assert (outcomes["integrity"], outcomes["suite.forms"], outcomes["parity"]) == ("pass", "pass", "pass")
+    files = registry.client(settings).list_artifacts(last.run_id, registry.GATE)
+    assert {Path(file.path).name for file in files} == {"report.html", "report.json"}
+    assert "suite.forms" in (places.report_dir(settings, last.job_id) / "report.html").read_text(encoding="utf-8")
     assert Path(last.adapter_dir) == places.version_dir(settings, f"{name}-v2")
     assert adapter.problems(Path(last.adapter_dir), digest=last.adapter_digest, rank=4) == []
     assert deployed.engine.loaded == set()  # the temporary adapter is gone

@@ -23,12 +23,7 @@ RESULTS: dict[str, dict[str, Any]] = {
     "evaluate": {
         "problems": [],
         "samples": [{"prompt": "p", "answer": "a"}],
-        "scores": {
-            "candidate/verified": {"n": 40, "mean": 0.95},
-            "champion/verified": {"n": 40, "mean": 0.1},
-            "candidate/golden": {"n": 300, "mean": 1.0},
-            "champion/golden": {"n": 300, "mean": 1.0},
-        },
+        "paired": {"verified": [[1, 1]] * 4 + [[1, 0]] * 34 + [[0, 0]] * 2, "golden": [[1, 1]] * 300},
     },
     "parity": {"asked": 24, "equal": 24},
     "register": {"run_id": "r1", "version": "schedule-v2", "adapter_dir": "/adapters/schedule-v2"},
@@ -158,12 +153,12 @@ def test_what_takes_too_long_is_stopped(name: str) -> None:
 
 
 REJECTIONS: list[tuple[dict[str, WorkSeen], str, int]] = [
-    ({"evaluate": done("evaluate", problems=["sha256 differs"], scores={})}, "integrity fail: sha256 differs", 1),
+    ({"evaluate": done("evaluate", problems=["sha256 differs"], paired={})}, "integrity fail: sha256 differs", 1),
     (
         {
             "evaluate": done(
                 "evaluate",
-                scores=RESULTS["evaluate"]["scores"] | {"candidate/verified": {"n": 40, "mean": 0.4}},
+                paired=RESULTS["evaluate"]["paired"] | {"verified": [[1, 0]] * 16 + [[0, 0]] * 24},
             )
         },
         "verified_quality fail: 0.40 on 40",
