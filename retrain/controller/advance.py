@@ -208,8 +208,8 @@ def _judged_next(job: JobState, pipeline: PipelineSettings, seen: Seen, name: st
 
 
 def _evaluated(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
-    work = seen.work(name)
-    paired, now = work.result.get("paired", {}), seen.now_ms
+    work, now = seen.work(name), seen.now_ms
+    paired = work.result.get("paired", {})
     verdicts = [gate.integrity(work.result["problems"], now)]
     if not work.result["problems"]:
         verdicts += gate.scored(paired, pipeline.gate, now)
@@ -217,14 +217,13 @@ def _evaluated(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str)
         verdicts += [calibrated] if calibrated is not None else []
     good = gate.passes(verdicts)
     reason = "asking the engine for the same answers" if good else f"rejected: {gate.refusal(verdicts)}"
-    figures, scores = _with_gpu_seconds(job, work), gate.scores(paired)
+    scores, figures = gate.scores(paired), _with_gpu_seconds(job, work)
     state = following(job, now, reason=reason[:1000], scores=scores, verdicts=tuple(verdicts), figures=figures)
     return Step(state=state, start=work_of(state))
 
 
 def _compared(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
-    work = seen.work(name)
-    result, now = work.result, seen.now_ms
+    result, now = seen.work(name).result, seen.now_ms
     verdict = gate.parity(result["asked"], result["equal"], pipeline.gate, now, result.get("problem", ""))
     verdicts = (*job.verdicts, verdict, *gate.smoke(result.get("ratios", {}), pipeline.gate, now))
     good = gate.passes(verdicts)
