@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -46,8 +46,8 @@ def status(
     if as_json:
         a_day = {"allowed_a_day": allowed_a_day(settings)}
         spend = {name: each._asdict() | a_day for name, each in found.items()}
-        line = {"running": pid is not None, "stack": stack, "false_alarms": spend, "silences": silences}
-        line |= {"decisions": decisions}
+        line: dict[str, Any] = {"running": pid is not None, "stack": stack, "false_alarms": spend}
+        line |= {"silences": silences, "decisions": decisions}
         typer.echo(msgspec.json.encode(line).decode())
     elif pid is None:
         typer.echo(f"no stack is running on {settings.data_dir}; start one with `tidemill up`")
