@@ -15,8 +15,6 @@ from tidemill.cli import context
 from tidemill.clock import Clock, SystemClock, rfc3339
 from tidemill.errors import TidemillError
 from tidemill.events import RetrainDecision
-from tidemill.io.clickhouse import Store
-from tidemill.io.decisions import latest
 from tidemill.io.role_page import holding_silences
 from tidemill.io.spend import Spend, allowed_a_day, spent
 from tidemill.local import lifecycle, statefile
@@ -65,6 +63,9 @@ def status(
 
 def _decisions(settings: Settings, clock: Clock) -> list[RetrainDecision]:
     """The last one of each pipeline; none where the store does not answer. Blocks a second or so."""
+    from tidemill.io.clickhouse import Store
+    from tidemill.io.decisions import latest
+
     try:
         found = latest(Store(settings, query_timeout_s=STORE_S), clock.now_ms(), 1)
     except TidemillError:
