@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import Counter
@@ -67,9 +68,9 @@ class Driver:
             self._decide(trigger)
         for job in self._book.open_jobs():
             if job.pipeline in self._settings.pipelines:
-                self._try(job.job_id, lambda job=job: self._job(job))  # type: ignore[misc]
+                self._try(job.job_id, partial(self._job, job))
         for job_id in sorted(self._ended):
-            self._try(job_id, lambda job_id=job_id: self._end_work(job_id))  # type: ignore[misc]
+            self._try(job_id, partial(self._end_work, job_id))
 
     def _try(self, job_id: str, act: Callable[[], None]) -> None:
         """What one job cannot do now (its disk is full, its cluster away) holds up no other."""
@@ -83,13 +84,14 @@ class Driver:
     def _cancel(self) -> None:
         for file, order in cancel.waiting(self._settings):
             job = self._book.jobs.get(order.job_id) if order else None
-            if order is None or job is None or job.phase not in OPEN_PHASES:
+            under_way = job is not None and job.phase in OPEN_PHASES and job.pipeline in self._settings.pipelines
+            if order is None or job is None or not under_way:
                 log.warning("nothing to cancel: no such job is under way", extra={"file": file.name})
-            elif job.pipeline in self._settings.pipelines:
-                self._try(job.job_id, lambda job=job, why=order.reason: self._job(job, why))  # type: ignore[misc]
-                if self._book.jobs[job.job_id].phase in OPEN_PHASES:
-                    continue  # its cluster does not answer
-            file.unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
+                continue
+            self._try(job.job_id, partial(self._job, job, order.reason))
+            if self._book.jobs[job.job_id].phase not in OPEN_PHASES:  # else its cluster does not answer
+                file.unlink(missing_ok=True)
 
     def _end_work(self, job_id: str) -> None:
         """Nothing runs on for a job that is over, whenever the controller was killed: look, stop, look again."""

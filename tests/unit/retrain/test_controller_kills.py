@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from retrain import cancel
-from retrain.controller.advance import COLLECTING, TABLE, WORKS, event_of, waits_for
+from retrain.controller.advance import COLLECTING, TABLE, WORKS, Seen, event_of, waits_for
 from retrain.controller.book import OPEN_PHASES, Book
 from retrain.controller.driver import Driver
 from retrain.controller.labels import Counted, LabelCounter
@@ -234,7 +234,7 @@ def noted(settings: Settings, world: World) -> None:
     name = waits_for(states[-1])
     works = {name: world.look(Path(name), Path(name))} if name != COLLECTING else {}
     why = "wrong labels" if cancel.waiting(settings) else ""
-    seen = steps.Seen(now_ms=world.clock.now_ms(), works=works, cancelled=why)
+    seen = Seen(now_ms=world.clock.now_ms(), works=works, cancelled=why)
     world.seen.add((name, event_of(name, settings.pipelines["schedule"], seen)))
 
 
