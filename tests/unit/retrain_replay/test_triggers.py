@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from retrain.replay.falls import measured
 from retrain.replay.run import run
@@ -32,7 +33,7 @@ def test_a_budget_ends_it() -> None:
 
 def test_a_fall_is_answered_where_it_pays() -> None:
     """10 calls a second for 0.01 days, half of some 0.7 points back: about 3,000 points."""
-    worth = {"gain_horizon_days": 0.01, "expected_recovery": 0.5}
+    worth: dict[str, Any] = {"gain_horizon_days": 0.01, "expected_recovery": 0.5}
     fall = falling(1_000)
     assert len(began(TriggerSettings(usd_per_point=0.001, **worth), fall)) == 1
     assert began(TriggerSettings(usd_per_point=0.000001, **worth), fall) == []
