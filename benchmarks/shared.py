@@ -18,7 +18,7 @@ import msgspec
 from benchmarks.frame import DOCS, Result, Table
 from producers.language import Utterance, generate
 from retrain.rows import Row
-from retrain.shared.figures import Compared, Finding, advice, findings, growth
+from retrain.shared.figures import Compared, Finding, advice, busy, findings, growth
 from retrain.shared.run import Pipeline, compare
 from tidemill.local.demo.place import models_cache
 from tidemill.local.models import prepare
@@ -69,7 +69,14 @@ def result(compared: Compared, sizes: Sequence[int]) -> Result:
         Table("One base with adapters, and separate models", COLUMNS, [_row(each) for each in found]),
         Table("Weights of so many pipelines like these", ("pipelines", "shared base", "separate models"), more),
     ]
-    return Result("shared", figures, (), tables=tables, notes=[*advice(found), NOTE.format(*sizes)], page=PAGE)
+    return Result(
+        "shared",
+        figures,
+        (),
+        tables=tables,
+        notes=[*advice(found), *filter(None, [busy(compared)]), NOTE.format(*sizes)],
+        page=PAGE,
+    )
 
 
 COLUMNS = ("pipeline", "", "shared base", "separate models", "better", "by")

@@ -73,7 +73,7 @@ def _base(settings: Settings, snapshot: Snapshot, pipeline: str, told: Mapping[s
 def _scores(
     job: Path, base: Path, out: Path, digest: str, scratch: Path, report: Report
 ) -> dict[str, tuple[float | None, float | None]]:
-    spec, before = _read(job / "evaluate" / "spec.json"), _read(job / "evaluate" / "result.json").get("scores", {})
+    spec, before = _read(job / "evaluate" / "spec.json"), means(_read(job / "evaluate" / "result.json"))
     if not spec or not before:
         return {}
     folder = scratch / "evaluate"
@@ -82,7 +82,17 @@ def _scores(
     found = _needed(folder / "result.json")
     if found.get("problems"):
         raise Stop(f"what was trained again cannot be scored: {'; '.join(found['problems'])}")
-    return {name: (each.get("mean"), found["scores"].get(name, {}).get("mean")) for name, each in before.items()}
+    now = means(found)
+    return {name: (mean, now.get(name)) for name, mean in before.items()}
+
+
+def means(evaluated: Mapping[str, Any]) -> dict[str, float | None]:
+    """Mean scores by <model>/<data set> of what a scoring left: (candidate's, champion's) scores of each row."""
+    made: dict[str, float | None] = {}
+    for name, rows in evaluated.get("paired", {}).items():
+        for place, model in enumerate(("candidate", "champion")):
+            made[f"{model}/{name}"] = sum(row[place] for row in rows) / len(rows) if rows else None
+    return made
 
 
 def _kept(settings: Settings, snapshot: Snapshot, job: Path) -> Path:

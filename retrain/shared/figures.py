@@ -13,6 +13,8 @@ ARRANGEMENTS: tuple[Arrangement, ...] = ("shared", "separate")
 Better = Literal["shared", "separate", "neither"]
 CLOSE = 0.1
 """Times, memory and costs that differ by less than this share of the smaller one are called equal."""
+BUSY = 1.5
+"""A typical answer that takes more than so many times its CPU time waited for others."""
 SURE = 1.96
 """Standard errors that a difference of scores must exceed."""
 
@@ -104,6 +106,17 @@ def advice(found: Sequence[Finding]) -> list[str]:
         f"together: shared is better by {_named(together, 'shared')}; separate by {_named(together, 'separate')}"
     )
     return told
+
+
+def busy(compared: Compared) -> str:
+    """That the machine did other work meanwhile, so that times say little; empty where answers took their CPU time."""
+    every = [each for serving in compared.serving.values() for each in serving.pipelines.values()]
+    slower = max((each.p50_ms / each.cpu_ms for each in every if each.cpu_ms > 0), default=0.0)
+    if slower <= BUSY:
+        return ""
+    return (
+        f"the machine was busy: an answer took up to {slower:.1f} times its CPU time; go by CPU times, not by latency"
+    )
 
 
 def paired(first: Sequence[float | None], second: Sequence[float | None]) -> tuple[float, float] | None:

@@ -47,7 +47,7 @@ def shared(
     Example: tidemill compare shared schedule support
     """
     from retrain import places
-    from retrain.shared.figures import advice, findings
+    from retrain.shared.figures import advice, busy, findings
     from retrain.shared.run import compare
     from retrain.shared.sources import pipelines_of
 
@@ -65,13 +65,21 @@ def shared(
         compared = compare(chosen, base, Path(scratch), report, usd_per_cpu_hour=usd_per_cpu_hour)
     found = findings(compared)
     if as_json:
-        told = {"compared": compared, "findings": found, "advice": advice(found), "quick": quick}
+        told = {
+            "compared": compared,
+            "findings": found,
+            "advice": advice(found),
+            "busy": busy(compared),
+            "quick": quick,
+        }
         typer.echo(msgspec.json.encode(told).decode())
         return
     console = Console(highlight=False)
     console.print(_table(found))
     for line in advice(found):
         console.print(line, markup=False)
+    if noted := busy(compared):
+        console.print(f"! {noted}", markup=False)
     if quick:
         console.print("! few steps and questions (--quick): the figures say nothing of a real training")
 

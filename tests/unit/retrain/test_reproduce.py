@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from retrain import adapter
 from retrain.dataset import build
 from retrain.reproduce.compare import Weights, differences, made_with, weights
-from retrain.reproduce.run import reproduce
+from retrain.reproduce.run import means, reproduce
 from retrain.snapshot import write_folder
 from retrain.whole import write_json
 from tests.unit.retrain.made import NOW, rules
@@ -62,6 +62,15 @@ def test_differences_are_said(
 ) -> None:
     told = differences(found, recorded, again, scores, (before, made_with()))
     assert len(told) == len(said) and all(each.startswith(words) for each, words in zip(told, said, strict=True)), told
+
+
+def test_scores_are_means_of_what_both_models_got() -> None:
+    found = means({"paired": {"verified": [[1.0, 0.0], [0.0, 0.0]], "golden": []}})
+    assert found == {
+        **{"candidate/verified": 0.5, "champion/verified": 0.0},
+        **{"candidate/golden": None, "champion/golden": None},
+    }
+    assert means({}) == {}
 
 
 def test_what_decides_the_bits_is_known() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.shared import pipeline, result
 from retrain.dataset import build
-from retrain.shared.figures import Answering, Compared, Serving, Training, advice, findings, growth, paired
+from retrain.shared.figures import Answering, Compared, Serving, Training, advice, busy, findings, growth, paired
 from retrain.shared.run import compare
 from retrain.shared.sources import pipelines_of
 from retrain.snapshot import write_folder
@@ -70,6 +70,13 @@ def test_a_cost_is_money_where_an_hour_has_a_price() -> None:
     assert findings(compared(*both))[-1].shared == "10.0 CPU s"
     priced = findings(compared(*both, price=3.6))[-1]
     assert (priced.shared, priced.separate, priced.better) == ("0.01000 USD", "0.02000 USD", "shared")
+
+
+def test_a_busy_machine_is_said() -> None:
+    quiet = serving(answering(), answering())
+    assert busy(compared(quiet, quiet)) == ""
+    said = busy(compared(quiet, serving(answering(), answering(p50_ms=90.0))))
+    assert "took up to 5.0 times its CPU time" in said
 
 
 def test_absent_scores_are_no_zeros() -> None:
