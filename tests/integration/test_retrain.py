@@ -33,7 +33,6 @@ from tidemill.events import JobState
 from tidemill.io.clickhouse import Store
 from tidemill.settings import Settings, load_settings
 
-
 LONG = (COLLECTING, "train", "evaluate")
 """What a job waits for longest; the simulation kills the controller in every state."""
 
