@@ -15,7 +15,9 @@ from msgspec import Struct
 from retrain import places, registry, trials
 from retrain.card import Judged, card
 from retrain.report import JSON_FILE, PAGE_FILE, page
-from retrain.work import load_settings, run_work, say, write_json
+from retrain.reproduce.compare import made_with
+from retrain.whole import write_json
+from retrain.work import load_settings, run_work, say
 from tidemill.ids import derived_id
 from tidemill.settings import Settings
 
@@ -40,18 +42,20 @@ class RegisterSpec(Struct, frozen=True, kw_only=True):
 
 
 def write(spec: RegisterSpec) -> dict[str, Any]:
-    """``run_id`` and, when accepted, ``version`` and ``adapter_dir`` (the version's own folder). May be repeated.
+    """``run_id`` and, when accepted, ``version`` and ``adapter_dir`` (the version's own folder); what was it made
+    with. May be repeated.
 
     The model card goes into the run in any case, and into the version's description.
     """
     settings = load_settings(spec.settings)
     folder = Path(spec.adapter_dir)
+    with_what = made_with()
     say(note="writing the run")
     run_id = registry.log_run(
         settings,
         spec.job_id,
         spec.pipeline,
-        tags=spec.tags,
+        tags=spec.tags | {f"tidemill.made_with.{name}": each for name, each in with_what.items()},
         params=spec.params,
         metrics=spec.metrics,
         losses=spec.losses,
@@ -65,12 +69,13 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
     manifest = places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE
     if not spec.accepted:
         registry.describe(settings, run_id, "", card(_judged(settings, spec, "")), manifest)
-        return {"run_id": run_id}
+        return {"run_id": run_id, "made_with": with_what}
     say(note="registering the version")
     tags = spec.tags | {"tidemill.rollout_id": derived_id("rollout", spec.job_id)}
     version = registry.register(settings, spec.pipeline, run_id, spec.job_id, tags)
     registry.describe(settings, run_id, version, card(_judged(settings, spec, version)), manifest)
-    return {"run_id": run_id, "version": version, "adapter_dir": str(registry.keep(settings, folder, version))}
+    kept = registry.keep(settings, folder, version)
+    return {"run_id": run_id, "version": version, "adapter_dir": str(kept), "made_with": with_what}
 
 
 def _reported(folder: Path, report: dict[str, Any]) -> list[Path]:
@@ -89,7 +94,7 @@ def _judged(settings: Settings, spec: RegisterSpec, version: str) -> Judged:
         job_id=spec.job_id,
         version=version,
         tags=spec.tags,
-        params=spec.params,
+        params=spec.params | {f"made with {name}": each for name, each in made_with().items()},
         metrics=spec.metrics,
         scores=spec.report.get("scores", {}),
         verdicts=spec.verdicts,

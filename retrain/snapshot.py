@@ -18,7 +18,8 @@ from retrain.dataset import DataSet, TooSmall, build
 from retrain.rows import AskedCall, JudgedCall, LabelledCall, Row
 from retrain.rules import rules_of
 from retrain.suites import read_suite
-from retrain.work import Refused, load_settings, run_work, say, write_json
+from retrain.whole import write_json
+from retrain.work import Refused, load_settings, run_work, say
 from tidemill import sql
 from tidemill.events import Message
 from tidemill.io.clickhouse import Store

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 
+from serving.versions import first_folder, model_version, need_of
 from tidemill.events import Arm, Route, Shadow
-from tidemill.settings import PipelineSettings
-from tidemill.settings.model import EngineSettings
+from tidemill.settings import Settings
 
 _SCALE = 100 / 2**64
 
@@ -45,15 +45,12 @@ def shadow_for(route: Route, call_id: str) -> Shadow | None:
     return shadow
 
 
-def first_route(name: str, pipeline: PipelineSettings, engine: EngineSettings) -> Route:
+def first_route(settings: Settings, name: str) -> Route:
     """The route of a pipeline that no rollout has touched: the settings' champion serves everything, epoch 0."""
-    arm = Arm(
-        variant="champion",
-        model_version=pipeline.champion,
-        model=pipeline.champion if pipeline.champion_adapter else engine.base_model,
-        engine=pipeline.engine,
-        weight=100,
-    )
+    pipeline = settings.pipelines[name]
+    folder = first_folder(settings, model_version(pipeline, pipeline.champion))
+    place = need_of(settings, name, pipeline.champion, folder).place
+    arm = Arm(variant="champion", model_version=pipeline.champion, model=place.model, engine=place.engine, weight=100)
     return Route(pipeline=name, epoch=0, time_ms=0, arms=(arm,), reason="settings")
 
 

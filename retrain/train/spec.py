@@ -44,7 +44,8 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     strongly `kto` and `dpo` are held to the champion.
     `max_seconds` bounds the steps, not the loading; the learning rate falls along `steps` or that time, whichever ends
     first. With fewer than `min_rows` rows that can be taught the training is refused. `peak_tflops` is what the device
-    can do at most, where it is none that is known.
+    can do at most, where it is none that is known. `checkpoint` is the file where it goes on after its process was
+    killed, written each `checkpoint_steps` (0: never).
     """
 
     base: str
@@ -70,6 +71,8 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     max_seconds: Annotated[float, msgspec.Meta(gt=0)] = 600.0
     min_rows: Annotated[int, msgspec.Meta(ge=1)] = 1
+    checkpoint: str = ""
+    checkpoint_steps: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):

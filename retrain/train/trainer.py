@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback, TrainerControl, 
 
 from retrain.model.progress import Progress
 from retrain.train import throughput
+from retrain.train.checkpoints import Checkpoints
 from retrain.train.rows import Untrainable
 from retrain.train.spec import TrainingSpec
 
@@ -56,7 +57,7 @@ def as_champion(model: Any, spec: TrainingSpec) -> Any:
 
 
 def arguments(spec: TrainingSpec, out: Path) -> dict[str, Any]:
-    """Arguments of TRL's configurations: no evaluation, no checkpoints; `spec` decides the rest."""
+    """Arguments of TRL's configurations: no evaluation, no checkpoints of their own; `spec` decides the rest."""
     return {
         "output_dir": str(out),
         "max_steps": spec.steps,
@@ -99,7 +100,23 @@ class Paced:
         self.pace = Pace(spec, progress, self)
         self.losses: list[float] = []
         self.tokens = 0
-        super().__init__(callbacks=[self.pace], **rest)
+        self._checkpoints = Checkpoints(spec, self)
+        super().__init__(callbacks=[self.pace, self._checkpoints], **rest)
+
+    def figures(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the training beside its state."""
+        return {"losses": self.losses, "tokens": self.tokens, "seconds": self.pace.seconds}
+
+    def go_on(self, figures: dict[str, Any]) -> None:
+        """Go on counting from what a checkpoint kept."""
+        self.losses, self.tokens = list(figures["losses"]), int(figures["tokens"])
+        self.pace.go_on(float(figures["seconds"]))
+
+    def _run_epoch(self, *, train_dataloader: Any, epoch: int, **rest: Any) -> None:
+        """One pass over the batches, without those that were trained on before the process was killed."""
+        left = self._checkpoints.rest_of(train_dataloader, epoch)
+        if left is not None:
+            super()._run_epoch(train_dataloader=left, epoch=epoch, **rest)  # type: ignore[misc]
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """One step at the rate the pace allows; notes loss and tokens."""
@@ -135,6 +152,10 @@ class Pace(TrainerCallback):
         self._peak = throughput.peak(device, bf16=self._spec.bf16, given=self._spec.peak_tflops)
         self._per_token = throughput.operations(*throughput.weights(self._trainer.model))
         self._started = time.monotonic()
+
+    def go_on(self, seconds: float) -> None:
+        """The steps have taken so long already, in a process that was killed."""
+        self._started -= seconds
 
     def set_rate(self) -> None:
         """Along the steps, so that the same spec gives the same weights, unless time runs out first."""

@@ -87,6 +87,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, str]
     hide_logprobs: bool = False
     """Log-probabilities are asked for by us, for the quality estimate; the client did not ask."""
+    headers: dict[str, str] = {}
+    """What the upstream is told besides, as HTTP headers."""
+    prompted: bool = False
+    """The first message that is sent on is our system prompt; the client sent none."""
 
     @property
     def users_texts(self) -> list[str]:
@@ -124,10 +128,8 @@ def parse(body: dict[str, Any], pipeline: PipelineSettings) -> Asked:
     if "max_tokens" not in upstream and "max_completion_tokens" not in upstream:
         upstream["max_tokens"] = pipeline.max_tokens
     upstream.setdefault("temperature", pipeline.temperature)
-    sent = list(body["messages"])
-    if pipeline.system_prompt and not any(message.role in ("system", "developer") for message in messages):
-        sent.insert(0, {"role": "system", "content": pipeline.system_prompt})
-    upstream |= {"messages": sent, "stream": True, "stream_options": {"include_usage": True}}
+    own_prompt = any(message.role in ("system", "developer") for message in messages)
+    upstream |= {"messages": list(body["messages"]), "stream": True, "stream_options": {"include_usage": True}}
     hide_logprobs = pipeline.quality.estimate and upstream.get("logprobs") is not True
     if hide_logprobs:
         upstream["logprobs"] = True
@@ -135,7 +137,7 @@ def parse(body: dict[str, Any], pipeline: PipelineSettings) -> Asked:
     if not isinstance(choices, int) or not 1 <= choices <= MAX_CHOICES:
         raise invalid(f"n must be a whole number from 1 to {MAX_CHOICES}.", param="n")
     options = body.get("stream_options") or {}
-    return Asked(
+    asked = Asked(
         messages=messages,
         upstream=upstream,
         parameters={k: v for k, v in upstream.items() if k in _RECORDED and _is_number(v)},
@@ -144,6 +146,23 @@ def parse(body: dict[str, Any], pipeline: PipelineSettings) -> Asked:
         choices=choices,
         attributes=_attributes(body.get("metadata")),
         hide_logprobs=hide_logprobs,
+    )
+    told = pipeline.upstream_headers or (pipeline.system_prompt and not own_prompt)
+    return asked_as(asked, pipeline) if told else asked
+
+
+def asked_as(asked: Asked, pipeline: PipelineSettings) -> Asked:
+    """The same request under the prompt of ``pipeline`` (see ``PipelineSettings.as_version``), told what that says."""
+    sent = asked.upstream["messages"][1 if asked.prompted else 0 :]
+    own_prompt = any(message.role in ("system", "developer") for message in asked.messages)
+    prompted = bool(pipeline.system_prompt) and not own_prompt
+    if prompted:
+        sent = [{"role": "system", "content": pipeline.system_prompt}, *sent]
+    return msgspec.structs.replace(
+        asked,
+        upstream=asked.upstream | {"messages": sent},
+        headers=pipeline.upstream_headers,
+        prompted=prompted,
     )
 
 

@@ -18,14 +18,11 @@ class Board:
     """Routes by pipeline; a pipeline without one is served by the settings' champion. ``known`` once they were read."""
 
     def __init__(self, settings: Settings) -> None:
-        self._first = {
-            name: first_route(name, pipeline, settings.engines[pipeline.engine])
-            for name, pipeline in settings.pipelines.items()
-        }
+        self._first = {name: first_route(settings, name) for name in settings.pipelines}
         self._engines = settings.engines
         self.routes: dict[str, Route] = dict(self._first)
         self.known = False
-        self._models: Counter[str] = Counter()
+        self._versions: Counter[str] = Counter()
         self._clients: Counter[str] = Counter()
         self._shadows: Counter[str] = Counter()
 
@@ -35,15 +32,15 @@ class Board:
         self.known = True
 
     @contextlib.contextmanager
-    def in_flight(self, engine: str, model: str, *, shadow: bool = False) -> Iterator[None]:
+    def in_flight(self, engine: str, version: str, *, shadow: bool = False) -> Iterator[None]:
         """Count one answer while it is being made."""
         by_engine = self._shadows if shadow else self._clients
-        self._models[model] += 1
+        self._versions[version] += 1
         by_engine[engine] += 1
         try:
             yield
         finally:
-            self._models[model] -= 1
+            self._versions[version] -= 1
             by_engine[engine] -= 1
 
     def room_for_shadow(self, engine: str) -> bool:
@@ -57,6 +54,6 @@ class Board:
             gateway_id=gateway_id,
             time_ms=now_ms,
             epochs={name: route.epoch for name, route in self.routes.items()},
-            in_flight={model: count for model, count in self._models.items() if count > 0},
+            in_flight={version: count for version, count in self._versions.items() if count > 0},
             spool_pending=spool_pending,
         )

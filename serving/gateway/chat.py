@@ -17,7 +17,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from serving.gateway import http
-from serving.gateway.asked import Asked, decode_body, parse, session_of, sliced_by
+from serving.gateway.asked import Asked, asked_as, decode_body, parse, session_of, sliced_by
 from serving.gateway.auth import Keys
 from serving.gateway.board import Board
 from serving.gateway.errors import CallError, invalid, unavailable, where
@@ -27,6 +27,7 @@ from serving.gateway.shadow import Shadows
 from serving.gateway.spool import SpoolFull
 from serving.gateway.upstream import Answer, Upstream, UpstreamFailed, without_logprobs
 from serving.router import pick_arm
+from serving.versions import Answering
 from tidemill.clock import Clock
 from tidemill.events import Arm, Route
 from tidemill.ids import CompletionIds, Routing, uuid7
@@ -57,6 +58,7 @@ class Chat:
         self._settings, self._keys, self._board, self._recorder = settings, keys, board, recorder
         self._upstream, self._shadows, self._ids, self._clock = upstream, shadows, completion_ids, clock
         self._closing = closing
+        self._answering = Answering(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrived_s, time_ms = self._clock.monotonic_s(), self._clock.now_ms()
@@ -111,13 +113,13 @@ class Chat:
         serving = _Serving(self, call, route, _server(arm, route, reason), send)
         try:
             try:
-                asked = parse(body, self._settings.pipelines[call.pipeline])
+                asked = parse(body, self._answering.by(call.pipeline, arm.model_version))
             except CallError as error:
-                self._recorder.request(call, None)
+                self._recorder.request(call, None, arm.model_version)
                 serving.end(Ending(status="rejected", error_type=error.event_type, http_status=error.http_status))
                 raise
             call = serving.understood(asked)
-            self._recorder.request(call, asked)
+            self._recorder.request(call, asked, arm.model_version)
             async with http.UntilGone(receive) as client:
                 try:
                     await serving.answer(asked, arm)
@@ -166,11 +168,12 @@ class _Serving:
             try:
                 await self._from(arm, asked)
             except UpstreamFailed as error:
-                if not error.model_missing or arm.model == champion.model:
+                if not error.model_missing or (arm.engine, arm.model) == (champion.engine, champion.model):
                     raise
                 self._server = _server(champion, self._route, f"fallback: {arm.model_version} not loaded")
                 self._answer = Answer(self._call.arrived_s)
-                await self._from(champion, asked)
+                answering = self._chat._answering.by(self._call.pipeline, champion.model_version)
+                await self._from(champion, asked_as(asked, answering))
         except UpstreamFailed as error:
             self.end(Ending(status=error.status, error_type=error.code or "", http_status=error.http_status))
             raise
@@ -185,7 +188,7 @@ class _Serving:
 
     async def _from(self, arm: Arm, asked: Asked) -> None:
         call, chat = self._call, self._chat
-        with chat._board.in_flight(arm.engine, arm.model):
+        with chat._board.in_flight(arm.engine, arm.model_version):
             timeout_s = chat._settings.pipelines[call.pipeline].timeout_s
             source = chat._upstream.chunks(arm.engine, arm.model, asked, self._answer, timeout_s=timeout_s)
             async with contextlib.aclosing(source) as chunks:
@@ -235,7 +238,7 @@ class _Serving:
 
     def _completion_id(self) -> str:
         call, server = self._call, self._server
-        slices = slices_of(call, self._chat._settings.pipelines[call.pipeline])
+        slices = slices_of(call, self._chat._answering.by(call.pipeline, server.model_version))
         routing = Routing(call.call_id, call.pipeline, server.model_version, server.variant, call.time_ms, slices)
         return self._chat._ids.make(routing)
 

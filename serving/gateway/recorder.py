@@ -14,6 +14,7 @@ from serving.gateway.fitting import dead_letter, fitting
 from serving.gateway.rows import Call, Ending, Server, request_row, response_row
 from serving.gateway.spool import Spool
 from serving.gateway.upstream import Answer
+from serving.versions import Answering
 from tidemill.clock import Clock
 from tidemill.codec import encode
 from tidemill.events import Feedback
@@ -42,6 +43,7 @@ class Recorder:
 
     def __init__(self, settings: Settings, spool: Spool, clock: Clock) -> None:
         self._settings, self._spool, self._clock = settings, spool, clock
+        self._answering = Answering(settings)
         SPOOL_PENDING.set_function(lambda: spool.pending_records)
 
     @property
@@ -49,9 +51,9 @@ class Recorder:
         """Whether new calls may be taken on."""
         return self._spool.has_room
 
-    def request(self, call: Call, asked: Asked | None) -> None:
-        """What was asked."""
-        row = request_row(call, asked, self._settings.pipelines[call.pipeline])
+    def request(self, call: Call, asked: Asked | None, version: str) -> None:
+        """What was asked, and of which version."""
+        row = request_row(call, asked, self._answering.by(call.pipeline, version))
         self._keep(Envelope(REQUESTS.name, call.call_id, fitting(row)))
 
     def response(self, call: Call, answer_id: str, server: Server, ending: Ending, answer: Answer) -> None:
@@ -64,7 +66,7 @@ class Recorder:
             answer,
             now_ms=self._clock.now_ms(),
             now_s=self._clock.monotonic_s(),
-            settings=self._settings.pipelines[call.pipeline],
+            settings=self._answering.by(call.pipeline, server.model_version),
             engine=self._settings.engines[server.engine],
         )
         self._keep(Envelope(RESPONSES.name, call.call_id, fitting(row)))

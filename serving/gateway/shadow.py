@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from serving.gateway.asked import Asked
+from serving.gateway.asked import Asked, asked_as
 from serving.gateway.board import Board
 from serving.gateway.recorder import SHADOWS_DROPPED, Recorder
 from serving.gateway.rows import Call, Ending, Server
 from serving.gateway.spool import SpoolFull
 from serving.gateway.upstream import Answer, Upstream, UpstreamFailed
 from serving.router import shadow_for
+from serving.versions import Answering
 from tidemill.clock import Clock
 from tidemill.events import Route, Shadow
 from tidemill.ids import uuid7
@@ -26,6 +27,7 @@ class Shadows:
     def __init__(self, settings: Settings, board: Board, recorder: Recorder, upstream: Upstream, clock: Clock) -> None:
         self._settings, self._board, self._recorder = settings, board, recorder
         self._upstream, self._clock = upstream, clock
+        self._answering = Answering(settings)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def maybe(self, call: Call, asked: Asked, route: Route) -> None:
@@ -36,6 +38,7 @@ class Shadows:
         if not self._board.room_for_shadow(shadow.engine):
             SHADOWS_DROPPED.labels(call.pipeline).inc()
             return
+        asked = asked_as(asked, self._answering.by(call.pipeline, shadow.model_version))
         task = asyncio.create_task(self._answer(call, asked, route.epoch, shadow))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -60,7 +63,7 @@ class Shadows:
         answer_id, answer = uuid7(self._clock.now_ms()), Answer(self._clock.monotonic_s())
         ending = Ending(status="cancelled", error_type="gateway_closing", http_status=499)
         try:
-            with self._board.in_flight(shadow.engine, shadow.model, shadow=True):
+            with self._board.in_flight(shadow.engine, shadow.model_version, shadow=True):
                 timeout_s = self._settings.pipelines[call.pipeline].timeout_s
                 async for _ in self._upstream.chunks(
                     shadow.engine, shadow.model, asked, answer, timeout_s=timeout_s, shadow=True

@@ -109,7 +109,7 @@ class Upstream:
             body["priority"] = SHADOW_PRIORITY
         try:
             async with asyncio.timeout_at(first_by):
-                response = await self._post(engine, msgspec.json.encode(body), answer)
+                response = await self._post(engine, msgspec.json.encode(body), asked.headers, answer)
             async with response:
                 if response.status != 200:
                     async with asyncio.timeout_at(first_by):
@@ -140,13 +140,14 @@ class Upstream:
                 raise UpstreamFailed("error", 502, "upstream_cut", message) from error
             raise UpstreamFailed("error", 502, "upstream_unreachable", "The engine cannot be reached.") from error
 
-    async def _post(self, engine: str, body: bytes, answer: Answer) -> aiohttp.ClientResponse:
+    async def _post(self, engine: str, body: bytes, told: dict[str, str], answer: Answer) -> aiohttp.ClientResponse:
         url = f"{self._settings.engine_url(engine)}/chat/completions"
+        headers = told | self._headers[engine] if told else self._headers[engine]
         answer.asked_s = self._clock.monotonic_s()
         try:
-            return await self._http.post(url, data=body, headers=self._headers[engine], allow_redirects=False)
+            return await self._http.post(url, data=body, headers=headers, allow_redirects=False)
         except aiohttp.ServerDisconnectedError:  # a kept connection that the engine closed just now
-            return await self._http.post(url, data=body, headers=self._headers[engine], allow_redirects=False)
+            return await self._http.post(url, data=body, headers=headers, allow_redirects=False)
 
     def _chunk(self, event: bytes, answer: Answer) -> dict[str, Any]:
         try:

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from serving.rollout.moves import keeps_way_back
-from serving.rollout.routes import champion_of, models_of
+from serving.rollout.routes import champion_of, places_of
+from serving.versions import Need, Placement, first_folder, model_version, need_of
 from tidemill.events import GatewayStatus, RolloutState, Route
 from tidemill.settings import Settings
-
-
-@dataclass(frozen=True)
-class Placement:
-    """One adapter in one engine."""
-
-    engine: str
-    model: str
 
 
 def folder_of(settings: Settings, version: str, rollouts: Iterable[RolloutState]) -> Path | None:
@@ -25,10 +17,13 @@ def folder_of(settings: Settings, version: str, rollouts: Iterable[RolloutState]
     for state in rollouts:
         if state.candidate_version == version and state.candidate_adapter_dir:
             return settings.resolve(state.candidate_adapter_dir)
-    for pipeline in settings.pipelines.values():
-        if pipeline.champion == version:
-            return settings.resolve(pipeline.champion_adapter) if pipeline.champion_adapter else None
-    return settings.data_dir / "adapters" / version
+    return first_folder(settings, version)
+
+
+def need(settings: Settings, pipeline: str, version: str, rollouts: Iterable[RolloutState]) -> Need:
+    """What a version needs before it can answer."""
+    folder = folder_of(settings, model_version(settings.pipelines[pipeline], version), rollouts)
+    return need_of(settings, pipeline, version, folder)
 
 
 def wanted(
@@ -38,22 +33,24 @@ def wanted(
 
     The way back stays loaded while a rollout is open, and while a new champion is watched.
     """
-    serving: list[Placement] = []
-    others: list[Placement] = []
+    serving: list[tuple[str, str]] = []
+    others: list[tuple[str, str]] = []
     for name, pipeline in settings.pipelines.items():
-        if settings.engines[pipeline.engine].kind != "vllm":
-            continue
         route = routes.get(name)
-        serving.append(Placement(pipeline.engine, champion_of(route).model_version if route else pipeline.champion))
+        serving.append((name, champion_of(route).model_version if route else pipeline.champion))
         tried = [] if route is None else [arm.model_version for arm in route.arms]
         if route is not None and route.shadow is not None:
             tried.append(route.shadow.model_version)
         for state in rollouts.values():
             if state.pipeline == name and keeps_way_back(state):
                 tried += [state.champion_version, state.candidate_version]
-        others += [Placement(pipeline.engine, version) for version in tried]
-    folders = {place: folder_of(settings, place.model, rollouts.values()) for place in [*serving, *others]}
-    return {place: folder for place, folder in folders.items() if folder is not None}
+        others += [(name, version) for version in tried]
+    needs = [need(settings, name, version, rollouts.values()) for name, version in [*serving, *others]]
+    return {
+        one.place: one.adapter
+        for one in needs
+        if one.adapter is not None and settings.engines[one.place.engine].kind == "vllm"
+    }
 
 
 def removable(
@@ -70,20 +67,20 @@ def removable(
     keep = wanted(settings, routes, rollouts)
     found = set()
     for state in rollouts.values():
-        pipeline, route = settings.pipelines.get(state.pipeline), routes.get(state.pipeline)
-        if keeps_way_back(state) or pipeline is None or route is None:
+        route = routes.get(state.pipeline)
+        if keeps_way_back(state) or state.pipeline not in settings.pipelines or route is None:
             continue
         for version in (state.candidate_version, state.champion_version):
-            place = Placement(pipeline.engine, version)
-            if place in keep or version in models_of(route) or settings.engines[pipeline.engine].kind != "vllm":
+            one = need(settings, state.pipeline, version, rollouts.values())
+            if one.adapter is None or one.place in keep or one.place in places_of(route):
                 continue
-            if drained(version, route, live):
-                found.add(place)
+            if settings.engines[one.place.engine].kind == "vllm" and drained(version, route, live):
+                found.add(one.place)
     return found
 
 
-def drained(model: str, route: Route, live: Collection[GatewayStatus] | None) -> bool | None:
-    """Whether every live gateway applies this route (or a later one) and has no call on ``model`` in flight.
+def drained(version: str, route: Route, live: Collection[GatewayStatus] | None) -> bool | None:
+    """Whether every live gateway applies this route (or a later one) and has no call on ``version`` in flight.
 
     One that does not list the pipeline (it has other settings) serves none of its calls. None while the live gateways
     are not known: nobody heard is not nobody there.
@@ -91,6 +88,6 @@ def drained(model: str, route: Route, live: Collection[GatewayStatus] | None) ->
     if live is None:
         return None
     return all(
-        status.epochs.get(route.pipeline, route.epoch) >= route.epoch and not status.in_flight.get(model)
+        status.epochs.get(route.pipeline, route.epoch) >= route.epoch and not status.in_flight.get(version)
         for status in live
     )

@@ -15,7 +15,7 @@ import msgspec
 from prometheus_client import Counter
 
 from serving.rollout import orders
-from serving.rollout.adapters import Placement, drained, folder_of
+from serving.rollout.adapters import drained, folder_of, need
 from serving.rollout.decide import begin, decide, registry_wish
 from serving.rollout.figures import step_figures
 from serving.rollout.freeze import frozen
@@ -28,6 +28,7 @@ from serving.rollout.orders import Order
 from serving.rollout.registry import Registry
 from serving.rollout.routes import champion_of, first_route, route_of
 from serving.rollout.watched import watch_figures
+from serving.versions import Placement
 from tidemill.clock import Clock
 from tidemill.errors import Retry
 from tidemill.events import JobState, RolloutState, Route
@@ -94,16 +95,14 @@ class Controller:
 
     def _first_route(self, name: str) -> None:
         """A pipeline without a route gets its champion's, once that champion can answer."""
-        pipeline = self._settings.pipelines[name]
-        engine = self._settings.engines[pipeline.engine]
-        if pipeline.champion_adapter and engine.kind == "vllm":
-            if not self._holdings.loaded(Placement(pipeline.engine, pipeline.champion)):
-                return
-        elif pipeline.engine not in self._holdings.held:
+        route = first_route(self._settings, name, self._clock.now_ms())
+        arm = champion_of(route)
+        champion = need(self._settings, name, arm.model_version, self._log.rollouts.values())
+        loaded = self._holdings.loaded(champion.place)
+        if loaded is None or (champion.adapter is not None and not loaded):
             return
-        route = first_route(name, pipeline, engine, self._clock.now_ms())
         self._log.write(None, route)
-        log.info("first route of %s: %s", name, pipeline.champion)
+        log.info("first route of %s: %s", name, arm.model_version)
 
     def _pick_up(self, job: JobState) -> None:
         """A registered candidate without a rollout gets one, unless its pipeline has one going."""
@@ -161,8 +160,9 @@ class Controller:
             return f"{order.version} is the champion"
         if not re.fullmatch(re.escape(order.pipeline) + r"-v\d+", order.version):
             return f"{order.version!r} is not <pipeline>-v<N>"
-        if folder is not None and not folder.is_dir():
-            return f"there is no such version: {folder} is no folder"
+        declared = self._settings.pipelines[order.pipeline].versions
+        if order.version not in declared and folder is not None and not folder.is_dir():
+            return f"there is no such version: {folder} is no folder, and the settings declare none of this name"
         plan = self._settings.pipelines[order.pipeline].rollout
         if order.at_once and not order.despite_freeze and (why := frozen(plan, self._clock.now_ms())):
             return f"{why}; order it with --despite-freeze"
@@ -181,7 +181,7 @@ class Controller:
         route = self._log.routes.get(state.pipeline)
         if pipeline is None or route is None:
             return
-        candidate = Placement(pipeline.engine, state.candidate_version)
+        candidate = self._place(state, state.candidate_version)
         seen = Observed(
             now_ms=self._clock.now_ms(),
             figures=self._figures(state, pipeline),
@@ -235,11 +235,16 @@ class Controller:
         self._registry_done.add((state.rollout_id, wish))
         return True
 
+    def _place(self, state: RolloutState, version: str) -> Placement:
+        return need(self._settings, state.pipeline, version, self._log.rollouts.values()).place
+
     def _write(self, moved: Next, before: Route) -> None:
         state, route = moved.state, None
         pipeline = self._settings.pipelines[state.pipeline]
         if moved.reroute:
-            route = route_of(state, before, pipeline.rollout.shadow_percent, self._clock.now_ms())
+            both = (state.champion_version, state.candidate_version)
+            places = {version: self._place(state, version) for version in both}
+            route = route_of(state, before, places, pipeline.rollout.shadow_percent, self._clock.now_ms())
             state = _with_epoch(state, route.epoch)
         known = self._log.rollouts.get(state.rollout_id)
         self._log.write(state, route)

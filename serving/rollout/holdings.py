@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from serving.engines import Engine, EngineRefused
-from serving.rollout.adapters import Placement, removable, wanted
+from serving.rollout.adapters import removable, wanted
+from serving.versions import Placement
 from tidemill.errors import Retry
 from tidemill.events import GatewayStatus, RolloutState, Route
 from tidemill.settings import Settings
@@ -47,6 +48,8 @@ class Holdings:
         self._settings, self._known, self._troubles = settings, known, troubles
         make = engine or (lambda name: Engine.from_settings(settings, name))
         names = {pipeline.engine for pipeline in settings.pipelines.values()}
+        for pipeline in settings.pipelines.values():
+            names |= {one.engine for one in pipeline.versions.values() if one.engine}
         self._engines: dict[str, AdapterEngine] = {name: make(name) for name in sorted(names)}
         self.held: dict[str, frozenset[str]] = {}
         """Models each answering engine served when last asked."""
@@ -60,9 +63,10 @@ class Holdings:
         )
 
     def loaded(self, place: Placement) -> bool | None:
-        """Whether the engine serves it; None while the engine does not answer."""
+        """Whether the engine serves it; None while the engine does not answer. A provider that answers serves all."""
         held = self.held.get(place.engine)
-        return None if held is None else place.model in held
+        provided = self._settings.engines[place.engine].kind != "vllm"
+        return None if held is None else provided or place.model in held
 
     def reconcile(self, live: Collection[GatewayStatus] | None) -> None:
         """Load what is wanted and missing, take out what is left over and drained. ``live``: the live gateways.

@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from serving import router
+from serving.versions import Placement
 from tidemill.events import Arm, RolloutState, Route, Shadow
-from tidemill.settings import PipelineSettings
-from tidemill.settings.model import EngineSettings
+from tidemill.settings import Settings
 
 
-def first_route(name: str, pipeline: PipelineSettings, engine: EngineSettings, now_ms: int) -> Route:
+def first_route(settings: Settings, name: str, now_ms: int) -> Route:
     """The champion of the settings alone: the route of a pipeline that has none yet."""
-    model = pipeline.champion if pipeline.champion_adapter else engine.base_model
-    return Route(
-        pipeline=name,
-        epoch=1,
-        time_ms=now_ms,
-        arms=(_arm("champion", pipeline.champion, model, pipeline.engine, 100),),
-        reason="first champion, from the settings",
-    )
+    bare = router.first_route(settings, name)
+    return msgspec.structs.replace(bare, epoch=1, time_ms=now_ms, reason="first champion, from the settings")
 
 
-def route_of(state: RolloutState, before: Route, shadow_percent: int, now_ms: int) -> Route:
-    """The route that ``state`` asks for, one epoch after ``before``."""
-    champion = next(arm for arm in before.arms if arm.variant == "champion")
-    engine = champion.engine
-    old_model = state.champion_version if state.champion_adapter_dir else _base_name(before, state)
-    arms: tuple[Arm, ...] = (_arm("champion", state.champion_version, old_model, engine, 100),)
+def route_of(
+    state: RolloutState, before: Route, places: Mapping[str, Placement], shadow_percent: int, now_ms: int
+) -> Route:
+    """The route that ``state`` asks for, one epoch after ``before``. ``places``: where both its versions are served."""
+    old, new = state.champion_version, state.candidate_version
+    arms: tuple[Arm, ...] = (_arm("champion", old, places, 100),)
     shadow = None
     if state.phase == "shadow":
-        shadow = Shadow(
-            model_version=state.candidate_version,
-            model=state.candidate_version,
-            engine=engine,
-            sample_percent=shadow_percent,
-        )
+        place = places[new]
+        shadow = Shadow(model_version=new, model=place.model, engine=place.engine, sample_percent=shadow_percent)
     elif state.phase == "canary":
-        arms = (
-            _arm("champion", state.champion_version, old_model, engine, 100 - state.weight),
-            _arm("canary", state.candidate_version, state.candidate_version, engine, state.weight),
-        )
+        arms = (_arm("champion", old, places, 100 - state.weight), _arm("canary", new, places, state.weight))
     elif state.phase in ("promoting", "champion"):
-        arms = (_arm("champion", state.candidate_version, state.candidate_version, engine, 100),)
+        arms = (_arm("champion", new, places, 100),)
     return Route(
         pipeline=state.pipeline,
         epoch=before.epoch + 1,
@@ -56,18 +49,12 @@ def champion_of(route: Route) -> Arm:
     return next(arm for arm in route.arms if arm.variant == "champion")
 
 
-def models_of(route: Route) -> set[str]:
-    """Names under which the engine must serve for this route."""
-    named = {arm.model for arm in route.arms}
-    return named | {route.shadow.model} if route.shadow else named
+def places_of(route: Route) -> set[Placement]:
+    """What the engines must serve for this route."""
+    named = {Placement(arm.engine, arm.model) for arm in route.arms}
+    return named | {Placement(route.shadow.engine, route.shadow.model)} if route.shadow else named
 
 
-def _base_name(route: Route, state: RolloutState) -> str:
-    """How the engine calls a champion without an adapter: as the route before did."""
-    return next(
-        (arm.model for arm in route.arms if arm.model_version == state.champion_version), state.champion_version
-    )
-
-
-def _arm(variant: str, version: str, model: str, engine: str, weight: int) -> Arm:
-    return Arm(variant=variant, model_version=version, model=model, engine=engine, weight=weight)  # type: ignore[arg-type]
+def _arm(variant: Literal["champion", "canary"], version: str, places: Mapping[str, Placement], weight: int) -> Arm:
+    place = places[version]
+    return Arm(variant=variant, model_version=version, model=place.model, engine=place.engine, weight=weight)

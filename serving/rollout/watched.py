@@ -14,7 +14,7 @@ from typing import Literal
 from serving.rollout.betting import STEP, Floats, Payoffs, alone, below, interval
 from serving.rollout.figures import ANSWERS, SCORES, SOUND, Row, arm_figures, asked, by_session, of_arms
 from serving.rollout.judge import Share, shares
-from serving.rollout.observed import StepFigures
+from serving.rollout.observed import ArmFigures, StepFigures
 from tidemill.events import RolloutState
 from tidemill.io.clickhouse import Store
 from tidemill.settings import RolloutSettings
@@ -56,9 +56,12 @@ def fold_watch(before: Rows, after: Rows, state: RolloutState, metric: str, shar
         past, now = ([row for row in scores if row["metric"] == name] for scores, _ in (old, new))
         return lower(by_session(past), by_session(now), alpha)
 
-    judged = ([row for row in scores if row["metric"] == metric] for scores, _ in (old, new))
+    def arm(scores: Sequence[Row], answers: Sequence[Row]) -> ArmFigures:
+        return arm_figures([row for row in scores if row["metric"] == metric], answers)
+
     return StepFigures(
-        *(arm_figures(scores, answers) for scores, (_, answers) in zip(judged, (old, new), strict=True)),
+        arm(*old),
+        arm(*new),
         quality=against(metric, share.quality),
         thumbs=Payoffs() if metric == "thumb" else against("thumb", share.guard),
         failures=lower(by_session(old[1]), by_session(new[1]), share.guard, SOUND),

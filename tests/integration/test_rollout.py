@@ -10,6 +10,7 @@ from types import TracebackType
 import pyarrow as pa
 import pytest
 
+from serving.rollout.orders import Order, place
 from tests.integration.adapter_engine import AdapterEngine
 from tests.integration.role_process import Role, environment_of
 from tests.integration.store_fixture import StoreProcess
@@ -17,6 +18,7 @@ from tests.waiting import until
 from tidemill.clock import SystemClock
 from tidemill.codec import encode
 from tidemill.events import GatewayStatus, JobState, RolloutState, Route
+from tidemill.events.lifecycle import OrderAct
 from tidemill.ids import uuid7
 from tidemill.io.clickhouse import Store
 from tidemill.io.kafka import follower, producer
@@ -35,6 +37,12 @@ def deployment(settings: Settings, store: StoreProcess, unique: Callable[[str], 
     moved = settings.model_copy(update={"clickhouse": clickhouse, "deployment": unique("rollout")})
     Store(moved).migrate()
     return moved
+
+
+def rollout_of(deployment: Settings) -> Role:
+    """The controller's process; it watches a new champion for two seconds."""
+    watch = {"TIDEMILL_PIPELINES__SCHEDULE__ROLLOUT__WATCH_S": "2"}
+    return Role("rollout", deployment, environment_of(deployment) | watch)
 
 
 class World:
@@ -59,7 +67,7 @@ class World:
         self._ending.set()
 
     def _gateway(self) -> None:
-        while not self._ending.wait(0.5):
+        while not self._ending.wait(0.2):
             with self._lock:
                 epochs = {route.pipeline: route.epoch for route in self.routes}
             status = GatewayStatus(
@@ -89,9 +97,29 @@ class World:
         return state is not None and state.phase == phase and (not weight or state.weight == weight)
 
     def reach(self, phase: str, weight: int = 0) -> RolloutState:
-        until(lambda: self.at(phase, weight), within_s=150, what=f"{phase} {weight}")
-        assert self.states
-        return self.states[-1]
+        """The first state of this phase (and share), however soon the next one follows."""
+
+        def found() -> RolloutState | None:
+            came = (s for s in self.look().states if s.phase == phase and (not weight or s.weight == weight))
+            return next(came, None)
+
+        return until(found, within_s=150, what=f"{phase} {weight}")
+
+    def order(self, act: OrderAct, reason: str) -> None:
+        """Somebody orders something of the rollout."""
+        state = self.state()
+        assert state is not None
+        now = CLOCK.now_ms()
+        order = Order(
+            order_id=f"{act}-{now}",
+            act=act,
+            pipeline="schedule",
+            by="anna",
+            reason=reason,
+            time_ms=now,
+            rollout_id=state.rollout_id,
+        )
+        place(self.settings, order)
 
     def job(self, folder: str = "adapters/schedule-v2") -> None:
         """A candidate passed the gate."""
@@ -156,7 +184,7 @@ def engine(deployment: Settings) -> Iterator[AdapterEngine]:
 def test_candidate_becomes_champion_over_kills(
     deployment: Settings, kafka: str, fresh_topics: None, engine: AdapterEngine
 ) -> None:
-    with World(deployment) as world, Role("rollout", deployment, environment_of(deployment)) as rollout:
+    with World(deployment) as world, rollout_of(deployment) as rollout:
         rollout.start()
         first = until(world.route, within_s=120, what="the first route")
         assert (first.epoch, first.arms[0].model_version, first.arms[0].weight) == (1, "schedule-v1", 100)
@@ -182,14 +210,19 @@ def test_candidate_becomes_champion_over_kills(
         world.in_flight = {"schedule-v1": 1}
         world.scored(45, candidate=0.9, champion=0.3)
         world.reach("promoting")
-        until(lambda: (route := world.route()) and route.arms[0].model_version == "schedule-v2", what="the new route")
+        until(
+            lambda: (route := world.route()) and route.arms[0].model_version == "schedule-v2",
+            within_s=120,
+            what="the new route",
+        )
         rollout.kill()
         rollout.start().ready(within_s=120)
         assert "schedule-v1" in engine.adapters and world.at("promoting"), "a call on the old champion is in flight"
         world.in_flight = {}
         champion = world.reach("champion")
-        until(lambda: "schedule-v1" not in engine.adapters, what="the old adapter is taken out")
+        until(lambda: "schedule-v1" not in engine.adapters, within_s=120, what="the old adapter is taken out")
         assert rollout.stop() == 0
+        assert world.look().states[-1].watch == "kept", "the old champion stays while the new one is watched"
     assert champion.rollout_id == shadow.rollout_id
     assert [verdict.check for verdict in champion.verdicts] == ["shadow", "canary-25", "canary-50"]
     assert [state.seq for state in world.states] == list(range(1, len(world.states) + 1)), "no state twice or left out"
@@ -201,12 +234,14 @@ def test_candidate_becomes_champion_over_kills(
 def test_harm_is_rolled_back_and_the_candidate_taken_out(
     deployment: Settings, kafka: str, fresh_topics: None, engine: AdapterEngine
 ) -> None:
-    with World(deployment) as world, Role("rollout", deployment, environment_of(deployment)) as rollout:
+    with World(deployment) as world, rollout_of(deployment) as rollout:
         rollout.start().ready(within_s=120)
         world.job()
         world.reach("shadow")
         world.scored(45, candidate=0.9)
         world.reach("canary", 25)
+        world.order("pause", "looking at the answers")
+        until(lambda: world.look().states[-1].hold == "paused", within_s=120, what="the pause")
         world.scored(30, candidate=0.2)
         back = world.reach("rolled_back")
         rollout.kill()
@@ -219,6 +254,7 @@ def test_harm_is_rolled_back_and_the_candidate_taken_out(
         )
         route = world.route()
     assert "harm proven in canary-25" in back.reason
+    assert [(taken.act, taken.by, taken.refused) for taken in back.orders] == [("pause", "anna", "")]
     assert back.verdicts[-1].outcome == "fail" and back.verdicts[-1].figures["candidate_n"] == 30
     assert route is not None and [(arm.model_version, arm.weight) for arm in route.arms] == [("schedule-v1", 100)]
     assert "schedule-v1" in engine.adapters
@@ -227,7 +263,7 @@ def test_harm_is_rolled_back_and_the_candidate_taken_out(
 def test_adapter_the_engine_refuses_fails_the_rollout_and_moves_no_traffic(
     deployment: Settings, kafka: str, fresh_topics: None, engine: AdapterEngine
 ) -> None:
-    with World(deployment) as world, Role("rollout", deployment, environment_of(deployment)) as rollout:
+    with World(deployment) as world, rollout_of(deployment) as rollout:
         rollout.start().ready(within_s=120)
         world.job("adapters/broken")
         failed = world.reach("failed")

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from serving.router import first_route, pick_arm, point, problem, shadow_for
 from tidemill.events import Arm, Route, Shadow
-from tidemill.settings import PipelineSettings
-from tidemill.settings.model import EngineSettings
+from tidemill.settings import Settings
 
 sessions = st.text(min_size=1, max_size=40)
 weights = st.integers(0, 100)
@@ -80,9 +79,13 @@ def _lighter(good: Route) -> Route:
 
 
 def test_without_a_route_the_settings_champion_serves() -> None:
-    engine = EngineSettings(base_model="base")
-    adapter = PipelineSettings(engine="main", champion="talk-v1", champion_adapter="adapters/talk-v1")
-    assert first_route("talk", adapter, engine).champion.model == "talk-v1"
-    bare = PipelineSettings(engine="main", champion="talk-v1")
-    assert first_route("talk", bare, engine).champion.model == "base"
-    assert first_route("talk", bare, engine).epoch == 0
+    def first(**pipeline: object) -> Route:
+        given = {"engine": "main", "champion": "talk-v1", **pipeline}
+        engines = {"main": {}, "other": {"base_model": "large"}}
+        return first_route(Settings.model_validate({"engines": engines, "pipelines": {"talk": given}}), "talk")
+
+    assert first(champion_adapter="adapters/talk-v1").champion.model == "talk-v1"
+    assert first().champion.model == "base"
+    assert first().epoch == 0
+    elsewhere = first(versions={"talk-v1": {"kind": "model", "engine": "other"}}).champion
+    assert (elsewhere.engine, elsewhere.model) == ("other", "large")

@@ -209,6 +209,6 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     time_ms: Ms
     epochs: dict[str, int]
     in_flight: dict[str, int]
-    """By the engine's model name: calls being answered, shadows included."""
+    """By version: calls being answered, shadows included."""
     spool_pending: Count = 0
     """Events appended to the local file and not yet acknowledged by Kafka."""

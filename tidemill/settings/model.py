@@ -13,6 +13,7 @@ from tidemill.settings.host import HostSettings, ProbeSettings
 from tidemill.settings.monitoring import AuditSettings, DeadLetterSettings, EvidenceSettings, WindowSettings
 from tidemill.settings.pipeline import PipelineSettings
 from tidemill.settings.strict import Strict, choice, wrong
+from tidemill.settings.versions import versions_fault
 
 
 class LocalSettings(Strict):
@@ -91,6 +92,8 @@ class MlflowSettings(Strict):
     """Tracking server; empty: the embedded one."""
     experiment: str = "tidemill"
     """MLflow experiment of the training runs."""
+    aliases_s: float = Field(default=5, ge=0.2, le=3600)
+    """Seconds between two looks at the registry's aliases: one that somebody moved starts that version's rollout."""
 
 
 class EngineSettings(Strict):
@@ -221,6 +224,8 @@ class Settings(Strict):
             if not re.fullmatch(re.escape(name) + r"-v\d+", pipeline.champion):
                 message = f"{pipeline.champion!r} is not <pipeline>-v<N>; for example {name + '-v1'!r}"
                 raise wrong(("pipelines", name, "champion"), message)
+            if fault := versions_fault(name, pipeline, {each: self.engines[each].kind for each in self.engines}):
+                raise wrong(("pipelines", name, "versions", *fault[0]), fault[1])
         return self
 
     @property

@@ -16,6 +16,7 @@ from tidemill.settings.retraining import RetrainSettings
 from tidemill.settings.rollout import RolloutSettings
 from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, recover_fault, slice_fault
 from tidemill.settings.strict import Strict, choice, wrong
+from tidemill.settings.versions import Headers, VersionSettings
 from tidemill.slices import values_of
 
 HOURS = {"none": 0, "day": 24, "week": 168}
@@ -117,6 +118,9 @@ class PipelineSettings(Strict):
     """Put before the conversation when the caller gives no system message."""
     prompt_version: str = "1"
     """Version of the prompt template, recorded with each call."""
+    upstream_headers: Headers = Field(default_factory=dict)
+    """HTTP headers that its calls carry to the engine."""
+    versions: dict[str, VersionSettings] = Field(default_factory=dict)
     max_tokens: int = Field(default=256, ge=1)
     """Most tokens of an answer when the caller does not say."""
     temperature: float = Field(default=0.0, ge=0, le=2)
@@ -178,6 +182,18 @@ class PipelineSettings(Strict):
                         raise wrong((group, index, "name"), message)
                     taken.add(name)
         return self
+
+    def as_version(self, version: str) -> PipelineSettings:
+        """What its calls are like where this version answers: its prompt, and what the upstream is told."""
+        one = self.versions.get(version)
+        if one is None:
+            return self
+        changes: dict[str, Any] = {"upstream_headers": self.upstream_headers | one.upstream_headers}
+        if one.system_prompt is not None:
+            changes["system_prompt"] = one.system_prompt
+        if one.prompt_version:
+            changes["prompt_version"] = one.prompt_version
+        return self.model_copy(update=changes)
 
     def _check_suites(self) -> None:
         for index, suite in enumerate(self.gate.suites):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tidemill.settings.launching import LauncherSettings
 from tidemill.settings.strict import Strict, wrong
 
 
@@ -136,4 +137,6 @@ class RetrainSettings(Strict):
     nice: int = Field(default=10, ge=0, le=19)
     """How far the trainer stands back for everybody else (19: most; where no core is spare it then starves)."""
     timeout_s: float = Field(default=900, gt=0)
-    """Longest training, and longest check by the gate, seconds; a longer one is stopped and the job has failed."""
+    """Longest training, and longest check by the gate, seconds; a longer one is stopped and the job has failed.
+    Of a training that is tried again, each try."""
+    launcher: LauncherSettings = LauncherSettings()

@@ -11,7 +11,7 @@ from retrain import gate, places
 from retrain.controller import works
 from retrain.register import RegisterSpec
 from retrain.report import not_measured, page, report
-from retrain.work import write_json
+from retrain.whole import write_json
 from tests.unit.retrain.made import NOW, collecting, pipeline
 from tidemill.events import Verdict
 from tidemill.settings import Settings

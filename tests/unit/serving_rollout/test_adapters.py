@@ -7,17 +7,13 @@ from typing import Any
 
 import msgspec
 
-from serving.rollout.adapters import Placement, drained, removable, wanted
+from serving.rollout.adapters import drained, removable, wanted
 from serving.rollout.decide import begin
-from serving.rollout.routes import first_route, route_of
-from tests.unit.serving_rollout.test_decide import JOB, NOW, PIPELINE, PLAN
+from serving.rollout.routes import route_of
+from serving.versions import Placement
+from tests.unit.serving_rollout.test_decide import JOB, NOW, PIPELINE, PLACES, PLAN, ROUTE, SETTINGS
 from tidemill.events import GatewayStatus, RolloutState
-from tidemill.settings import Settings
 
-SETTINGS = Settings.model_validate(
-    {"data_dir": "/data", "engines": {"local": {}}, "pipelines": {"schedule": PIPELINE.model_dump()}}
-)
-ROUTE = first_route("schedule", PIPELINE, SETTINGS.engines["local"], NOW)
 V1, V2 = Placement("local", "schedule-v1"), Placement("local", "schedule-v2")
 
 
@@ -53,12 +49,12 @@ def test_every_champion_comes_before_any_candidate() -> None:
 
 def test_after_promotion_only_the_new_champion_is_wanted() -> None:
     state = rollout("champion")
-    assert set(held(state, schedule=route_of(state, ROUTE, 50, NOW))) == {V2}
+    assert set(held(state, schedule=route_of(state, ROUTE, PLACES, 50, NOW))) == {V2}
 
 
 def test_old_champion_goes_when_every_live_gateway_left_it() -> None:
     state = rollout("champion")
-    route = route_of(state, ROUTE, 50, NOW)
+    route = route_of(state, ROUTE, PLACES, 50, NOW)
     all_ = {state.rollout_id: state}
 
     def gone(*gateways: GatewayStatus) -> set[Placement]:
@@ -73,9 +69,9 @@ def test_old_champion_goes_when_every_live_gateway_left_it() -> None:
 
 def test_candidate_goes_after_rollback_and_not_while_routed() -> None:
     state = rollout("rolled_back")
-    back = route_of(state, route_of(rollout("canary"), ROUTE, 50, NOW), 50, NOW)
+    back = route_of(state, route_of(rollout("canary"), ROUTE, PLACES, 50, NOW), PLACES, 50, NOW)
     assert removable(SETTINGS, {"schedule": back}, {state.rollout_id: state}, [gateway(3)]) == {V2}
-    canary = route_of(rollout("canary"), ROUTE, 50, NOW)
+    canary = route_of(rollout("canary"), ROUTE, PLACES, 50, NOW)
     assert removable(SETTINGS, {"schedule": canary}, {state.rollout_id: state}, [gateway(3)]) == set()
 
 

@@ -11,15 +11,19 @@ import pytest
 from serving.rollout.betting import Payoffs, paired, randomised
 from serving.rollout.decide import KEPT, REGISTRY_DONE, begin, capital, comparisons, decide, registry_wish
 from serving.rollout.observed import ArmFigures, Observed, Pair, Sample, StepFigures
-from serving.rollout.routes import first_route, models_of, route_of
+from serving.rollout.routes import first_route, places_of, route_of
+from serving.versions import Placement
 from tidemill.events import JobState, RolloutState, Route
-from tidemill.settings import PipelineSettings, RolloutSettings
-from tidemill.settings.model import EngineSettings
+from tidemill.settings import PipelineSettings, RolloutSettings, Settings
 
 NOW = 1_700_000_000_000
 PLAN = RolloutSettings(steps=(25, 50, 100), shadow_percent=50, min_scored=40, max_step_s=180)
 PIPELINE = PipelineSettings(engine="local", champion="schedule-v1", champion_adapter="adapters/schedule-v1")
-ROUTE = first_route("schedule", PIPELINE, EngineSettings(), NOW)
+SETTINGS = Settings.model_validate(
+    {"data_dir": "/data", "engines": {"local": {}}, "pipelines": {"schedule": PIPELINE.model_dump()}}
+)
+ROUTE = first_route(SETTINGS, "schedule", NOW)
+PLACES = {version: Placement("local", version) for version in ("schedule-v1", "schedule-v2")}
 JOB = JobState(
     job_id="job-1",
     seq=9,
@@ -167,7 +171,7 @@ def test_whole_way_to_champion_with_its_stations_and_routes() -> None:
         found = decide(state, PLAN, seen(at_s, **what))
         assert found is not None
         if found.reroute:
-            route = route_of(found.state, route, PLAN.shadow_percent, NOW)
+            route = route_of(found.state, route, PLACES, PLAN.shadow_percent, NOW)
             routes.append(route)
         state = found.state
         phases.append((state.phase, state.weight))
@@ -183,14 +187,14 @@ def test_whole_way_to_champion_with_its_stations_and_routes() -> None:
         [("schedule-v2", 100)],
     ]
     assert routes[0].shadow is not None and routes[0].shadow.sample_percent == 50
-    assert routes[1].shadow is None and models_of(routes[1]) == {"schedule-v1", "schedule-v2"}
+    assert routes[1].shadow is None and places_of(routes[1]) == set(PLACES.values())
 
 
 def test_rollback_route_is_the_champion_alone_and_the_registry_is_told_until_it_knows() -> None:
     found = decide(CANARY, PLAN, seen(figures=figures(0.9, 0.1, 35)))
     assert found is not None
-    canary: Route = route_of(CANARY, ROUTE, 50, NOW)
-    back = route_of(found.state, canary, 50, NOW)
+    canary: Route = route_of(CANARY, ROUTE, PLACES, 50, NOW)
+    back = route_of(found.state, canary, PLACES, 50, NOW)
     assert [(a.model_version, a.variant, a.weight) for a in back.arms] == [("schedule-v1", "champion", 100)]
     assert back.shadow is None and "harm proven" in back.reason
     assert registry_wish(found.state) == "reject"

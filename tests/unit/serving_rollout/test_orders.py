@@ -25,7 +25,12 @@ FREEZE = "freeze window 'weekend' holds every step forward"
 
 
 def order(act: Any, **what: Any) -> Order:
-    given = {"order_id": f"order-{act}", "pipeline": "schedule", "by": "anna", "reason": "wrong language"}
+    given: dict[str, Any] = {
+        "order_id": f"order-{act}",
+        "pipeline": "schedule",
+        "by": "anna",
+        "reason": "wrong language",
+    }
     return Order(**given | {"act": act, "time_ms": NOW, "rollout_id": CANARY.rollout_id} | what)
 
 
