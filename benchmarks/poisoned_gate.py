@@ -51,10 +51,8 @@ class World:
 
 WORLDS = (
     *(World(traffic, wrong, 0.35) for wrong in (0.3, 1.0) for traffic in (0.1, 0.25, 0.5, 0.8)),
-    *(World(traffic, 0.3, 0.1) for traffic in (0.1, 0.25, 0.5, 0.8)),
-    World(0.5, 0.3, 0.35, fresh=1_000, older=2_000),
-    *(World(0.25, HONEST, reviewed) for reviewed in (0.35, 0.1)),
-    World(0.25, HONEST, 0.35, fresh=1_000, older=2_000),
+    *(World(traffic, 0.3, 0.1, fresh=1_000) for traffic in (0.1, 0.5, 0.8)),
+    *(World(0.25, HONEST, reviewed, fresh) for reviewed, fresh in ((0.35, 300), (0.35, 1_000), (0.1, 1_000))),
 )
 
 

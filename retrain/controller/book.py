@@ -10,7 +10,7 @@ from tidemill.events import JobState, RolloutState, Route, ThresholdEvent
 from tidemill.events.lifecycle import ORDER
 from tidemill.ids import derived_id
 
-OPEN_PHASES = frozenset({"collecting", "snapshot", "training", "gating"})
+OPEN_PHASES = frozenset({"collecting", "snapshot", "training", "gating", "approving"})
 ENDED_JOBS = frozenset({"rejected", "failed"})
 ENDED_ROLLOUTS = frozenset({"champion", "rolled_back", "failed"})
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from retrain import cancel, orders, places
+from retrain import approval, cancel, orders, places
 from retrain.controller import states, works
-from retrain.controller.advance import COLLECTING, WORKS, Seen, Step, advance, waits_for
+from retrain.controller.advance import APPROVAL, COLLECTING, WORKS, Seen, Step, advance, waits_for
 from retrain.controller.book import OPEN_PHASES, Book
 from retrain.controller.labels import SELDOM_MS, LabelCounter, judged
 from retrain.controller.ledger import Ledger
@@ -20,7 +20,9 @@ from retrain.policy import Known, job_id_of, on_order
 from retrain.work import SETTINGS_FILE, save_settings
 from tidemill.clock import Clock
 from tidemill.events import JobProgress, JobState, ThresholdEvent
+from tidemill.io import rulings
 from tidemill.io.modes import let_engines_through
+from tidemill.io.rulings import Ruling
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Driver:
         """Take orders, decide on alarms, move every open job one step, end what runs for jobs that are over."""
         self.waiting_for = ""
         self._cancel()
+        self._rulings()
         self._orders()
         for event in list(self._book.undecided(self._clock.now_ms())):
             self._alarm(event)
@@ -89,6 +92,15 @@ class Driver:
                 if self._book.jobs[job.job_id].phase in OPEN_PHASES:
                     continue  # its cluster does not answer
             file.unlink(missing_ok=True)
+
+    def _rulings(self) -> None:
+        for file, ruling in rulings.waiting(self._settings):
+            job = self._book.jobs.get(ruling.job_id) if ruling else None
+            if ruling is None or job is None or job.phase != approval.PHASE:
+                log.warning("nothing to approve: no such job waits for it", extra={"file": file.name})
+            elif job.pipeline in self._settings.pipelines:
+                self._try(job.job_id, lambda job=job, ruling=ruling: self._job(job, ruling=ruling))  # type: ignore[misc]
+            rulings.take(file)
 
     def _end_work(self, job_id: str) -> None:
         """Nothing runs on for a job that is over, whenever the controller was killed: look, stop, look again."""
@@ -148,7 +160,7 @@ class Driver:
     def _champion(self, name: str) -> str:
         return self._book.champions.get(name) or self._settings.pipelines[name].champion
 
-    def _job(self, job: JobState, cancelled: str = "") -> None:
+    def _job(self, job: JobState, cancelled: str = "", ruling: Ruling | None = None) -> None:
         pipeline, now = self._settings.pipelines[job.pipeline], self._clock.now_ms()
         name = waits_for(job)
         if name == COLLECTING:
@@ -160,6 +172,9 @@ class Driver:
             self._tell(job, {"step": fresh or 0, "of": job.needed_labels, "note": note})
             if counted is None and self._counter.problem:
                 self.waiting_for = f"the store, to count labels: {self._counter.problem}"
+        elif name == APPROVAL:
+            late = job.deadline_ms is not None and job.deadline_ms <= now
+            seen = Seen(now_ms=now, cancelled=cancelled, ruling=ruling, waited_out=late)
         else:
             work = self._looked(job.job_id, name)
             self._tell(job, work.progress if work.state == "running" else {"note": f"starting: {name}"})
@@ -196,7 +211,8 @@ class Driver:
         return self._launcher.look(folder, works.result_of(self._settings, job_id, name))
 
     def _record(self, state: JobState) -> None:
-        self._ledger.record([state])
+        told = approval.announcement(self._book.jobs.get(state.job_id), state)
+        self._ledger.record([state], [told] if told is not None else [])
         self._book.note_job(state)
         if state.phase not in OPEN_PHASES:
             self._ended.add(state.job_id)

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.settings.gate import ApprovalSettings
 from tidemill.settings.host import HostSettings, ProbeSettings
 from tidemill.settings.monitoring import AuditSettings, DeadLetterSettings, EvidenceSettings, WindowSettings
 from tidemill.settings.pipeline import PipelineSettings
@@ -203,6 +204,7 @@ class Settings(Strict):
     audit: AuditSettings = AuditSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     host: HostSettings = HostSettings()
+    approval: ApprovalSettings = ApprovalSettings()
     pipelines: dict[str, PipelineSettings] = Field(default_factory=dict)
 
     @field_validator("max_false_alarms")

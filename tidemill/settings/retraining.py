@@ -114,6 +114,11 @@ class RetrainSettings(Strict):
     near_duplicate: float = Field(default=0.9, ge=0.5, le=1)
     """Prompts with the same answer that have this share of their five-character runs in common say the same: one of
     them is trained on, and none where the gate judges by such a one. 1: only where all words are the same."""
+    approval: Literal["none", "required"] = "none"
+    """Whether a candidate that has passed the gate waits for a person (`tidemill retrain approve`, or the signed link
+    in an alert; see ``approval``)."""
+    approval_timeout_s: float = Field(default=86_400, gt=0)
+    """How long it waits; then it does not pass."""
     scrub: bool = True
     """Whether e-mail addresses and numbers of seven digits or more are blacked out in what is trained on, also where
     ``capture`` keeps them. A label that holds one is not trained on: false where such labels are what is wanted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,7 @@ from retrain.launchers.launcher import Launcher, Work, WorkSeen
 from retrain.policy import job_id_of
 from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
 from tidemill.clock import ManualClock
-from tidemill.events import JobProgress, JobState
+from tidemill.events import JobProgress, JobState, ThresholdEvent
 from tidemill.settings import Settings
 
 
@@ -26,7 +27,7 @@ class Paper:
     def __init__(self) -> None:
         self.states: list[JobState] = []
 
-    def record(self, states: list[JobState]) -> None:
+    def record(self, states: list[JobState], events: Sequence[ThresholdEvent] = ()) -> None:
         self.states += states
 
     def tell(self, progress: JobProgress) -> None:
