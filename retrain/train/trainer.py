@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from peft import LoraConfig, PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import (
+    AutoModelForCausalLM,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from retrain.model.progress import Progress
 from retrain.train import throughput
 from retrain.train.checkpoints import Checkpoints
 from retrain.train.rows import Untrainable
-from retrain.train.spec import TrainingSpec
+from retrain.train.spec import ADAPTER_FILE, TrainingSpec
 
 WARMUP_SHARE = 0.1
 
@@ -25,6 +33,11 @@ WARMUP_SHARE = 0.1
 def base_model(spec: TrainingSpec) -> Any:
     """The base in float32; bf16 computes in bfloat16 and keeps these weights."""
     return AutoModelForCausalLM.from_pretrained(spec.base, dtype="float32", local_files_only=True)
+
+
+def begun(model: Any, spec: TrainingSpec) -> Any:
+    """The base with the LoRA that `spec.start` says. Raises Untrainable."""
+    return as_champion(model, spec) if spec.start == "champion" else adapted(model, spec)
 
 
 def adapted(model: Any, spec: TrainingSpec) -> Any:
@@ -40,20 +53,31 @@ def adapted(model: Any, spec: TrainingSpec) -> Any:
 
 
 def as_champion(model: Any, spec: TrainingSpec) -> Any:
-    """The base with the champion's LoRA to go on from; with a fresh one where the base itself serves.
+    """The base with a LoRA that says what the champion's says, to go on from; a fresh one where the base itself serves.
 
-    Raises Untrainable where the champion's rank is not the one asked for.
+    A champion of lower rank fills a part of it. Raises Untrainable where its rank is higher than the one asked for.
     """
+    made = adapted(model, spec)
     if not spec.champion:
-        return adapted(model, spec)
-    found = PeftModel.from_pretrained(model, spec.champion, is_trainable=True)
-    rank = found.peft_config["default"].r
-    if rank != spec.rank:
+        return made
+    folder = Path(spec.champion)
+    config = PeftConfig.from_pretrained(folder)
+    if config.r > spec.rank:
         raise Untrainable(
-            f"recipe {spec.kind} goes on from the champion's adapter of rank {rank}, and retrain.rank is {spec.rank}; "
-            f"set retrain.rank: {rank}, or retrain once with recipe sft"
+            f"the training goes on from the champion's adapter of rank {config.r}, and retrain.rank is {spec.rank}; "
+            f"set retrain.rank: {config.r}, or retrain once with recipe sft and start: base"
         )
-    return found
+    theirs = load_file(folder / ADAPTER_FILE)
+    weights = get_peft_model_state_dict(made)
+    scale = (config.lora_alpha / config.r) / (spec.alpha / spec.rank)
+    with torch.no_grad():
+        for name, old in theirs.items():
+            if "lora_A" in name:
+                weights[name][: config.r] = old
+            else:
+                weights[name][:, : config.r] = old * scale
+    set_peft_model_state_dict(made, weights)
+    return made
 
 
 def arguments(spec: TrainingSpec, out: Path) -> dict[str, Any]:
@@ -101,7 +125,8 @@ class Paced:
         self.losses: list[float] = []
         self.tokens = 0
         self._checkpoints = Checkpoints(spec, self)
-        super().__init__(callbacks=[self.pace, self._checkpoints], **rest)
+        super().__init__(callbacks=[self.pace, self._checkpoints], **rest)  # type: ignore[call-arg]
+        self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]  # stdout is for our JSON lines
 
     def figures(self) -> dict[str, Any]:
         """What a checkpoint keeps of the training beside its state."""
