@@ -10,7 +10,8 @@ from typing import Any
 from retrain import adapter, places
 from retrain.adapter import base_digest
 from retrain.snapshot import golden, read_rows
-from retrain.work import Refused, write_json
+from retrain.whole import write_json
+from retrain.work import Refused
 from tidemill.io.modes import let_engines_read
 from tidemill.settings import Settings
 

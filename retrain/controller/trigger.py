@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from retrain.controller import states
 from retrain.controller.book import Book
-from retrain.policy import Decision, Known, Trigger, decide, refused
+from retrain.policy import Decision, Known, Trigger, decide, job_id_of, refused
 from tidemill.events import JobState, RetrainDecision
 from tidemill.ids import derived_id
 from tidemill.settings import PipelineSettings
@@ -83,7 +83,7 @@ def _said(
         reasons=decision.reasons,
         signals=dict(decision.signals),
         again_ms=decision.again_ms,
-        job_id=states.job_id_of(trigger.trigger_id, attempt) if decision.act == "open" else "",
+        job_id=job_id_of(trigger.trigger_id, attempt) if decision.act == "open" else "",
         champion_version=champion,
     )
     return None if before is not None and _kind(before) == _kind(event) else event

@@ -134,8 +134,9 @@ def _fill(store: Store) -> None:
 def _decision_row(shift: int) -> dict[str, object]:
     values = json.loads(_moved(encode(decision()).decode(), shift))
     del values["schema"]
-    texts = {name: json.dumps(values[name]) for name in ("reasons", "signals")}
-    return SOURCE | values | texts
+    texts: dict[str, object] = {name: json.dumps(values[name]) for name in ("reasons", "signals")}
+    row: dict[str, object] = SOURCE | values | texts
+    return row
 
 
 def _state_row(state: object, shift: int, **fields: object) -> dict[str, object]:

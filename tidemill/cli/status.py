@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -15,8 +15,6 @@ from tidemill.cli import context
 from tidemill.clock import Clock, SystemClock, rfc3339
 from tidemill.errors import TidemillError
 from tidemill.events import RetrainDecision
-from tidemill.io.clickhouse import Store
-from tidemill.io.decisions import latest
 from tidemill.io.role_page import holding_silences
 from tidemill.io.spend import Spend, allowed_a_day, spent
 from tidemill.local import lifecycle, statefile
@@ -46,8 +44,8 @@ def status(
     if as_json:
         a_day = {"allowed_a_day": allowed_a_day(settings)}
         spend = {name: each._asdict() | a_day for name, each in found.items()}
-        line = {"running": pid is not None, "stack": stack, "false_alarms": spend, "silences": silences}
-        line |= {"decisions": decisions}
+        line: dict[str, Any] = {"running": pid is not None, "stack": stack, "false_alarms": spend}
+        line |= {"silences": silences, "decisions": decisions}
         typer.echo(msgspec.json.encode(line).decode())
     elif pid is None:
         typer.echo(f"no stack is running on {settings.data_dir}; start one with `tidemill up`")
@@ -65,6 +63,9 @@ def status(
 
 def _decisions(settings: Settings, clock: Clock) -> list[RetrainDecision]:
     """The last one of each pipeline; none where the store does not answer. Blocks a second or so."""
+    from tidemill.io.clickhouse import Store
+    from tidemill.io.decisions import latest
+
     try:
         found = latest(Store(settings, query_timeout_s=STORE_S), clock.now_ms(), 1)
     except TidemillError:

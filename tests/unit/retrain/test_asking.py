@@ -108,7 +108,8 @@ def test_open_jobs_hold_what_they_are_expected_to_take() -> None:
     assert funds.expected_s == 104, "the longest of the last five"
     assert funds.spent_s == pytest.approx(721 + 104)
     assert funds.spent_all_s == pytest.approx(721 + 104 + 40)
-    assert (funds.budget_s, funds.budget_all_s, funds.cost_usd) == (None, 3_600, pytest.approx(1.04))
+    assert (funds.budget_s, funds.budget_all_s) == (None, 3_600)
+    assert funds.cost_usd == pytest.approx(1.04)
     assert funds_of(jobs, "support", pipelines, gpu, NOW).expected_s == 40
     assert funds_of([], "schedule", pipelines, GpuSettings(), NOW).expected_s == pipelines["schedule"].retrain.timeout_s
     assert funds_of([], "schedule", pipelines, GpuSettings(), NOW).cost_usd is None

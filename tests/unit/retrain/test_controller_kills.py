@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from retrain import cancel
-from retrain.controller.advance import APPROVAL, COLLECTING, TABLE, WORKS, event_of, waits_for
+from retrain.controller.advance import APPROVAL, COLLECTING, TABLE, WORKS, Seen, event_of, waits_for
 from retrain.controller.book import OPEN_PHASES, Book
 from retrain.controller.driver import Driver
 from retrain.controller.labels import Counted, LabelCounter
@@ -247,7 +247,7 @@ def noted(settings: Settings, world: World) -> None:
     why = "wrong labels" if cancel.waiting(settings) else ""
     ruled = next((ruling for _, ruling in rulings.waiting(settings)), None)
     late = (states[-1].deadline_ms or world.clock.now_ms() + 1) <= world.clock.now_ms()
-    seen = steps.Seen(now_ms=world.clock.now_ms(), works=works, cancelled=why, ruling=ruled, waited_out=late)
+    seen = Seen(now_ms=world.clock.now_ms(), works=works, cancelled=why, ruling=ruled, waited_out=late)
     world.seen.add((name, event_of(name, settings.pipelines["schedule"], seen)))
 
 

@@ -152,7 +152,12 @@ def test_the_same_cause_has_the_same_id() -> None:
     assert ids("a", 5) == ids("a", 5) and len(ids("a", 5) | ids("a", 6) | ids("b", 5)) == 6
 
 
-WORTH = {"usd_per_point": 0.01, "gain_horizon_days": 10, "expected_recovery": 0.5, "min_gain_ratio": 2.0}
+WORTH: dict[str, Any] = {
+    "usd_per_point": 0.01,
+    "gain_horizon_days": 10,
+    "expected_recovery": 0.5,
+    "min_gain_ratio": 2.0,
+}
 PRICE = Funds(expected_s=1_800, usd_per_hour=100.0)
 """A job costs 50 USD. Of a fall of 0.7 half is expected back: 0.035 USD for each call a day."""
 
