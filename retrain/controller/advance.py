@@ -27,7 +27,7 @@ COLLECTING = "collecting"
 APPROVAL = "approval"
 """What a job waits for whose candidate a person must approve."""
 _ABSENT = WorkSeen(state="absent")
-Event = Literal["counted", "absent", "running", "overdue", "done", "refused", "ended", "cancelled", "asked", "ruled"]
+Event = Literal["counted", "absent", "running", "overdue", "done", "refused", "ended", "cancelled", "ruled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def event_of(name: str, pipeline: PipelineSettings, seen: Seen) -> Event:
     if name == COLLECTING:
         return "counted"
     if name == APPROVAL:
-        return "ruled" if seen.ruling is not None else "overdue" if seen.waited_out else "asked"
+        return "ruled" if seen.ruling is not None else "overdue" if seen.waited_out else "running"
     work = seen.work(name)
     if work.state == "running":
         late = work.started_ms is not None and seen.now_ms - work.started_ms > pipeline.retrain.timeout_s * 1000
@@ -244,10 +244,6 @@ def _compared(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) 
     return Step(state=following(job, now, reason=reason[:1000], verdicts=verdicts), start="register")
 
 
-def _asked(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
-    return Step()
-
-
 def _decided(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
     return Step(state=approval.decided(job, seen.ruling, seen.now_ms), start="register")
 
@@ -293,7 +289,7 @@ _ALIKE: dict[Event, Callable[[JobState, PipelineSettings, Seen, str], Step]] = {
 TABLE: dict[tuple[str, Event], Callable[[JobState, PipelineSettings, Seen, str], Step]] = {
     (COLLECTING, "counted"): _collecting,
     (COLLECTING, "cancelled"): _cancelled,
-    (APPROVAL, "asked"): _asked,
+    (APPROVAL, "running"): _running,
     (APPROVAL, "ruled"): _decided,
     (APPROVAL, "overdue"): _decided,
     (APPROVAL, "cancelled"): _cancelled,
