@@ -36,7 +36,7 @@ RULES = rules_of(
         gate=GateSettings(),
     )
 )
-WITHOUT = replace(RULES, max_tenant_share=1.0, max_contradiction=1.0)
+WITHOUT = replace(RULES, max_tenant_share=1.0, max_contradiction=1.0, max_wrong_share=1.0)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from retrain.doubt import Limited, limited
 from retrain.influence import GROUPS, capped
 from retrain.nearness import Near
 from retrain.rows import LabelledCall, Row, fraction
@@ -27,20 +28,28 @@ class Choice:
         self._judging, self._chosen = Near(rules.near_duplicate), Near(rules.near_duplicate)
         for row in judging:
             self._judging.add(row.prompt, row.completion)
-        self.private_labels = self.leaks = self.near_duplicates = self.above_share = self.scrubbed = 0
+        self.limited: list[Limited] = []
+        self.doubtful = self.private_labels = self.leaks = self.near_duplicates = self.above_share = self.scrubbed = 0
 
-    def fresh(self, calls: Iterable[LabelledCall], least: int) -> list[LabelledCall]:
-        """Those to train on, trusted ones first; limits leave ``least`` where there are so many."""
+    def fresh(self, calls: Iterable[LabelledCall], least: int, told: Sequence[LabelledCall] = ()) -> list[LabelledCall]:
+        """Those to train on, trusted ones first; limits on shares leave ``least`` where there are so many, the one on
+        doubt, by all labels ``told``, does not.
+        """
         trusted = self._rules.trusted_sources
         ranked = sorted(calls, key=lambda c: (c.source not in trusted, fraction("choice", c.call_id), c.call_id))
         fit = [call for call in ranked if self._fits(call)]
-        kept = self._limited(fit, least)
-        self.above_share += len(fit) - len(kept)
+        sure, self.limited = self._sure(fit, told)
+        kept = self._limited(sure, least)
+        self.doubtful = len(fit) - len(sure)
+        self.above_share += len(sure) - len(kept)
         return [self._clean(call) for call in kept]
 
-    def replayed(self, calls: Sequence[LabelledCall], most: int) -> list[LabelledCall]:
-        """At most ``most`` of older calls."""
-        limited = self._limited(calls, most)
+    def replayed(
+        self, calls: Sequence[LabelledCall], most: int, told: Sequence[LabelledCall] = ()
+    ) -> list[LabelledCall]:
+        """At most ``most`` of older calls; ``told`` are all older labels."""
+        sure, _ = self._sure(calls, told)
+        limited = self._limited(sure, most)
         kept: list[LabelledCall] = []
         for call in sorted(limited, key=lambda c: (fraction("replay", c.call_id), c.call_id)):
             if len(kept) == most:
@@ -48,6 +57,12 @@ class Choice:
             if self._fits(call):
                 kept.append(self._clean(call))
         return kept
+
+    def _sure(
+        self, calls: Sequence[LabelledCall], told: Sequence[LabelledCall]
+    ) -> tuple[list[LabelledCall], list[Limited]]:
+        rules = self._rules
+        return limited(calls, told, rules.trusted_sources, rules.metric, rules.max_wrong_share)
 
     def _limited(self, calls: Sequence[LabelledCall], least: int) -> list[LabelledCall]:
         rules = self._rules

@@ -12,7 +12,7 @@ from typing import Any
 
 from retrain.choice import Choice
 from retrain.conflicts import holding
-from retrain.influence import Suspect, is_suspect, suspects
+from retrain.influence import is_suspect, suspects
 from retrain.origins import kinds, origins, span_ms
 from retrain.rows import BUCKETS, LabelledCall, Row, digest_of, fraction, prompt_key, rows_of
 from retrain.rules import Rules
@@ -125,11 +125,12 @@ def build(
     verified = [call for key, call in judging.items() if held_out(call.session, share) and key not in free]
     least = least_to_train(rules.floor_labels, rules.holdout_share)
     choice = Choice([*rows_of(verified), *golden], rules)
-    training = choice.fresh(free.values(), least)
-    notes = [str(each) for each in found]
+    training = choice.fresh(free.values(), least, believed)
+    notes = [str(each) for each in (*found, *choice.limited)]
     _enough(len(training), least, [*notes, *_private(choice.private_labels, len(free))], held.disputed, choice.leaks)
+    known = [call for call in past if not is_suspect(call, found, trusted)]
     wanted = round(len(training) * rules.replay_share / (1 - rules.replay_share))
-    replay = choice.replayed(_replayable(past, found, prompts | frozen, share, rules), wanted)
+    replay = choice.replayed(_replayable(known, prompts | frozen, share, rules), wanted, known)
     trained = [*training, *replay]
     counts = {
         "fresh_labels": len(fresh),
@@ -144,6 +145,7 @@ def build(
         "near_judged_left_out": choice.leaks,
         "near_duplicates_left_out": choice.near_duplicates,
         "above_share_left_out": choice.above_share,
+        "doubtful_left_out": choice.doubtful,
         "scrubbed": choice.scrubbed,
         "older_labels": len(older),
         "fresh_train": len(training),
@@ -192,10 +194,7 @@ def _private(labels: int, of: int) -> list[str]:
     ]
 
 
-def _replayable(
-    older: Sequence[LabelledCall], found: Sequence[Suspect], known: Collection[str], held: float, rules: Rules
-) -> list[LabelledCall]:
-    """Older calls that a training may replay: no prompt of ``known``, no held-out session, no suspect's label."""
-    believed = [call for call in older if not is_suspect(call, found, rules.trusted_sources)]
-    latest = holding(believed, rules.trusted_sources).calls
+def _replayable(older: Sequence[LabelledCall], known: Collection[str], held: float, rules: Rules) -> list[LabelledCall]:
+    """Older calls that a training may replay: no prompt of ``known``, no held-out session."""
+    latest = holding(older, rules.trusted_sources).calls
     return [call for key, call in latest.items() if key not in known and not held_out(call.session, held)]

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from retrain import adapter
+from retrain import adapter, gate
 from retrain.gate import SUITE
 from retrain.model.answers import Told
 from retrain.rows import Row
@@ -69,7 +70,7 @@ def evaluate(spec: EvaluateSpec) -> dict[str, Any]:
     if spec.metric not in METRIC_VERSIONS:
         problems.append(f"quality.metric {spec.metric!r} compares no answers; use {', '.join(METRIC_VERSIONS)}")
     if problems:
-        return {"problems": problems, "paired": {}, "certain": {}, "samples": []}
+        return {"problems": problems, "paired": {}, "scores": {}, "certain": {}, "samples": []}
     return scores(spec, lambda folder: _loaded(spec, folder))
 
 
@@ -77,7 +78,8 @@ def scores(spec: EvaluateSpec, load: Callable[[str], Answers]) -> dict[str, Any]
     """The scoring itself; ``load`` gives the answers of one adapter folder ("" is the base alone).
 
     ``paired``: by data set, for each row that both models' answers can be compared on, the candidate's score and the
-    champion's. ``certain``: by model, certainty and score of each such verified row.
+    champion's. ``scores``: their means by ``<model>/<data set>``. ``certain``: by model, certainty and score of each
+    such verified row.
     """
     sets = asked(spec)
     told: dict[str, dict[str, list[Told]]] = {}
@@ -102,7 +104,8 @@ def scores(spec: EvaluateSpec, load: Callable[[str], Answers]) -> dict[str, Any]
                     if value is not None and mine is not None and other is not None
                 ]
     chosen = spread(samples, spec.parity_samples)
-    return {"problems": [], "paired": paired, "certain": certain, "samples": chosen}
+    means = msgspec.to_builtins(gate.scores(paired))
+    return {"problems": [], "paired": paired, "scores": means, "certain": certain, "samples": chosen}
 
 
 def asked(spec: EvaluateSpec) -> dict[str, Asked]:

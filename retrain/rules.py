@@ -21,6 +21,7 @@ class Rules:
     max_tenant_share: float
     max_source_share: float
     max_contradiction: float
+    max_wrong_share: float
     near_duplicate: float
     scrub: bool
     licences: Mapping[str, str] = field(default_factory=dict)
@@ -38,6 +39,7 @@ def rules_of(pipeline: PipelineSettings) -> Rules:
         max_tenant_share=pipeline.retrain.max_tenant_share,
         max_source_share=pipeline.retrain.max_source_share,
         max_contradiction=pipeline.retrain.max_contradiction,
+        max_wrong_share=pipeline.retrain.max_wrong_share,
         near_duplicate=pipeline.retrain.near_duplicate,
         scrub=pipeline.retrain.scrub,
         licences=pipeline.retrain.licences,

@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from prometheus_client import Counter, Gauge
 
 from consumers.alerts.addresses import Forbidden
+from consumers.alerts.approving import Links
 from consumers.alerts.formats import render
 from consumers.alerts.groups import Muted, Policy
 from consumers.alerts.outbox import Outbox, Pending
@@ -88,6 +89,7 @@ class Delivery(threading.Thread):
         self._mutes: Mutes | None = None
         self._sign = signer(webhook)
         self._console = settings.console_url
+        self._links = Links(settings)
         self._tls = httpx.create_ssl_context(trust_env=False)
         self._outbox = Outbox(policy(webhook))
         self._at_end: set[int] = set()
@@ -232,7 +234,7 @@ class Delivery(threading.Thread):
         """The receiver's answer and what follows. What fails here without being foreseen counts as no answer."""
         attempt, status, retry_after = pending.attempts + 1, None, ""
         try:
-            kind, body = render(pending.notification, self._webhook, self._console)
+            kind, body = render(self._links.into(pending.notification), self._webhook, self._console)
             status, retry_after = self._send(pending.notification.id, body, kind)
         except Exception:
             log.exception("%s cannot be sent to %s", pending.notification.id, self._webhook.name)

@@ -37,6 +37,14 @@ _ALARM_POLICY = (
 )
 """An alarm's page shows what users wrote, a report words of others: it runs no script and loads nothing."""
 
+_POLICIES = {
+    "/evidence/": _REPORT_POLICY,
+    "/alarms/": _ALARM_POLICY,
+    "/gate/": _ALARM_POLICY,
+    "/approvals/": _ALARM_POLICY.replace("form-action 'none'", "form-action 'self'"),
+}
+"""By the beginning of a path; all else has _POLICY."""
+
 
 def run(settings: Settings) -> None:
     """Serve the console until SIGTERM. Raises Stop where its port is taken."""
@@ -78,7 +86,7 @@ def application(
     from fastapi.responses import FileResponse, HTMLResponse, Response
     from nicegui import ui
 
-    from dashboards.console import why
+    from dashboards.console import approving, why
     from dashboards.console.page import Page
 
     app = FastAPI(openapi_url=None)
@@ -111,6 +119,8 @@ def application(
             raise HTTPException(404, "nothing is kept of such an alarm (yet): its row lands a few seconds after it")
         return HTMLResponse(why.page(story, settings.deployment))
 
+    approving.add_routes(app, settings, clock)
+
     @app.get("/gate/{job_id}")
     def gate(job_id: str) -> FileResponse:
         file = gate_file(settings, job_id)
@@ -129,7 +139,7 @@ def application(
 
 def policy_of(path: str) -> str:
     """The content security policy of a path: what is made of users' words may do least."""
-    for beginning, policy in (("/evidence/", _REPORT_POLICY), ("/alarms/", _ALARM_POLICY), ("/gate/", _ALARM_POLICY)):
+    for beginning, policy in _POLICIES.items():
         if path.startswith(beginning):
             return policy
     return _POLICY

@@ -99,6 +99,7 @@ _JOB_WORDS: dict[JobPhase, str] = {
     "snapshot": "retraining freezes its data",
     "training": "retraining trains an adapter",
     "gating": "retraining has its candidate judged by the gate",
+    "approving": "retraining has its candidate wait for approval",
     "registered": "retraining made a new version",
     "rejected": "retraining ended, its candidate did not pass the gate",
     "failed": "retraining failed",

@@ -17,6 +17,7 @@ _JOB_AT = {
     "snapshot": "data",
     "training": "train",
     "gating": "gate",
+    "approving": "gate",
     "registered": "gate",
     "rejected": "gate",
     "failed": "train",

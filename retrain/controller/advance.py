@@ -12,19 +12,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from retrain import gate
+from retrain import approval, gate
 from retrain.controller.states import GPU_SECONDS, SINCE, UNTIL, ended, entering, following
 from retrain.launchers.launcher import WorkSeen
 from retrain.policy import Collected, while_collecting
 from tidemill.events import JobState
+from tidemill.io.rulings import Ruling
 from tidemill.settings import PipelineSettings
 
 WORKS = ("snapshot", "train", "evaluate", "parity", "register")
 TIMED = ("train", "evaluate", "parity")
 """Works that retrain.timeout_s bounds."""
 COLLECTING = "collecting"
+APPROVAL = "approval"
+"""What a job waits for whose candidate a person must approve."""
 _ABSENT = WorkSeen(state="absent")
-Event = Literal["counted", "absent", "running", "overdue", "done", "refused", "ended", "cancelled"]
+Event = Literal["counted", "absent", "running", "overdue", "done", "refused", "ended", "cancelled", "ruled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,10 @@ class Seen:
     works: Mapping[str, WorkSeen] = field(default_factory=dict)
     cancelled: str = ""
     """Why a person wants the job to end; empty: nobody does."""
+    ruling: Ruling | None = None
+    """What a person says of the candidate; None: nothing yet."""
+    waited_out: bool = False
+    """Whether the time to say so is over."""
 
     def work(self, name: str) -> WorkSeen:
         return self.works.get(name, _ABSENT)
@@ -61,7 +68,9 @@ def advance(job: JobState, pipeline: PipelineSettings, seen: Seen) -> Step:
 
 
 def waits_for(job: JobState) -> str:
-    """What an open job waits for: labels (``collecting``), or a piece of work."""
+    """What an open job waits for: labels (``collecting``), a person (``approval``), or a piece of work."""
+    if job.phase == approval.PHASE:
+        return APPROVAL
     return COLLECTING if job.phase == "collecting" else work_of(job)
 
 
@@ -71,6 +80,8 @@ def event_of(name: str, pipeline: PipelineSettings, seen: Seen) -> Event:
         return "cancelled"
     if name == COLLECTING:
         return "counted"
+    if name == APPROVAL:
+        return "ruled" if seen.ruling is not None else "overdue" if seen.waited_out else "running"
     work = seen.work(name)
     if work.state == "running":
         late = work.started_ms is not None and seen.now_ms - work.started_ms > pipeline.retrain.timeout_s * 1000
@@ -148,7 +159,7 @@ def _ended(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> 
 
 def _cancelled(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
     reason = f"cancelled by hand ({seen.cancelled}) while it waited for {name}"
-    if name == COLLECTING:
+    if name in (COLLECTING, APPROVAL):
         return Step(state=ended(job, "declined", reason, seen.now_ms))
     return Step(state=_over(job, "declined", reason, seen, name), stop=name)
 
@@ -227,8 +238,14 @@ def _compared(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) 
     verdict = gate.parity(result["asked"], result["equal"], pipeline.gate, now, result.get("problem", ""))
     verdicts = (*job.verdicts, verdict, *gate.smoke(result.get("ratios", {}), pipeline.gate, now))
     good = gate.passes(verdicts)
+    if good and pipeline.retrain.approval == "required":
+        return Step(state=approval.asked(job, verdicts, pipeline, now))
     reason = "passed; writing it to the registry" if good else f"rejected: {gate.refusal(verdicts)}"
     return Step(state=following(job, now, reason=reason[:1000], verdicts=verdicts), start="register")
+
+
+def _decided(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    return Step(state=approval.decided(job, seen.ruling, seen.now_ms), start="register")
 
 
 def _registered(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
@@ -272,6 +289,10 @@ _ALIKE: dict[Event, Callable[[JobState, PipelineSettings, Seen, str], Step]] = {
 TABLE: dict[tuple[str, Event], Callable[[JobState, PipelineSettings, Seen, str], Step]] = {
     (COLLECTING, "counted"): _collecting,
     (COLLECTING, "cancelled"): _cancelled,
+    (APPROVAL, "running"): _running,
+    (APPROVAL, "ruled"): _decided,
+    (APPROVAL, "overdue"): _decided,
+    (APPROVAL, "cancelled"): _cancelled,
     **{(name, event): step for name in WORKS for event, step in _ALIKE.items()},
     **{(name, "overdue"): _overdue for name in TIMED},
     **{(name, "done"): step for name, step in _DONE.items()},

@@ -11,7 +11,7 @@ from tidemill.events import JobState, RetrainDecision, RolloutState, Route, Thre
 from tidemill.events.lifecycle import ORDER
 from tidemill.ids import derived_id
 
-OPEN_PHASES = frozenset({"collecting", "snapshot", "training", "gating"})
+OPEN_PHASES = frozenset({"collecting", "snapshot", "training", "gating", "approving"})
 ENDED_JOBS = frozenset({"rejected", "failed"})
 ENDED_ROLLOUTS = frozenset({"champion", "rolled_back", "failed"})
 

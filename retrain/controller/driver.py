@@ -9,9 +9,9 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from retrain import cancel, orders, places
+from retrain import approval, cancel, orders, places
 from retrain.controller import states, works
-from retrain.controller.advance import COLLECTING, WORKS, Seen, Step, advance, waits_for
+from retrain.controller.advance import APPROVAL, COLLECTING, WORKS, Seen, Step, advance, waits_for
 from retrain.controller.asking import DAY_MS, asking, champion_of, known_of
 from retrain.controller.book import OPEN_PHASES, Book
 from retrain.controller.labels import SELDOM_MS, LabelCounter, judged
@@ -22,7 +22,9 @@ from retrain.policy import Known, Trigger, by_order, counts, job_id_of
 from retrain.work import SETTINGS_FILE, save_settings
 from tidemill.clock import Clock
 from tidemill.events import JobProgress, JobState, RetrainDecision
+from tidemill.io import rulings
 from tidemill.io.modes import let_engines_through
+from tidemill.io.rulings import Ruling
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class Driver:
         """Take orders, decide on what asks, move every open job one step, end what runs for jobs that are over."""
         self.waiting_for = ""
         self._cancel()
+        self._rulings()
         self._orders()
         for trigger in asking(self._book, self._settings.pipelines, self._clock.now_ms()):
             self._decide(trigger)
@@ -92,6 +95,15 @@ class Driver:
             self._try(job.job_id, partial(self._job, job, order.reason))
             if self._book.jobs[job.job_id].phase not in OPEN_PHASES:  # else its cluster does not answer
                 file.unlink(missing_ok=True)
+
+    def _rulings(self) -> None:
+        for file, ruling in rulings.waiting(self._settings):
+            job = self._book.jobs.get(ruling.job_id) if ruling else None
+            if ruling is None or job is None or job.phase != approval.PHASE:
+                log.warning("nothing to approve: no such job waits for it", extra={"file": file.name})
+            elif job.pipeline in self._settings.pipelines:
+                self._try(job.job_id, partial(self._job, job, ruling=ruling))
+            rulings.take(file)
 
     def _end_work(self, job_id: str) -> None:
         """Nothing runs on for a job that is over, whenever the controller was killed: look, stop, look again."""
@@ -136,7 +148,7 @@ class Driver:
         counted = self._counter.counted(trigger.pipeline, trigger.since_ms, SELDOM_MS)
         return known if counted is None else judged(known, counted)
 
-    def _job(self, job: JobState, cancelled: str = "") -> None:
+    def _job(self, job: JobState, cancelled: str = "", ruling: Ruling | None = None) -> None:
         pipeline, now = self._settings.pipelines[job.pipeline], self._clock.now_ms()
         name = waits_for(job)
         if name == COLLECTING:
@@ -148,6 +160,9 @@ class Driver:
             self._tell(job, {"step": fresh or 0, "of": job.needed_labels, "note": note})
             if counted is None and self._counter.problem:
                 self.waiting_for = f"the store, to count labels: {self._counter.problem}"
+        elif name == APPROVAL:
+            late = job.deadline_ms is not None and job.deadline_ms <= now
+            seen = Seen(now_ms=now, cancelled=cancelled, ruling=ruling, waited_out=late)
         else:
             work = self._looked(job.job_id, name)
             self._tell(job, work.progress if work.state == "running" else {"note": f"starting: {name}"})
@@ -184,7 +199,8 @@ class Driver:
         return self._launcher.look(folder, works.result_of(self._settings, job_id, name))
 
     def _record(self, state: JobState | None, said: RetrainDecision | None = None) -> None:
-        self._ledger.record([state] if state else [], [said] if said else [])
+        told = approval.announcement(self._book.jobs.get(state.job_id), state) if state else None
+        self._ledger.record([state] if state else [], [said] if said else [], [told] if told else [])
         if said is not None:
             self._book.note_decision(said)
             DECISIONS_TOTAL.labels(said.pipeline, said.act, said.cause).inc()

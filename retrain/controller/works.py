@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from retrain import adapter, places
+from retrain.approval import status
 from retrain.controller.advance import TIMED
 from retrain.controller.states import GPU_SECONDS, SINCE, UNTIL
 from retrain.dataset import least_to_train
@@ -165,6 +166,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tidemill.champion": job.champion_version,
         "tidemill.verdict": "accepted" if accepted else "rejected",
         "tidemill.gate": outcome(job.verdicts),
+        "approval_status": status(job, settings.pipelines[job.pipeline]),
         "tidemill.reason": "every check passed" if accepted else refusal(job.verdicts),
     }
     tags |= {f"tidemill.score.{name}": f"{s.mean:.4f}" for name, s in job.scores.items() if s.mean is not None}

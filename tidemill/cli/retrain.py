@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -115,6 +116,39 @@ def cancel(
     typer.echo(
         f"cancellation of job {found.job_id[:8]} ordered; the retrain role on this data_dir takes it in a second"
     )
+
+
+@app.command("approve")
+def approve(job: Job, reason: Annotated[str, typer.Option(help="Why; it stands in the job's log.")] = "") -> None:
+    """Approve the candidate of a job that waits for it (retrain.approval); it becomes a version and is rolled out.
+
+    Example: tidemill retrain approve 3f2a
+    """
+    _rule(job, True, reason)
+
+
+@app.command("reject")
+def reject(job: Job, reason: Annotated[str, typer.Option(help="Why; it stands in the job's log.")]) -> None:
+    """Reject the candidate of a job that waits for approval (retrain.approval).
+
+    Example: tidemill retrain reject 3f2a --reason "not before the fair"
+    """
+    _rule(job, False, reason)
+
+
+def _rule(job: str, approved: bool, reason: str) -> None:
+    from tidemill.io.rulings import MOST_TEXT, Ruling, place
+
+    settings = context.settings()
+    context.needs_stack(settings, ", so nobody would take it")
+    found = one(jobs(settings), job)
+    if found.phase != "approving":
+        raise Stop(f"job {found.job_id[:8]} does not wait for approval: {found.phase}, {found.reason}")
+    ruling = Ruling(job_id=found.job_id, approved=approved, by=getpass.getuser(), why=reason.strip()[:MOST_TEXT])
+    if not place(settings, ruling):
+        raise Stop(f"job {found.job_id[:8]} has been decided already; see `tidemill retrain list`")
+    word = "approved" if approved else "rejected"
+    typer.echo(f"job {found.job_id[:8]} {word}; the retrain role on this data_dir takes it in a second")
 
 
 def jobs(settings: Settings) -> list[JobState]:

@@ -9,7 +9,9 @@ from msgspec import Struct, field
 from tidemill.events.types import Count, Id, Ms, Name, SchemaVersion, Unit
 
 Station = Literal["watch", "alarm", "data", "train", "gate", "shadow", "canary", "champion"]
-JobPhase = Literal["declined", "collecting", "snapshot", "training", "gating", "registered", "rejected", "failed"]
+JobPhase = Literal[
+    "declined", "collecting", "snapshot", "training", "gating", "approving", "registered", "rejected", "failed"
+]
 RolloutPhase = Literal["pending", "shadow", "canary", "promoting", "champion", "rolled_back", "failed"]
 Hold = Literal["", "paused", "frozen", "blind", "inconclusive"]
 """Why a rollout takes no step forward: a person's order, a freeze window, the store does not answer, or a step took too

@@ -66,6 +66,24 @@ class SuiteSettings(Strict):
         return self
 
 
+class ApprovalSettings(Strict):
+    """The signed links by which candidates are approved from an alert. Without a key there are none, and
+    `tidemill retrain approve` remains."""
+
+    key_env: str = ""
+    """Environment variable that holds the key, 16 characters or more; the same for alerts and console."""
+    key_file: str = ""
+    """File that holds it instead."""
+    link_lasts_s: float = Field(default=86_400, gt=0)
+    """How long a link counts."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ApprovalSettings:
+        if self.key_env and self.key_file:
+            raise wrong(("key_file",), "the key is in key_env already; name one of them")
+        return self
+
+
 class GateSettings(Strict):
     """What a candidate must show on trusted data before it may see traffic."""
 

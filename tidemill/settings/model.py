@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
 from tidemill.settings.false_alarms import EXAMPLE, LEAST_UPDATES, updates
+from tidemill.settings.gate import ApprovalSettings
 from tidemill.settings.host import HostSettings, ProbeSettings
 from tidemill.settings.monitoring import AuditSettings, DeadLetterSettings, EvidenceSettings, WindowSettings
 from tidemill.settings.pipeline import PipelineSettings
@@ -195,6 +196,7 @@ class Settings(Strict):
     audit: AuditSettings = AuditSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     host: HostSettings = HostSettings()
+    approval: ApprovalSettings = ApprovalSettings()
     gpu: GpuSettings = GpuSettings()
     pipelines: dict[str, PipelineSettings] = Field(default_factory=dict)
 
@@ -207,9 +209,8 @@ class Settings(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
-        for name in self.host.engines or ():
-            if name not in self.engines:
-                raise wrong(("host", "engines"), f"{name!r} is not in engines; {choice(name, self.engines)}")
+        for name in sorted({*(self.host.engines or ())} - set(self.engines)):
+            raise wrong(("host", "engines"), f"{name!r} is not in engines; {choice(name, self.engines)}")
         for name, pipeline in self.pipelines.items():
             if pipeline.engine not in self.engines:
                 message = f"{pipeline.engine!r} is not in engines; {choice(pipeline.engine, self.engines)}"

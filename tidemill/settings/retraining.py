@@ -109,9 +109,18 @@ class RetrainSettings(Strict):
     max_contradiction: float = Field(default=0.1, gt=0, le=1)
     """A tenant, or a source, is not trained on where its labels contradict trusted ones of the same prompts surely more
     often than the others' do, by more than this share of them. 1: nobody is left out."""
+    max_wrong_share: float = Field(default=0.05, gt=0, le=1)
+    """Where several tenants (or sources) give labels: the most of the rows to train on that one of them may make wrong,
+    as far as comparisons with trusted labels of the same prompts tell. Whoever was hardly compared may give few rows:
+    have reviewers label a share of all calls. 1: no limit."""
     near_duplicate: float = Field(default=0.9, ge=0.5, le=1)
     """Prompts with the same answer that have this share of their five-character runs in common say the same: one of
     them is trained on, and none where the gate judges by such a one. 1: only where all words are the same."""
+    approval: Literal["none", "required"] = "none"
+    """Whether a candidate that has passed the gate waits for a person (`tidemill retrain approve`, or the signed link
+    in an alert; see ``approval``)."""
+    approval_timeout_s: float = Field(default=86_400, gt=0)
+    """How long it waits; then it does not pass."""
     scrub: bool = True
     """Whether e-mail addresses and numbers of seven digits or more are blacked out in what is trained on, also where
     ``capture`` keeps them. A label that holds one is not trained on: false where such labels are what is wanted."""

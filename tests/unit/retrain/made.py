@@ -44,6 +44,7 @@ def rules(**changes: Any) -> Rules:
         "max_tenant_share": 0.5,
         "max_source_share": 0.8,
         "max_contradiction": 0.1,
+        "max_wrong_share": 0.05,
         "near_duplicate": 0.9,
         "scrub": True,
     }

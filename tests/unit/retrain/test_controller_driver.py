@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,7 @@ from retrain.launchers.launcher import Launcher, Work, WorkSeen
 from retrain.policy import job_id_of
 from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
 from tidemill.clock import ManualClock
-from tidemill.events import JobProgress, JobState, RetrainDecision
+from tidemill.events import JobProgress, JobState, RetrainDecision, ThresholdEvent
 from tidemill.settings import Settings
 
 
@@ -27,7 +28,9 @@ class Paper:
         self.states: list[JobState] = []
         self.said: list[RetrainDecision] = []
 
-    def record(self, states: list[JobState], decisions: list[RetrainDecision]) -> None:
+    def record(
+        self, states: list[JobState], decisions: list[RetrainDecision], events: Sequence[ThresholdEvent] = ()
+    ) -> None:
         self.states += states
         self.said += decisions
 

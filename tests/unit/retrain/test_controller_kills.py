@@ -6,7 +6,7 @@ The world is simulated: a log, processes and a clock that survive the controller
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from retrain import cancel
-from retrain.controller.advance import COLLECTING, TABLE, WORKS, Seen, event_of, waits_for
+from retrain.controller.advance import APPROVAL, COLLECTING, TABLE, WORKS, Seen, event_of, waits_for
 from retrain.controller.book import OPEN_PHASES, Book
 from retrain.controller.driver import Driver
 from retrain.controller.labels import Counted, LabelCounter
@@ -25,7 +25,8 @@ from tests.unit.retrain import test_controller_steps as steps
 from tests.unit.retrain.made import NOW, alarm, pipeline
 from tidemill.clock import ManualClock
 from tidemill.codec import Decoder, encode
-from tidemill.events import JobProgress, JobState, RetrainDecision
+from tidemill.events import JobProgress, JobState, RetrainDecision, ThresholdEvent
+from tidemill.io import rulings
 from tidemill.settings import Settings
 
 JOB = job_id_of("alarm-1")
@@ -66,6 +67,8 @@ class World:
     seen: set[tuple[str, str]] = field(default_factory=set)
     at_once: int = 0
     done_again: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """What people were told of the job."""
 
     def effect(self, do: Callable[[], None]) -> None:
         if self.kill_at == 2 * self.effects:
@@ -76,12 +79,17 @@ class World:
             raise Killed
 
     # the log (a transaction is there whole or not at all)
-    def record(self, states: list[JobState], decisions: list[RetrainDecision]) -> None:
-        self.effect(lambda: self._write(states, decisions))
+    def record(
+        self, states: list[JobState], decisions: list[RetrainDecision], events: Sequence[ThresholdEvent] = ()
+    ) -> None:
+        self.effect(lambda: self._write(states, decisions, events))
 
-    def _write(self, states: list[JobState], decisions: list[RetrainDecision]) -> None:
+    def _write(
+        self, states: list[JobState], decisions: list[RetrainDecision], events: Sequence[ThresholdEvent]
+    ) -> None:
         self.log += [encode(state) for state in states]
         self.said += [encode(said) for said in decisions]
+        self.told += [f"{event.data.rule} {event.data.state}" for event in events]
 
     def tell(self, progress: JobProgress) -> None:
         """Progress is lost without harm."""
@@ -159,15 +167,16 @@ ROADS: list[tuple[str, str]] = [
     ("resolved", COLLECTING),
     ("rejected", "evaluate"),
     ("rejected", "parity"),
-    *((event, name) for name, event in TABLE if event in ("refused", "overdue", "ended", "cancelled")),
+    *((event, name) for name, event in TABLE if event in ("refused", "overdue", "ended", "cancelled", "ruled")),
     *(("lost", name) for name in WORKS),
 ]
 """One road for each thing that may be seen of each piece of work, and for each end of collecting."""
 
 
-def settings_of(tmp_path: Path) -> Settings:
+def settings_of(tmp_path: Path, at: str = "") -> Settings:
     launcher = {"max_tries": TRIES, "backoff_s": PAUSE_MS / 1000}
-    made = pipeline(retrain={"timeout_s": 20, "collect_deadline_s": 20, "launcher": launcher})
+    asked = {"approval": "required" if at == APPROVAL else "none", "approval_timeout_s": 20}
+    made = pipeline(retrain={"timeout_s": 20, "collect_deadline_s": 20, "launcher": launcher} | asked)
     pipelines = {"schedule": made.model_dump() | {"champion": "schedule-v1"}}
     return Settings.model_validate({"data_dir": str(tmp_path), "engines": {"local": {}}, "pipelines": pipelines})
 
@@ -220,9 +229,11 @@ def drive(settings: Settings, world: World) -> World:
 def ordered(settings: Settings, world: World) -> None:
     """A person cancels the job once it waits for what the road names, and has for a tick."""
     states = world.states()
-    if world.road != "cancelled" or not states or states[-1].phase not in OPEN_PHASES:
+    if not states or states[-1].phase not in OPEN_PHASES or waits_for(states[-1]) != world.at:
         return
-    if waits_for(states[-1]) == world.at and (world.at == COLLECTING or world.at in world.running):
+    if world.road == "ruled" and states[-1].time_ms + TICK_MS < world.clock.now_ms():
+        rulings.place(settings, rulings.Ruling(job_id=JOB, approved=True, by="ada"))
+    if world.road == "cancelled" and (world.at in (COLLECTING, APPROVAL) or world.at in world.running):
         cancel.place(settings, cancel.Cancel(job_id=JOB, reason="wrong labels"))
 
 
@@ -232,9 +243,11 @@ def noted(settings: Settings, world: World) -> None:
     if not states or states[-1].phase not in OPEN_PHASES:
         return
     name = waits_for(states[-1])
-    works = {name: world.look(Path(name), Path(name))} if name != COLLECTING else {}
+    works = {name: world.look(Path(name), Path(name))} if name not in (COLLECTING, APPROVAL) else {}
     why = "wrong labels" if cancel.waiting(settings) else ""
-    seen = Seen(now_ms=world.clock.now_ms(), works=works, cancelled=why)
+    ruled = next((ruling for _, ruling in rulings.waiting(settings)), None)
+    late = (states[-1].deadline_ms or world.clock.now_ms() + 1) <= world.clock.now_ms()
+    seen = Seen(now_ms=world.clock.now_ms(), works=works, cancelled=why, ruling=ruled, waited_out=late)
     world.seen.add((name, event_of(name, settings.pipelines["schedule"], seen)))
 
 
@@ -272,24 +285,27 @@ def test_a_controller_killed_before_or_after_any_effect_ends_the_job_as_if_it_ha
     road: str, at: str, tmp_path: Path
 ) -> None:
     def fresh(name: str) -> Settings:
-        return settings_of(tmp_path / name)
+        return settings_of(tmp_path / name, at)
 
     whole = drive(fresh("whole"), World(road, at))
     expected = end_of(whole)
     assert expected[0] == {
         **{"happy": "registered", "ended": "registered", "rejected": "rejected", "cancelled": "declined"},
-        **{"resolved": "declined"},
-    }.get(road, "failed")
+        **{"resolved": "declined", "ruled": "registered"},
+    }.get(road, "rejected" if at == APPROVAL else "failed")
+    if at == APPROVAL:
+        assert whole.told == ["approval firing", "approval resolved"]
     assert_correct(whole, expected)
     for point, world in kills(fresh, road, at):
         assert world.kill_at == -1, f"it was killed at {point}"
         assert_correct(world, expected)
+        assert world.told == whole.told
 
 
 def test_the_roads_come_to_every_cell_of_the_table(tmp_path: Path) -> None:
     come: set[tuple[str, str]] = set()
     for number, (road, at) in enumerate(ROADS):
-        settings = settings_of(tmp_path / str(number))
+        settings = settings_of(tmp_path / str(number), at)
         come |= drive(settings, World(road, at)).seen
         if road == "happy":  # work is absent where the controller was killed before it started it
             for _, world in kills(lambda name, n=number: settings_of(tmp_path / f"{n}-{name}"), road, at):  # type: ignore[misc]

@@ -158,7 +158,7 @@ def test_what_most_tenants_say_holds_and_a_tie_is_disputed() -> None:
 @pytest.mark.parametrize(("tenants", "before_least"), [(FIFTH, 0.04), (HALF, 0.08)])
 def test_less_poison_is_trained_on(tenants: dict[str, Tenant], before_least: float) -> None:
     calls = labelled(tenants, 2_000, 0.35, Random(7))
-    before = build(calls, [], [], rules(max_tenant_share=1.0, max_contradiction=1.0))
+    before = build(calls, [], [], rules(max_tenant_share=1.0, max_contradiction=1.0, max_wrong_share=1.0))
     after = build(calls, [], [], rules())
     poison = [poison_in(made.train) for made in (before, after)]
     assert poison[0] > before_least
@@ -182,8 +182,8 @@ def test_the_manifest_tells_whose_labels_there_were_and_what_became_of_them() ->
 def test_without_evidence_a_cap_alone_halves_the_poison() -> None:
     tenants = {"bad": Tenant(0.8, wrong=0.3), "b": Tenant(0.1), "c": Tenant(0.1)}
     calls = labelled(tenants, 2_000, 0.0, Random(3))
-    before = build(calls, [], [], rules(max_tenant_share=1.0))
-    after = build(calls, [], [], rules(max_tenant_share=0.4))
+    before = build(calls, [], [], rules(max_tenant_share=1.0, max_wrong_share=1.0))
+    after = build(calls, [], [], rules(max_tenant_share=0.4, max_wrong_share=1.0))
     poison = [poison_in(made.train) for made in (before, after)]
     assert poison[0] > 0.2 and poison[1] < 0.6 * poison[0]
     assert after.counts["above_share_left_out"] > 0

@@ -1,0 +1,79 @@
+"""The page behind the signed link of an alert: a person approves a candidate, or rejects it, once.
+
+Looking decides nothing (a mail scanner looks, too): the buttons do. The link is checked again when one is pressed.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from urllib.parse import parse_qs
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import HTMLResponse
+
+from dashboards.console.story import is_alarm_id
+from tidemill import approval
+from tidemill.clock import Clock
+from tidemill.io.rulings import MOST_TEXT, Ruling, place
+from tidemill.settings import Settings
+from tidemill.settings.keys import approval_key
+
+MOST_BODY = 4_096
+
+
+def add_routes(app: FastAPI, settings: Settings, clock: Clock) -> None:
+    """Answer to ``/approvals/<job>``. Raises Stop where the key of the settings cannot be used."""
+    key = approval_key(settings)
+
+    def check(job_id: str, request: Request) -> None:
+        asked = request.query_params
+        why = approval.refusal(key, job_id, asked.get("until", ""), asked.get("proof", ""), clock.now_ms())
+        if why or not is_alarm_id(job_id):
+            raise HTTPException(403, why or "the link names no job")
+
+    @app.get("/approvals/{job_id}")
+    def look(job_id: str, request: Request) -> HTMLResponse:
+        check(job_id, request)
+        return HTMLResponse(page(job_id))
+
+    @app.post("/approvals/{job_id}")
+    async def decide(job_id: str, request: Request) -> HTMLResponse:
+        check(job_id, request)
+        given = await form(request)
+        if given.get("decision") not in ("approve", "reject"):
+            raise HTTPException(400, "decision is approve or reject")
+        approved = given["decision"] == "approve"
+        ruling = Ruling(job_id=job_id, approved=approved, by=given.get("by", ""), why=given.get("why", ""))
+        if not place(settings, ruling):
+            raise HTTPException(409, "it has been decided already; the console says how")
+        return HTMLResponse(_frame(f"<p>Job {escape(job_id)}: {'approved' if approved else 'rejected'}.</p>"))
+
+
+async def form(request: Request) -> dict[str, str]:
+    """The fields of a posted form, each in one line and cut to MOST_TEXT. Raises HTTPException on too large a one."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BODY:
+            raise HTTPException(413, "too much")
+    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
+    return {name: " ".join(values[-1].split())[:MOST_TEXT] for name, values in fields.items()}
+
+
+def page(job_id: str) -> str:
+    """The form, as HTML; it posts to its own address, signature and all."""
+    return _frame(
+        f"<p>The candidate of job {escape(job_id)} has passed every check and waits for you.</p>"
+        '<form method="post"><p><label>Your name <input name="by" maxlength="80"></label></p>'
+        '<p><label>Why <input name="why" maxlength="300"></label></p>'
+        '<p><button name="decision" value="approve">Approve</button> '
+        '<button name="decision" value="reject">Reject</button></p></form>'
+    )
+
+
+def _frame(inner: str) -> str:
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Approval · tidemill</title>'
+        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem}</style>"
+        f"<h1>Approval</h1>{inner}\n"
+    )

@@ -1,0 +1,36 @@
+"""The signed link by which a person may approve a candidate: what it says, and whether it is genuine. Pure.
+
+The signature is an HMAC-SHA256 over the job and the time until which the link holds. Whoever has the link may decide,
+once: a job is decided once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from urllib.parse import quote
+
+RULE = "approval"
+"""Rule and metric of the event by which a job asks for approval; its ``alarm_id`` is the job's id."""
+LEAST_KEY_BYTES = 16
+
+
+def signature(key: bytes, job_id: str, until_ms: int) -> str:
+    """Hexadecimal."""
+    return hmac.new(key, f"tidemill approval\x1f{job_id}\x1f{until_ms}".encode(), hashlib.sha256).hexdigest()
+
+
+def path(key: bytes, job_id: str, until_ms: int) -> str:
+    """The link, as the console's path with its query."""
+    return f"/approvals/{quote(job_id, safe='')}?until={until_ms}&proof={signature(key, job_id, until_ms)}"
+
+
+def refusal(key: bytes | None, job_id: str, until: str, proof: str, now_ms: int) -> str:
+    """Why a link does not count, in words; empty: it does. Compares in constant time."""
+    if key is None:
+        return "this deployment signs no links (settings approval.key_env, approval.key_file)"
+    if not (until.isascii() and until.isdigit() and len(until) <= 16):
+        return "the link is not whole"
+    if not hmac.compare_digest(signature(key, job_id, int(until)).encode(), proof.encode()):
+        return "the link was not made here, or not for this job"
+    return "the link has expired; decide by `tidemill retrain approve` or `reject`" if int(until) < now_ms else ""
