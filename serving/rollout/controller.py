@@ -26,6 +26,7 @@ from serving.rollout.observed import Observed, StepFigures
 from serving.rollout.ordered import begin_by_order, carry_out, started_id
 from serving.rollout.orders import Order
 from serving.rollout.registry import Registry
+from serving.rollout.report import ended, summary
 from serving.rollout.routes import champion_of, first_route, route_of
 from serving.rollout.watched import watch_figures
 from serving.versions import Placement
@@ -246,6 +247,9 @@ class Controller:
             places = {version: self._place(state, version) for version in both}
             route = route_of(state, before, places, pipeline.rollout.shadow_percent, self._clock.now_ms())
             state = _with_epoch(state, route.epoch)
+        if ended(state) and not state.summary:
+            told = summary(state, self._log.jobs.get(state.job_id))
+            state = msgspec.structs.replace(state, summary=told)
         known = self._log.rollouts.get(state.rollout_id)
         self._log.write(state, route)
         if known is None or (known.phase, known.step) != (state.phase, state.step):

@@ -87,9 +87,12 @@ class VersionSettings(Strict):
 class Versioned(Protocol):
     """What is looked at of a pipeline (PipelineSettings has it)."""
 
-    engine: str
-    champion: str
-    versions: dict[str, VersionSettings]
+    @property
+    def engine(self) -> str: ...
+    @property
+    def champion(self) -> str: ...
+    @property
+    def versions(self) -> dict[str, VersionSettings]: ...
 
 
 def versions_fault(pipeline: str, settings: Versioned, kinds: Mapping[str, str]) -> tuple[tuple[str, ...], str] | None:

@@ -160,6 +160,7 @@ def test_killed_before_and_after_each_effect_it_ends_as_without(
             told
         )
         assert [v.check for v in state.verdicts] == [v.check for v in undisturbed.rollout.verdicts], told
+        assert state.summary, told
         assert killed.routes["schedule"].arms == undisturbed.routes["schedule"].arms, told
         assert (killed.served, killed.aliases, killed.marked) == (
             undisturbed.served,
