@@ -25,7 +25,7 @@ demo: setup ## the loop closed once, headless: a summary, one JSON line, exit co
 	@$(BIN)/tidemill demo
 
 test: ## all set-up, then every test
-	@$(PYTHON) deploy/setup.py --browser --alerting
+	@$(PYTHON) deploy/setup.py --browser --alerting --ray
 	@failed=0; $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(wildcard tests/unit tests/properties tests/integration \
 		tests/browser tests/faults) || failed=1; $(BIN)/python -m pytest tests/loop || failed=1; exit $$failed
 
@@ -43,6 +43,8 @@ lock: setup ## resolve the requirements anew
 		--extra dev pyproject.toml -o requirements/all.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 		--overrides requirements/engine.overrides requirements/engine.in -o requirements/engine.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+		requirements/ray.in -o requirements/ray.txt
 	for peer in quix bytewax; do $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/peers-$$peer.in -o requirements/peers-$$peer.txt || exit 1; done
 
@@ -68,4 +70,4 @@ bench: setup ## every benchmark; they report, they do not judge
 	@nice -n 5 $(BIN)/python -m benchmarks.learning_curve
 
 clean: ## remove environments, jars, caches and the stack's data
-	rm -rf .venv .venv-engine .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-engine .venv-ray .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

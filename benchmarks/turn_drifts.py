@@ -37,10 +37,12 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--keep-weight", type=float)
+    parser.add_argument("--start", choices=("base", "champion"))
+    parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
-    given = {"steps": asked.steps, "keep_weight": asked.keep_weight}
+    given = {name: getattr(asked, name) for name in ("steps", "keep_weight", "start")} | {"lr": asked.learning_rate}
     at = ground(asked.seed, asked.threads, say)
     spec = spec_of(recipe(), at) | {name: value for name, value in given.items() if value is not None}
     turns = []

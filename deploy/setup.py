@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--browser", action="store_true", help="also the browser that tests drive")
     parser.add_argument("--faults", action="store_true", help="also the tracer that kills a store at a rename")
     parser.add_argument("--alerting", action="store_true", help="also Prometheus' and Alertmanager's own checkers")
+    parser.add_argument("--ray", action="store_true", help="also the Ray that the launcher's tests start")
     options = parser.parse_args(arguments)
     programs = ["java", "mvn", *(["chromium"] if options.browser else []), *(["strace"] if options.faults else [])]
     programs += list(SERVICES) if options.alerting else []
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _step("uv", lambda: _uv() is not None, _install_uv)
         _environment("environment", ".venv", ["requirements/all.txt", "pyproject.toml"], editable=True)
         _environment("engine's environment", ".venv-engine", ["requirements/engine.txt"], editable=False)
+        if options.ray:
+            _environment("Ray's environment", ".venv-ray", ["requirements/ray.txt"], editable=False)
         missing = [program for program in programs if not _found(program)]
         _step(", ".join(programs), lambda: not missing, lambda: _install_debian(missing))
         _jars()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,12 @@ def base_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def problems(folder: Path, *, digest: str, rank: int) -> list[str]:
-    """What is wrong with an adapter, in words; empty when nothing is. ``digest`` is what the training wrote."""
+def problems(folder: Path, *, digest: str, rank: int, base: str = "") -> list[str]:
+    """What is wrong with an adapter, in words; empty when nothing is.
+
+    ``digest`` is what the training wrote; ``base`` the digest of the base that it must be bound to (empty: that is not
+    looked at).
+    """
     found = [f"unexpected file {item.name}" for item in sorted(folder.iterdir()) if item.name not in ALLOWED]
     weights, config = folder / WEIGHTS, folder / CONFIG
     if not weights.is_file() or not config.is_file():
@@ -50,14 +55,27 @@ def problems(folder: Path, *, digest: str, rank: int) -> list[str]:
         said = json.loads(config.read_text(encoding="utf-8"))
         if said.get("peft_type") != "LORA" or said.get("r") != rank:
             found.append(f"{CONFIG} says {said.get('peft_type')} of rank {said.get('r')}, expected LORA of {rank}")
+        found += _binding_problems(folder / RESULT, said, base)
         found += _tensor_problems(weights, rank)
     except (ValueError, KeyError, TypeError, OSError) as error:
         found.append(f"cannot be read: {error}")
     return found
 
 
+def _binding_problems(result: Path, said: dict[str, Any], base: str) -> list[str]:
+    """Whether it is an adapter and nothing more, of the base by whose digest its training bound it, if it did."""
+    found = []
+    if said.get("modules_to_save"):
+        found.append(f"{CONFIG} saves whole modules {said['modules_to_save']}: that is no adapter alone")
+    bound = json.loads(result.read_text(encoding="utf-8")).get("base_digest") if result.is_file() else None
+    if base and bound and bound != base:
+        found.append(f"{RESULT} binds it to the base {bound[:12]}, expected {base[:12]}")
+    return found
+
+
 def _tensor_problems(weights: Path, rank: int) -> list[str]:
     found: list[str] = []
+    whole = weights.stat().st_size
     with weights.open("rb") as source:
         size = int.from_bytes(source.read(8), "little")
         if not 2 <= size <= _MAX_HEADER:
@@ -66,12 +84,24 @@ def _tensor_problems(weights: Path, rank: int) -> list[str]:
         tensors = {name: spec for name, spec in header.items() if name != "__metadata__"}
         if not tensors:
             return [f"{WEIGHTS} holds no tensors"]
+        if fault := _layout_fault([spec["data_offsets"] for spec in tensors.values()], whole - 8 - size):
+            return [f"{WEIGHTS}: {fault}"]
         for name, spec in sorted(tensors.items()):
             start, end = spec["data_offsets"]
             source.seek(8 + size + start)
             data = source.read(end - start)
             found += _one(name, spec["dtype"], spec["shape"], data, rank)
     return found
+
+
+def _layout_fault(offsets: Iterable[Sequence[int]], size: int) -> str:
+    """What is wrong with how tensors lie in ``size`` bytes: end to end, from the first byte to the last."""
+    at = 0
+    for start, end in sorted(tuple(each) for each in offsets):
+        if start != at or end < start:
+            return f"tensors lie from byte {start} to {end}, expected from {at}"
+        at = end
+    return "" if at == size else f"{size} bytes of tensors, {at} of them spoken for"
 
 
 def _one(name: str, dtype: str, shape: list[int], data: bytes, rank: int) -> list[str]:

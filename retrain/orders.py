@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from retrain import places
-from retrain.work import write_json
+from retrain.whole import write_json
 from tidemill.settings import Settings
 
 

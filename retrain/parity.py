@@ -1,4 +1,4 @@
-"""Does the adapter load in the engine, and answer there as it did in training?
+"""Does the adapter load in the engine, answer there as it did in training, and as fast and cheaply as the champion?
 
     python -m retrain.parity --spec SPEC.json
 
@@ -8,22 +8,18 @@ The adapter is loaded under a temporary name that names its content, asked at lo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import httpx
 from msgspec import Struct
 
+from retrain.asking import Asker, EngineRefused, Smoke, post
 from retrain.work import load_settings, run_work, say
 from tidemill.errors import Retry
-from tidemill.settings import PipelineSettings
 from tidemill.settings.keys import engine_key
 
-LOW_PRIORITY = 100
-"""Above the clients' 0: the engine answers everybody else first."""
 MAX_BROKEN = 3
 """Times the engine may break while the adapter is loaded and asked; then it is the adapter's fault."""
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class ParitySpec(Struct, frozen=True, kw_only=True):
@@ -35,10 +31,8 @@ class ParitySpec(Struct, frozen=True, kw_only=True):
     adapter_dir: str
     adapter_digest: str
     samples: list[dict[str, str]]
-
-
-class EngineRefused(Exception):
-    """The engine said no; the message holds its words."""
+    champion: str = ""
+    """The name under which the engine serves the champion; empty: time and cost are not compared."""
 
 
 class Comparison:
@@ -76,9 +70,9 @@ def compare(spec: ParitySpec) -> dict[str, Any]:
     with httpx.Client(base_url=url, headers=headers, timeout=60.0, trust_env=False) as http:
         _unload(http, name)  # a try before this one may have left it
         try:
-            _post(http, "/load_lora_adapter", {"lora_name": name, "lora_path": spec.adapter_dir})
+            post(http, "/load_lora_adapter", {"lora_name": name, "lora_path": spec.adapter_dir})
             try:
-                return _asked(http, name, pipeline, spec.samples)
+                return _asked(Asker(http, pipeline), name, spec, Smoke(engine), pipeline.gate.smoke_samples)
             except Retry as error:
                 raise BrokenUnderIt(str(error)) from error
         except EngineRefused as error:
@@ -92,47 +86,36 @@ def temporary_name(spec: ParitySpec) -> str:
     return f"gate-{spec.job_id[:8]}-{spec.adapter_digest[:8]}"
 
 
-def _asked(http: httpx.Client, name: str, pipeline: PipelineSettings, samples: list[dict[str, str]]) -> dict[str, Any]:
-    equal, extra = 0, {"priority": LOW_PRIORITY}
-    system = [{"role": "system", "content": pipeline.system_prompt}] if pipeline.system_prompt else []
-    for done, sample in enumerate(samples):
-        body = {
-            "model": name,
-            "messages": [*system, {"role": "user", "content": sample["prompt"]}],
-            "max_tokens": pipeline.max_tokens,
-            "temperature": 0.0,
-        }
-        try:
-            answer = _post(http, "/chat/completions", body | extra)
-        except EngineRefused as error:
-            if not extra or "priority" not in str(error):
-                raise
-            extra = {}  # this engine schedules first come, first served
-            answer = _post(http, "/chat/completions", body)
-        text = answer["choices"][0]["message"].get("content") or ""
-        equal += text.split() == sample["answer"].split()
-        say(step=done + 1, of=len(samples), note="comparing the engine's answers")
-    return {"asked": len(samples), "equal": equal}
+def _asked(asker: Asker, name: str, spec: ParitySpec, smoke: Smoke, most: int) -> dict[str, Any]:
+    """The candidate is asked everything, the champion the first ``most`` prompts and one more, in turn with it.
+
+    The first pair loads the adapter, and is not compared. Who goes first changes from prompt to prompt.
+    """
+    equal, refused = 0, ""
+    for done, sample in enumerate(spec.samples):
+        prompt, told = sample["prompt"], {}
+        compares = bool(spec.champion and most and done <= most and not refused)
+        for model in (spec.champion, name) if done % 2 else (name, spec.champion):
+            if model == name:
+                told[model] = asker.ask(model, prompt)
+            elif compares:
+                try:
+                    told[model] = asker.ask(model, prompt)
+                except (EngineRefused, Retry) as error:
+                    refused = str(error)[:300]
+        if done and spec.champion in told:
+            smoke.note(told[name], told[spec.champion])
+        equal += told[name].text.split() == sample["answer"].split()
+        say(step=done + 1, of=len(spec.samples), note="comparing the engine's answers")
+    made = {"asked": len(spec.samples), "equal": equal, "ratios": smoke.ratios}
+    return made | ({"champion_refused": refused} if refused else {})
 
 
 def _unload(http: httpx.Client, name: str) -> None:
     try:
-        _post(http, "/unload_lora_adapter", {"lora_name": name})
+        post(http, "/unload_lora_adapter", {"lora_name": name})
     except (EngineRefused, Retry):
         pass  # not loaded, or the engine is away and has forgotten it
-
-
-def _post(http: httpx.Client, path: str, body: Mapping[str, Any]) -> Any:
-    try:
-        answer = http.post(path.lstrip("/"), json=dict(body))
-    except httpx.HTTPError as error:
-        raise Retry(f"the engine does not answer: {error}") from error
-    loading = path == "/load_lora_adapter"  # an engine that breaks on loading would break again
-    if answer.status_code in _BUSY and not (loading and answer.status_code == 500):
-        raise Retry(f"the engine answered {answer.status_code}")
-    if answer.status_code != 200:
-        raise EngineRefused(f"the engine answered {answer.status_code}: {answer.text[:300]}")
-    return answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
 
 
 if __name__ == "__main__":

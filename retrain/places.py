@@ -3,6 +3,7 @@
 <data_dir>/jobs/<job id>/settings.json     the settings it works by
 <data_dir>/jobs/<job id>/data/             train.jsonl, verified.jsonl, manifest.json (made whole or not at all)
 <data_dir>/jobs/<job id>/adapter/          the trained adapter (made whole or not at all)
+<data_dir>/jobs/<job id>/gate/             report.json, report.html
 <data_dir>/jobs/<job id>/<work>/           one piece of work: spec.json, result.json, stdout.jsonl, log.txt, pid
 """
 
@@ -35,6 +36,11 @@ def data_dir(settings: Settings, job_id: str) -> Path:
 def candidate_dir(settings: Settings, job_id: str) -> Path:
     """The folder of the adapter as trained, before it has a version."""
     return job_dir(settings, job_id) / "adapter"
+
+
+def report_dir(settings: Settings, job_id: str) -> Path:
+    """The folder of the gate's report on a job's candidate."""
+    return job_dir(settings, job_id) / "gate"
 
 
 def version_dir(settings: Settings, version: str) -> Path:

@@ -14,6 +14,9 @@ from msgspec import Struct
 
 from retrain import places, registry, trials
 from retrain.card import Judged, card
+from retrain.report import JSON_FILE, PAGE_FILE, page
+from retrain.reproduce.compare import made_with
+from retrain.whole import write_json
 from retrain.work import load_settings, run_work, say
 from tidemill.ids import derived_id
 from tidemill.settings import Settings
@@ -32,40 +35,56 @@ class RegisterSpec(Struct, frozen=True, kw_only=True):
     metrics: dict[str, float]
     losses: list[tuple[int, float]]
     inputs: list[registry.Input] = []
+    report: dict[str, Any] = {}
+    """The gate's (see retrain.report); empty: none is kept."""
     verdicts: list[dict[str, Any]] = []
     """The gate's, for the model card."""
 
 
 def write(spec: RegisterSpec) -> dict[str, Any]:
-    """``run_id`` and, when accepted, ``version`` and ``adapter_dir`` (the version's own folder). May be repeated.
+    """``run_id`` and, when accepted, ``version`` and ``adapter_dir`` (the version's own folder); what was it made
+    with. May be repeated.
 
     The model card goes into the run in any case, and into the version's description.
     """
     settings = load_settings(spec.settings)
     folder = Path(spec.adapter_dir)
+    with_what = made_with()
     say(note="writing the run")
     run_id = registry.log_run(
         settings,
         spec.job_id,
         spec.pipeline,
-        tags=spec.tags,
+        tags=spec.tags | {f"tidemill.made_with.{name}": each for name, each in with_what.items()},
         params=spec.params,
         metrics=spec.metrics,
         losses=spec.losses,
         adapter_dir=folder,
         inputs=spec.inputs,
     )
+    if spec.report:
+        registry.log_report(settings, run_id, _reported(places.report_dir(settings, spec.job_id), spec.report))
     if made := trials.made_for(folder):
         trials.log_trials(settings, run_id, made)
     manifest = places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE
     if not spec.accepted:
         registry.describe(settings, run_id, "", card(_judged(settings, spec, "")), manifest)
-        return {"run_id": run_id}
+        return {"run_id": run_id, "made_with": with_what}
     say(note="registering the version")
     tags = spec.tags | {"tidemill.rollout_id": derived_id("rollout", spec.job_id)}
     version = registry.register(settings, spec.pipeline, run_id, spec.job_id, tags)
     registry.describe(settings, run_id, version, card(_judged(settings, spec, version)), manifest)
-    return {"run_id": run_id, "version": version, "adapter_dir": str(registry.keep(settings, folder, version))}
+    kept = registry.keep(settings, folder, version)
+    return {"run_id": run_id, "version": version, "adapter_dir": str(kept), "made_with": with_what}
+
+
+def _reported(folder: Path, report: dict[str, Any]) -> list[Path]:
+    """The report's files, written for the console; may be repeated."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = [folder / JSON_FILE, folder / PAGE_FILE]
+    write_json(made[0], report)
+    made[1].write_text(page(report), encoding="utf-8")
+    return made
 
 
 def _judged(settings: Settings, spec: RegisterSpec, version: str) -> Judged:
@@ -75,9 +94,9 @@ def _judged(settings: Settings, spec: RegisterSpec, version: str) -> Judged:
         job_id=spec.job_id,
         version=version,
         tags=spec.tags,
-        params=spec.params,
+        params=spec.params | {f"made with {name}": each for name, each in made_with().items()},
         metrics=spec.metrics,
-        scores=_json(job / "evaluate" / "result.json").get("scores", {}),
+        scores=spec.report.get("scores", {}),
         verdicts=spec.verdicts,
         manifest=_json(places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE),
         spec=_json(job / "train" / "spec.json"),

@@ -22,6 +22,8 @@ from tidemill.io.modes import let_engines_read, let_engines_through
 from tidemill.settings import Settings
 
 ARTIFACT = "adapter"
+GATE = "gate"
+"""Folder of a run's artifacts that holds the gate's report."""
 CARD = "model_card.md"
 JOB_TAG = "tidemill.job_id"
 DIGEST_TAG = "tidemill.adapter_digest"
@@ -148,6 +150,14 @@ def log_run(
     _ensure_artifacts(mlflow, run_id, adapter_dir)
     mlflow.set_terminated(run_id)
     return run_id
+
+
+@mapped
+def log_report(settings: Settings, run_id: str, files: Sequence[Path]) -> None:
+    """Put the gate's report beside the run's adapter. May be repeated."""
+    mlflow = client(settings)
+    for file in files:
+        mlflow.log_artifact(run_id, str(file), GATE)
 
 
 @mapped

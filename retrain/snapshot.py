@@ -17,7 +17,9 @@ from retrain import adapter, lessons, places
 from retrain.dataset import DataSet, TooSmall, build
 from retrain.rows import AskedCall, JudgedCall, LabelledCall, Row
 from retrain.rules import rules_of
-from retrain.work import Refused, load_settings, run_work, say, write_json
+from retrain.suites import read_suite
+from retrain.whole import write_json
+from retrain.work import Refused, load_settings, run_work, say
 from tidemill import sql
 from tidemill.events import Message
 from tidemill.io.clickhouse import Store
@@ -138,9 +140,13 @@ def question(messages: str) -> str | None:
 
 
 def golden(settings: Settings, pipeline: str) -> list[Row]:
-    """The frozen golden set; empty when none is configured. Raises Refused when it cannot be read."""
-    named = settings.pipelines[pipeline].gate.golden_set
-    return read_rows(settings.resolve(named)) if named else []
+    """What no training may see: the frozen golden set and the suites. Raises Refused when one cannot be read."""
+    gate = settings.pipelines[pipeline].gate
+    rows = read_rows(settings.resolve(gate.golden_set)) if gate.golden_set else []
+    for suite in gate.suites:
+        found = read_suite(suite, settings.resolve(suite.file))
+        rows += [Row(prompt=row.prompt, completion=row.completion or "") for row in found]
+    return rows
 
 
 def read_rows(file: Path) -> list[Row]:

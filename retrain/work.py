@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from retrain.whole import write_json
 from tidemill.errors import Retry, Stop, TidemillError
 from tidemill.io.modes import write_private
 from tidemill.io.service import configure_logs
@@ -69,16 +69,6 @@ def say(**fact: Any) -> None:
     """One JSON progress line on stdout."""
     sys.stdout.write(json.dumps(fact) + "\n")
     sys.stdout.flush()
-
-
-def write_json(file: Path, value: Any) -> None:
-    """Write whole or not at all, and to the disk before it has its name."""
-    unfinished = file.with_name(file.name + ".unfinished")
-    with unfinished.open("wb") as out:
-        out.write(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
-        out.flush()
-        os.fsync(out.fileno())
-    unfinished.replace(file)
 
 
 def save_settings(settings: Settings, folder: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dashboards.console.feed import Feed
 from dashboards.console.hosts import OwnHostOnly, own_names
-from dashboards.console.story import report_file, told
+from dashboards.console.story import gate_file, report_file, told
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import Stop, TidemillError
 from tidemill.io.clickhouse import Store
@@ -35,7 +35,7 @@ _ALARM_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""An alarm's page shows what users wrote: it runs no script and loads nothing."""
+"""An alarm's page shows what users wrote, a report words of others: it runs no script and loads nothing."""
 
 
 def run(settings: Settings) -> None:
@@ -111,6 +111,13 @@ def application(
             raise HTTPException(404, "nothing is kept of such an alarm (yet): its row lands a few seconds after it")
         return HTMLResponse(why.page(story, settings.deployment))
 
+    @app.get("/gate/{job_id}")
+    def gate(job_id: str) -> FileResponse:
+        file = gate_file(settings, job_id)
+        if file is None:
+            raise HTTPException(404, "no such report (yet): the gate's last step writes it")
+        return FileResponse(file, media_type="text/html")
+
     @ui.page("/")
     async def page() -> None:
         await asyncio.to_thread(feed.fresh)
@@ -122,7 +129,7 @@ def application(
 
 def policy_of(path: str) -> str:
     """The content security policy of a path: what is made of users' words may do least."""
-    for beginning, policy in (("/evidence/", _REPORT_POLICY), ("/alarms/", _ALARM_POLICY)):
+    for beginning, policy in (("/evidence/", _REPORT_POLICY), ("/alarms/", _ALARM_POLICY), ("/gate/", _ALARM_POLICY)):
         if path.startswith(beginning):
             return policy
     return _POLICY

@@ -152,7 +152,7 @@ class Page:
                         ui.icon(entry.icon, color=entry.colour).classes("shrink-0")
                         ui.label(entry.text).classes("text-sm grow min-w-0 break-words")
                         if entry.link:
-                            ui.link("why?", entry.link, new_tab=True).classes("text-sm shrink-0")
+                            ui.link(entry.link_words, entry.link, new_tab=True).classes("text-sm shrink-0")
 
     def _draw_rollout(self, pipeline: Pipeline) -> None:
         rollout = pipeline.rollout

@@ -129,6 +129,12 @@ def report_file(settings: Settings, alarm_id: str) -> Path | None:
     return None if found is not None and _is_withheld(settings, found) else file
 
 
+def gate_file(settings: Settings, job_id: str) -> Path | None:
+    """The gate's report on a job's candidate; None where the id is none, or there is no report."""
+    file = settings.data_dir / "jobs" / job_id / "gate" / "report.html"
+    return file if is_alarm_id(job_id) and file.is_file() else None
+
+
 def _is_withheld(settings: Settings, found: Evidence) -> bool:
     pipeline = settings.pipelines.get(found.pipeline)
     return pipeline is not None and pipeline.capture == "off" and found.capture != "off"

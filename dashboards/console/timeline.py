@@ -18,6 +18,7 @@ class Entry:
     colour: str
     text: str
     link: str = ""
+    link_words: str = "why?"
 
 
 def timeline(pipeline: Pipeline, limit: int = 40) -> list[Entry]:
@@ -60,7 +61,9 @@ def _jobs(pipeline: Pipeline) -> list[Entry]:
     found = []
     for job in pipeline.jobs:
         icon, colour = icons.get(job.phase, ("model_training", "purple"))
-        found.append(Entry(job.time_ms, icon, colour, f"{_JOB_WORDS[job.phase]}: {job.reason}"))
+        link = f"/gate/{job.job_id}" if job.phase in ("registered", "rejected") and job.verdicts else ""
+        text = f"{_JOB_WORDS[job.phase]}: {job.reason}"
+        found.append(Entry(job.time_ms, icon, colour, text, link, "the gate's report"))
         found += [
             Entry(verdict.time_ms, "fact_check", "grey", f"gate, {verdict.check}: {verdict.outcome}, {verdict.reason}")
             for verdict in job.verdicts

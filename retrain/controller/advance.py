@@ -1,27 +1,30 @@
 """One step of one job: what is seen of its work → its next state and what to start or stop. Pure.
 
-Order of effects: the next state is recorded first, then work is started; both may be repeated. So whoever takes over
-finds in the state what was meant, on the disk what was done, and goes on from there.
+Order of effects: the next state is recorded first, then work is stopped or started; all of it may be repeated. So
+whoever takes over finds in the state what was meant, on the disk what was done, and goes on from there.
+
+`TABLE` is the whole machine: what a job waits for, what may be seen then, and the step that follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from retrain import gate
-from retrain.controller.states import SINCE, UNTIL, ended, entering, following
-from retrain.launcher import WorkSeen
+from retrain.controller.states import GPU_SECONDS, SINCE, UNTIL, ended, entering, following
+from retrain.launchers.launcher import WorkSeen
 from retrain.policy import Collected, while_collecting
-from tidemill.events import JobState, Score
+from tidemill.events import JobState
 from tidemill.settings import PipelineSettings
 
-MAX_ATTEMPTS = 3
-"""A work whose process was killed is started again twice."""
 WORKS = ("snapshot", "train", "evaluate", "parity", "register")
-_TIMED = ("train", "evaluate", "parity")
+TIMED = ("train", "evaluate", "parity")
+"""Works that retrain.timeout_s bounds."""
+COLLECTING = "collecting"
 _ABSENT = WorkSeen(state="absent")
+Event = Literal["counted", "absent", "running", "overdue", "done", "refused", "ended", "cancelled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class Seen:
     fresh: int | None = None
     verified: int | None = None
     works: Mapping[str, WorkSeen] = field(default_factory=dict)
+    cancelled: str = ""
+    """Why a person wants the job to end; empty: nobody does."""
 
     def work(self, name: str) -> WorkSeen:
         return self.works.get(name, _ABSENT)
@@ -45,24 +50,34 @@ class Step:
     state: JobState | None = None
     start: str | None = None
     stop: str | None = None
+    pause: str = ""
+    """Why nothing is started yet, in words."""
 
 
 def advance(job: JobState, pipeline: PipelineSettings, seen: Seen) -> Step:
     """The next step of an open job; an empty Step when there is nothing to do but wait."""
-    if job.phase == "collecting":
-        return _collecting(job, pipeline, seen)
-    name = work_of(job)
+    name = waits_for(job)
+    return TABLE[name, event_of(name, pipeline, seen)](job, pipeline, seen, name)
+
+
+def waits_for(job: JobState) -> str:
+    """What an open job waits for: labels (``collecting``), or a piece of work."""
+    return COLLECTING if job.phase == "collecting" else work_of(job)
+
+
+def event_of(name: str, pipeline: PipelineSettings, seen: Seen) -> Event:
+    """What has happened to that which the job waits for."""
+    if seen.cancelled:
+        return "cancelled"
+    if name == COLLECTING:
+        return "counted"
     work = seen.work(name)
-    if work.state == "absent":
-        return Step(start=name)
     if work.state == "running":
-        return _running(job, pipeline, seen, name, work)
-    if work.state == "ended":
-        return _ended(job, seen, name, work)
-    if refused := work.result.get("refused"):
-        return Step(state=ended(job, "failed", f"{name}: {refused}", seen.now_ms))
-    follow = {"snapshot": _trained_next, "train": _judged_next, "evaluate": _evaluated, "parity": _compared}
-    return _registered(job, seen, work) if name == "register" else follow[name](job, pipeline, seen, work)
+        late = work.started_ms is not None and seen.now_ms - work.started_ms > pipeline.retrain.timeout_s * 1000
+        return "overdue" if name in TIMED and late else "running"
+    if work.state == "done":
+        return "refused" if work.result.get("refused") else "done"
+    return work.state
 
 
 def work_of(job: JobState) -> str:
@@ -75,7 +90,13 @@ def work_of(job: JobState) -> str:
     return "register" if compared or not gate.passes(job.verdicts) else "parity"
 
 
-def _collecting(job: JobState, pipeline: PipelineSettings, seen: Seen) -> Step:
+def pause_s(pipeline: PipelineSettings, in_vain: int) -> float:
+    """Seconds between a try and the next one, after so many in vain in a row."""
+    policy = pipeline.retrain.launcher
+    return float(min(policy.max_backoff_s, policy.backoff_s * 2.0 ** min(max(in_vain - 1, 0), 60)))
+
+
+def _collecting(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
     collected = Collected(now_ms=seen.now_ms, resolved=seen.resolved, fresh=seen.fresh, verified=seen.verified)
     act, reason = while_collecting(job, pipeline, collected)
     counted: dict[str, Any] = {"fresh_labels": seen.fresh or 0}
@@ -90,26 +111,60 @@ def _collecting(job: JobState, pipeline: PipelineSettings, seen: Seen) -> Step:
     return Step(state=state, start="snapshot")
 
 
-def _running(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str, work: WorkSeen) -> Step:
-    limit_s = pipeline.retrain.timeout_s
-    if name in _TIMED and work.started_ms is not None and seen.now_ms - work.started_ms > limit_s * 1000:
-        reason = f"{name} took longer than retrain.timeout_s = {limit_s:g}"
-        return Step(state=ended(job, "failed", reason, seen.now_ms), stop=name)
+def _absent(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    return Step(start=name)
+
+
+def _running(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    work = seen.work(name)
     if name == "train" and work.pid and work.pid != job.trainer_pid:
-        again = f", try {work.attempts} of {MAX_ATTEMPTS}" if work.attempts > 1 else ""
+        again = f", try {work.attempts}" if work.attempts > 1 else ""
         reason = f"training on {job.data_counts.get('train', 0)} rows{again}"
         return Step(state=following(job, seen.now_ms, trainer_pid=work.pid, reason=reason))
     return Step()
 
 
-def _ended(job: JobState, seen: Seen, name: str, work: WorkSeen) -> Step:
-    if work.attempts < MAX_ATTEMPTS:
-        return Step(start=name)
-    reason = f"{name} ended without a result {work.attempts} times; its last words: {work.last_words}"
-    return Step(state=ended(job, "failed", reason, seen.now_ms))
+def _overdue(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    reason = f"{name} took longer than retrain.timeout_s = {pipeline.retrain.timeout_s:g}"
+    return Step(state=_over(job, "failed", reason, seen, name), stop=name)
 
 
-def _trained_next(job: JobState, pipeline: PipelineSettings, seen: Seen, work: WorkSeen) -> Step:
+def _refused(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    return Step(state=_over(job, "failed", f"{name}: {seen.work(name).result['refused']}", seen, name))
+
+
+def _ended(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    work, most = seen.work(name), pipeline.retrain.launcher.max_tries
+    if work.in_vain >= most:
+        tries = f"ended without a result {work.attempts} times"
+        further = "" if work.in_vain == work.attempts else f", the last {work.in_vain} without a further checkpoint"
+        reason = f"{name} {tries}{further}; its last words: {work.last_words}"
+        return Step(state=_over(job, "failed", reason, seen, name))
+    left_s = ((work.ended_ms or 0) - seen.now_ms) / 1000 + pause_s(pipeline, work.in_vain)
+    if left_s > 0:
+        return Step(pause=f"{name} ended ({work.last_words}); it is tried again in {left_s:.0f} s")
+    return Step(start=name)
+
+
+def _cancelled(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    reason = f"cancelled by hand ({seen.cancelled}) while it waited for {name}"
+    if name == COLLECTING:
+        return Step(state=ended(job, "declined", reason, seen.now_ms))
+    return Step(state=_over(job, "declined", reason, seen, name), stop=name)
+
+
+def _over(job: JobState, phase: str, reason: str, seen: Seen, name: str) -> JobState:
+    """The job's last state, with what its last work has held."""
+    return ended(job, phase, reason, seen.now_ms, figures=_with_gpu_seconds(job, seen.work(name)))
+
+
+def _with_gpu_seconds(job: JobState, work: WorkSeen) -> dict[str, float | None]:
+    """What the job has held of GPUs once this work is left behind."""
+    return {GPU_SECONDS: round((job.figures.get(GPU_SECONDS) or 0.0) + work.gpu_seconds, 1)}
+
+
+def _trained_next(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    work = seen.work(name)
     counts = {str(name): int(count) for name, count in work.result["counts"].items()}
     reason = f"training on {counts.get('train', 0)} rows, {counts.get('replay', 0)} of them older"
     state = following(
@@ -126,7 +181,8 @@ def _trained_next(job: JobState, pipeline: PipelineSettings, seen: Seen, work: W
     return Step(state=state, start="train")
 
 
-def _judged_next(job: JobState, pipeline: PipelineSettings, seen: Seen, work: WorkSeen) -> Step:
+def _judged_next(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    work = seen.work(name)
     result = work.result
     figures = {
         "train_loss": result.get("loss"),
@@ -138,6 +194,7 @@ def _judged_next(job: JobState, pipeline: PipelineSettings, seen: Seen, work: Wo
         "train_attempts": work.attempts,
         "too_long_left_out": result.get("too_long_left_out"),
     }
+    figures |= _with_gpu_seconds(job, work)
     state = following(
         job,
         seen.now_ms,
@@ -150,27 +207,32 @@ def _judged_next(job: JobState, pipeline: PipelineSettings, seen: Seen, work: Wo
     return Step(state=state, start="evaluate")
 
 
-def _evaluated(job: JobState, pipeline: PipelineSettings, seen: Seen, work: WorkSeen) -> Step:
-    scores = {name: Score(n=made["n"], mean=made["mean"]) for name, made in work.result["scores"].items()}
-    verdicts = [gate.integrity(work.result["problems"], seen.now_ms)]
-    if scores:
-        verdicts += gate.scored(scores, pipeline.gate, seen.now_ms)
+def _evaluated(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    work, now = seen.work(name), seen.now_ms
+    paired = work.result.get("paired", {})
+    verdicts = [gate.integrity(work.result["problems"], now)]
+    if not work.result["problems"]:
+        verdicts += gate.scored(paired, pipeline.gate, now)
+        calibrated = gate.calibration(work.result.get("certain", {}), pipeline.gate, now)
+        verdicts += [calibrated] if calibrated is not None else []
     good = gate.passes(verdicts)
     reason = "asking the engine for the same answers" if good else f"rejected: {gate.refusal(verdicts)}"
-    state = following(job, seen.now_ms, reason=reason[:1000], scores=scores, verdicts=tuple(verdicts))
+    scores, figures = gate.scores(paired), _with_gpu_seconds(job, work)
+    state = following(job, now, reason=reason[:1000], scores=scores, verdicts=tuple(verdicts), figures=figures)
     return Step(state=state, start=work_of(state))
 
 
-def _compared(job: JobState, pipeline: PipelineSettings, seen: Seen, work: WorkSeen) -> Step:
-    result = work.result
-    verdict = gate.parity(result["asked"], result["equal"], pipeline.gate, seen.now_ms, result.get("problem", ""))
-    verdicts = (*job.verdicts, verdict)
+def _compared(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    result, now = seen.work(name).result, seen.now_ms
+    verdict = gate.parity(result["asked"], result["equal"], pipeline.gate, now, result.get("problem", ""))
+    verdicts = (*job.verdicts, verdict, *gate.smoke(result.get("ratios", {}), pipeline.gate, now))
     good = gate.passes(verdicts)
     reason = "passed; writing it to the registry" if good else f"rejected: {gate.refusal(verdicts)}"
-    return Step(state=following(job, seen.now_ms, reason=reason[:1000], verdicts=verdicts), start="register")
+    return Step(state=following(job, now, reason=reason[:1000], verdicts=verdicts), start="register")
 
 
-def _registered(job: JobState, seen: Seen, work: WorkSeen) -> Step:
+def _registered(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> Step:
+    work = seen.work(name)
     run_id = work.result["run_id"]
     if not gate.passes(job.verdicts):
         return Step(state=ended(job, "rejected", gate.refusal(job.verdicts), seen.now_ms, run_id=run_id))
@@ -191,3 +253,26 @@ def _registered(job: JobState, seen: Seen, work: WorkSeen) -> Step:
         figures=figures,
     )
     return Step(state=state)
+
+
+_DONE: dict[str, Callable[[JobState, PipelineSettings, Seen, str], Step]] = {
+    "snapshot": _trained_next,
+    "train": _judged_next,
+    "evaluate": _evaluated,
+    "parity": _compared,
+    "register": _registered,
+}
+_ALIKE: dict[Event, Callable[[JobState, PipelineSettings, Seen, str], Step]] = {
+    "absent": _absent,
+    "running": _running,
+    "refused": _refused,
+    "ended": _ended,
+    "cancelled": _cancelled,
+}
+TABLE: dict[tuple[str, Event], Callable[[JobState, PipelineSettings, Seen, str], Step]] = {
+    (COLLECTING, "counted"): _collecting,
+    (COLLECTING, "cancelled"): _cancelled,
+    **{(name, event): step for name in WORKS for event, step in _ALIKE.items()},
+    **{(name, "overdue"): _overdue for name in TIMED},
+    **{(name, "done"): step for name, step in _DONE.items()},
+}

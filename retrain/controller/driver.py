@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prometheus_client import Counter
 
-from retrain import orders, places
+from retrain import cancel, orders, places
 from retrain.controller import states, works
-from retrain.controller.advance import WORKS, Seen, Step, advance, work_of
-from retrain.controller.book import Book
+from retrain.controller.advance import COLLECTING, WORKS, Seen, Step, advance, waits_for
+from retrain.controller.book import OPEN_PHASES, Book
 from retrain.controller.labels import SELDOM_MS, LabelCounter, judged
 from retrain.controller.ledger import Ledger
 from retrain.controller.trigger import outcome
-from retrain.launcher import Launcher, WorkSeen
+from retrain.launchers.launcher import Launcher, LauncherAway, WorkSeen
 from retrain.policy import Known, job_id_of, on_order
 from retrain.work import SETTINGS_FILE, save_settings
 from tidemill.clock import Clock
@@ -51,21 +52,54 @@ class Driver:
         self._counter = counter
         self._told: dict[str, int] = {}
         self._ignored: set[str] = set()
+        self._ended = {job.job_id for job in book.jobs.values() if job.phase not in OPEN_PHASES}
+        """Jobs that are over, of which work may still run."""
         self.waiting_for = ""
-        """What the jobs under way are waiting for (store, engine, registry); empty when for nothing unusual."""
+        """What the jobs under way wait for (store, engine, registry, cluster); empty when for nothing unusual."""
 
     def tick(self) -> None:
-        """Take orders, decide on alarms, move every open job one step."""
+        """Take orders, decide on alarms, move every open job one step, end what runs for jobs that are over."""
         self.waiting_for = ""
+        self._cancel()
         self._orders()
         for event in list(self._book.undecided(self._clock.now_ms())):
             self._alarm(event)
         for job in self._book.open_jobs():
             if job.pipeline in self._settings.pipelines:
-                try:
-                    self._job(job)
-                except OSError as error:  # the disk, say; the other jobs go on
-                    self.waiting_for = f"the folder of job {job.job_id[:8]}: {error}"
+                self._try(job.job_id, lambda job=job: self._job(job))  # type: ignore[misc]
+        for job_id in sorted(self._ended):
+            self._try(job_id, lambda job_id=job_id: self._end_work(job_id))  # type: ignore[misc]
+
+    def _try(self, job_id: str, act: Callable[[], None]) -> None:
+        """What one job cannot do now (its disk is full, its cluster away) holds up no other."""
+        try:
+            act()
+        except OSError as error:
+            self.waiting_for = f"the folder of job {job_id[:8]}: {error}"
+        except LauncherAway as error:
+            self.waiting_for = f"job {job_id[:8]}: {error}"
+
+    def _cancel(self) -> None:
+        for file, order in cancel.waiting(self._settings):
+            job = self._book.jobs.get(order.job_id) if order else None
+            if order is None or job is None or job.phase not in OPEN_PHASES:
+                log.warning("nothing to cancel: no such job is under way", extra={"file": file.name})
+            elif job.pipeline in self._settings.pipelines:
+                self._try(job.job_id, lambda job=job, why=order.reason: self._job(job, why))  # type: ignore[misc]
+                if self._book.jobs[job.job_id].phase in OPEN_PHASES:
+                    continue  # its cluster does not answer
+            file.unlink(missing_ok=True)
+
+    def _end_work(self, job_id: str) -> None:
+        """Nothing runs on for a job that is over, whenever the controller was killed: look, stop, look again."""
+        clear = True
+        for name in WORKS:
+            if self._looked(job_id, name).state == "running":
+                log.warning("%s of job %s still runs, and the job is over: it is ended", name, job_id[:8])
+                self._launcher.stop(works.folder_of(self._settings, job_id, name))
+                clear = False
+        if clear:
+            self._ended.discard(job_id)
 
     def _orders(self) -> None:
         for file, order in orders.waiting(self._settings):
@@ -114,25 +148,26 @@ class Driver:
     def _champion(self, name: str) -> str:
         return self._book.champions.get(name) or self._settings.pipelines[name].champion
 
-    def _job(self, job: JobState) -> None:
+    def _job(self, job: JobState, cancelled: str = "") -> None:
         pipeline, now = self._settings.pipelines[job.pipeline], self._clock.now_ms()
-        if job.phase == "collecting":
+        name = waits_for(job)
+        if name == COLLECTING:
             counted = self._counter.counted(job.pipeline, int(job.figures.get(states.SINCE) or 0))
             resolved = job.alarm_id in self._book.resolved
             fresh, verified = (counted.fresh, counted.verified) if counted else (None, None)
-            seen = Seen(now_ms=now, resolved=resolved, fresh=fresh, verified=verified)
+            seen = Seen(now_ms=now, resolved=resolved, fresh=fresh, verified=verified, cancelled=cancelled)
             note = f"{verified} of {pipeline.gate.min_verified} verified held-out labels" if counted else ""
             self._tell(job, {"step": fresh or 0, "of": job.needed_labels, "note": note})
             if counted is None and self._counter.problem:
                 self.waiting_for = f"the store, to count labels: {self._counter.problem}"
-            step = advance(job, pipeline, seen)
         else:
-            name = work_of(job)
-            work = self._look(job, name)
+            work = self._looked(job.job_id, name)
             self._tell(job, work.progress if work.state == "running" else {"note": f"starting: {name}"})
             if work.state == "running" and (waiting := work.progress.get("waiting")):
                 self.waiting_for = f"{name}: {waiting}"
-            step = advance(job, pipeline, Seen(now_ms=now, works={name: work}))
+            seen = Seen(now_ms=now, works={name: work}, cancelled=cancelled)
+        step = advance(job, pipeline, seen)
+        self.waiting_for = step.pause or self.waiting_for
         self._do(job, step)
 
     def _do(self, job: JobState, step: Step) -> None:
@@ -153,17 +188,18 @@ class Driver:
             save_settings(self._settings, folder)
         samples: list[dict[str, str]] = []
         if name == "parity":
-            samples = list(self._look(job, "evaluate").result.get("samples", ()))
+            samples = list(self._looked(job.job_id, "evaluate").result.get("samples", ()))
         self._launcher.start(works.work(self._settings, job, name, samples), self._clock.now_ms())
 
-    def _look(self, job: JobState, name: str) -> WorkSeen:
-        assert name in WORKS
-        folder = works.folder_of(self._settings, job.job_id, name)
-        return self._launcher.look(folder, works.result_of(self._settings, job.job_id, name))
+    def _looked(self, job_id: str, name: str) -> WorkSeen:
+        folder = works.folder_of(self._settings, job_id, name)
+        return self._launcher.look(folder, works.result_of(self._settings, job_id, name))
 
     def _record(self, state: JobState) -> None:
         self._ledger.record([state])
         self._book.note_job(state)
+        if state.phase not in OPEN_PHASES:
+            self._ended.add(state.job_id)
         JOBS_TOTAL.labels(state.pipeline, state.phase).inc()
         log.info(
             "job %s of %s: %s: %s",
@@ -174,7 +210,7 @@ class Driver:
             extra={"job_id": state.job_id, "seq": state.seq, "phase": state.phase},
         )
 
-    def _tell(self, job: JobState, fact: dict[str, Any]) -> None:
+    def _tell(self, job: JobState, fact: Mapping[str, Any]) -> None:
         now = self._clock.now_ms()
         if now - self._told.get(job.job_id, 0) < PROGRESS_MS:
             return

@@ -8,7 +8,8 @@ from retrain.controller.driver import Driver
 from retrain.controller.feed import Feed
 from retrain.controller.labels import LabelCounter
 from retrain.controller.ledger import Ledger
-from retrain.launcher import Launcher
+from retrain.launchers.chosen import ChosenLauncher
+from retrain.launchers.launcher import Launcher
 from tidemill.errors import Retry
 from tidemill.io.service import Service
 from tidemill.settings import Settings
@@ -19,8 +20,8 @@ PAUSE_S = 0.35
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM. Work under way goes on by itself and is found again by the next controller."""
-    launcher = Launcher()
     with Service(settings, "retrain") as service:
+        launcher = ChosenLauncher(service.clock.now_ms)
         while not service.stopping:
             try:
                 _drive(service, launcher)

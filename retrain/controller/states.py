@@ -14,6 +14,8 @@ SINCE = "since_ms"
 """Figure: labels of calls from then on are fresh."""
 UNTIL = "until_ms"
 """Figure: the data set ends there."""
+GPU_SECONDS = "gpu_seconds"
+"""Figure: GPUs held times seconds, over all tries of all works that are behind the job."""
 
 
 def changed_ms(event: ThresholdEvent) -> int:

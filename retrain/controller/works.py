@@ -8,16 +8,22 @@ from typing import Any
 import msgspec
 
 from retrain import adapter, places
-from retrain.controller.states import SINCE, UNTIL
+from retrain.controller.advance import TIMED
+from retrain.controller.states import GPU_SECONDS, SINCE, UNTIL
 from retrain.dataset import least_to_train
-from retrain.gate import passes, refusal
-from retrain.launcher import Work, progress_lines
+from retrain.gate import outcome, passes, refusal
+from retrain.launchers.folder import CHECKPOINT, losses
+from retrain.launchers.launcher import Work
+from retrain.report import report
 from retrain.work import SETTINGS_FILE
 from tidemill.events import JobState
 from tidemill.settings import RetrainSettings, Settings
 
 NICE = 5
 """Of work that only moves data; training and scoring take retrain.nice."""
+TRAINER = "retrain.train.run"
+HEAVY = ("train", "evaluate")
+"""Works that load a model: they run, and hold, what retrain.launcher says."""
 LOADING_SHARE = 0.8
 """Share of the time limit that training steps may take; the rest is for imports and loading."""
 
@@ -37,16 +43,19 @@ def result_of(settings: Settings, job_id: str, name: str) -> Path:
 def work(settings: Settings, job: JobState, name: str, samples: list[dict[str, str]]) -> Work:
     """One piece of work, ready to be started. ``samples`` are the scoring's, for the comparison with the engine."""
     policy = settings.pipelines[job.pipeline].retrain
-    heavy = name in ("train", "evaluate")
+    heavy = name in HEAVY
     spec = {"train": _train, "snapshot": _snapshot, "evaluate": _evaluate, "register": _register}
     return Work(
         name=name,
         folder=folder_of(settings, job.job_id, name),
-        module="retrain.train.run" if name == "train" else f"retrain.{name}",
+        module=TRAINER if name == "train" else f"retrain.{name}",
         spec=_parity(settings, job, samples) if name == "parity" else spec[name](settings, job),
         result=result_of(settings, job.job_id, name),
         nice=policy.nice if heavy else NICE,
         threads=policy.threads if heavy else 1,
+        heavy=heavy,
+        on=policy.launcher,
+        limit_s=policy.timeout_s if name in TIMED else 0,
     )
 
 
@@ -72,6 +81,8 @@ def _train(settings: Settings, job: JobState) -> dict[str, Any]:
         "out": str(places.candidate_dir(settings, job.job_id)),
         "seed": int(job.data_digest[:8], 16),
         "max_seconds": policy.timeout_s * LOADING_SHARE,
+        "checkpoint": str(folder_of(settings, job.job_id, "train") / CHECKPOINT),
+        "checkpoint_steps": policy.launcher.checkpoint_steps,
         "min_rows": _least_rows(policy, job.data_counts.get("train", 0)),
     }
 
@@ -125,21 +136,26 @@ def _evaluate(settings: Settings, job: JobState) -> dict[str, Any]:
         "max_tokens": pipeline.max_tokens,
         "parity_samples": pipeline.gate.parity_samples,
         "threads": pipeline.retrain.threads,
+        "suites": [suite.model_dump() | {"file": str(settings.resolve(suite.file))} for suite in pipeline.gate.suites],
+        "output_format": pipeline.output_format.model_dump(),
     }
 
 
 def _parity(settings: Settings, job: JobState, samples: list[dict[str, str]]) -> dict[str, Any]:
+    has_adapter = places.champion_dir(settings, job.pipeline, job.champion_version) is not None
+    base = settings.engines[settings.pipelines[job.pipeline].engine].base_model
     return _common(settings, job) | {
         "adapter_dir": str(places.candidate_dir(settings, job.job_id)),
         "adapter_digest": job.adapter_digest,
         "samples": samples,
+        "champion": job.champion_version if has_adapter else base,
     }
 
 
 def _register(settings: Settings, job: JobState) -> dict[str, Any]:
     policy = settings.pipelines[job.pipeline].retrain
     accepted = passes(job.verdicts)
-    curve = progress_lines(folder_of(settings, job.job_id, "train"))
+    made = report(job, settings.pipelines[job.pipeline].gate, _notes(settings, job))
     tags = {
         "tidemill.pipeline": job.pipeline,
         "tidemill.alarm_id": job.alarm_id,
@@ -148,6 +164,7 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "tidemill.adapter_digest": job.adapter_digest,
         "tidemill.champion": job.champion_version,
         "tidemill.verdict": "accepted" if accepted else "rejected",
+        "tidemill.gate": outcome(job.verdicts),
         "tidemill.reason": "every check passed" if accepted else refusal(job.verdicts),
     }
     tags |= {f"tidemill.score.{name}": f"{s.mean:.4f}" for name, s in job.scores.items() if s.mean is not None}
@@ -163,8 +180,18 @@ def _register(settings: Settings, job: JobState) -> dict[str, Any]:
         "metrics": metrics | {name: value for name, value in figures.items() if value is not None},
         "verdicts": [msgspec.to_builtins(verdict) for verdict in job.verdicts],
         "inputs": [_input(settings, job, *each) for each in _INPUTS],
-        "losses": [(line["step"], line["loss"]) for line in curve if "step" in line and line.get("loss") is not None],
+        "report": made,
+        "losses": losses(folder_of(settings, job.job_id, "train")),
     }
+
+
+def _notes(settings: Settings, job: JobState) -> list[str]:
+    """What people should know of the data set, as its manifest says."""
+    file = places.data_dir(settings, job.job_id) / places.MANIFEST_FILE
+    try:
+        return [str(note) for note in msgspec.json.decode(file.read_bytes()).get("notes", ())]
+    except (OSError, msgspec.DecodeError):
+        return []
 
 
 def _input(settings: Settings, job: JobState, name: str, context: str, file: str) -> dict[str, Any]:
@@ -179,6 +206,7 @@ def _input(settings: Settings, job: JobState, name: str, context: str, file: str
 
 _INPUTS = (("train", "training", places.TRAIN_FILE), ("verified", "validation", places.VERIFIED_FILE))
 _FIGURES = (
-    "train_loss", "train_seconds", "train_steps", "train_tokens_per_s", "train_mfu", "known_rows", "too_long_left_out"
+    "train_loss", "train_seconds", "train_steps", "train_tokens_per_s", "train_mfu", "known_rows", "too_long_left_out",
+    GPU_SECONDS,
 )  # fmt: skip
 _PARAMETERS = ("steps", "batch", "rank", "alpha", "learning_rate", "replay_share", "holdout_share")

@@ -11,14 +11,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from retrain.model.certainty import certainty
 from retrain.model.chat import rendered_prompt
 
 MAX_NEW_TOKENS = 32
 BATCH = 128
+
+
+class Told(NamedTuple):
+    """An answer, and the probability with which the model gave it, in [0, 1]; None: that was not measured."""
+
+    answer: str
+    certainty: float | None = None
 
 
 class Answerer:
@@ -36,11 +44,15 @@ class Answerer:
 
     def answers(self, prompts: Sequence[str], max_new_tokens: int = MAX_NEW_TOKENS, batch: int = BATCH) -> list[str]:
         """One answer per prompt, in order, surrounding blanks removed."""
+        return [told.answer for told in self.told(prompts, max_new_tokens, batch)]
+
+    def told(self, prompts: Sequence[str], max_new_tokens: int = MAX_NEW_TOKENS, batch: int = BATCH) -> list[Told]:
+        """The same answers with the model's certainty."""
         import torch
 
         texts = [rendered_prompt(prompt) for prompt in prompts]
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        found = [""] * len(texts)
+        found = [Told("")] * len(texts)
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             inputs = self._tokenizer(
@@ -50,11 +62,15 @@ class Answerer:
                 add_special_tokens=False,
                 return_token_type_ids=False,
             ).to(self._device)
+            watched = certainty(self._model.generation_config.eos_token_id)
             with torch.inference_mode():
-                ids = self._model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
+                ids = self._model.generate(
+                    **inputs, do_sample=False, max_new_tokens=max_new_tokens, logits_processor=[watched]
+                )
             new = ids[:, inputs["input_ids"].shape[1] :]
-            for index, answer in zip(chosen, self._tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
-                found[index] = answer.strip()
+            answers = self._tokenizer.batch_decode(new, skip_special_tokens=True)
+            for index, answer, sure in zip(chosen, answers, watched.told(), strict=True):
+                found[index] = Told(answer.strip(), sure)
         return found
 
 

@@ -52,6 +52,8 @@ def main() -> None:
         let_engines_read(unfinished)
         shutil.rmtree(out, ignore_errors=True)
         unfinished.rename(out)
+        if spec.checkpoint:
+            Path(spec.checkpoint).unlink(missing_ok=True)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise

@@ -39,12 +39,13 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `base` is a model folder, `dataset` JSONL rows as the recipe `kind` needs them (`retrain.model.examples`), `out` the
     folder to make: an adapter, of `full` a model. `champion` is the adapter folder of the version that serves, empty
-    where the base itself does; with `keep_weight` the training is held to what that one says on the rows that it
-    answers rightly. `teacher` is the model folder that `distill` learns from, empty: the champion. `beta` is how
-    strongly `kto` and `dpo` are held to the champion.
+    where the base itself does. From `start` champion the training goes on from that adapter; with `keep_weight` it is
+    held to what that one says on the rows that it answers rightly. `teacher` is the model folder that `distill` learns
+    from, empty: the champion. `beta` is how strongly `kto` and `dpo` are held to the champion.
     `max_seconds` bounds the steps, not the loading; the learning rate falls along `steps` or that time, whichever ends
     first. With fewer than `min_rows` rows that can be taught the training is refused. `peak_tflops` is what the device
-    can do at most, where it is none that is known.
+    can do at most, where it is none that is known. `checkpoint` is the file where it goes on after its process was
+    killed, written each `checkpoint_steps` (0: never).
     """
 
     base: str
@@ -52,6 +53,7 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     out: str
     kind: Kind = "sft"
     champion: str = ""
+    start: Literal["base", "champion"] = "base"
     teacher: str = ""
     steps: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 150
     rank: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
@@ -70,6 +72,8 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     max_seconds: Annotated[float, msgspec.Meta(gt=0)] = 600.0
     min_rows: Annotated[int, msgspec.Meta(ge=1)] = 1
+    checkpoint: str = ""
+    checkpoint_steps: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):

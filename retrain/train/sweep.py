@@ -66,7 +66,7 @@ def swept(spec: TrainingSpec, tokenizer: Any, rows: Sequence[Row], train: Train)
         say({"stage": "sweep", "trial": number, "of_trials": len(choices), **choice})
         begun = time.monotonic()
         tried = msgspec.structs.replace(
-            left, **choice, steps=spec.sweep.steps, max_seconds=_left(spec, began), min_rows=1
+            left, **choice, steps=spec.sweep.steps, max_seconds=_left(spec, began), min_rows=1, checkpoint=""
         )
         loss = mean_loss(train(tried, trying), tokenizer, judging)
         trials.append(Trial(**choice, steps=tried.steps, loss=loss, seconds=round(time.monotonic() - begun, 2)))

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from retrain.model.progress import Progress
 from retrain.train import throughput
+from retrain.train.checkpoints import Checkpoints
 from retrain.train.rows import Untrainable
-from retrain.train.spec import TrainingSpec
+from retrain.train.spec import ADAPTER_FILE, TrainingSpec
 
 WARMUP_SHARE = 0.1
 
@@ -24,6 +26,11 @@ WARMUP_SHARE = 0.1
 def base_model(spec: TrainingSpec) -> Any:
     """The base in float32; bf16 computes in bfloat16 and keeps these weights."""
     return AutoModelForCausalLM.from_pretrained(spec.base, dtype="float32", local_files_only=True)
+
+
+def begun(model: Any, spec: TrainingSpec) -> Any:
+    """The base with the LoRA that `spec.start` says. Raises Untrainable."""
+    return as_champion(model, spec) if spec.start == "champion" else adapted(model, spec)
 
 
 def adapted(model: Any, spec: TrainingSpec) -> Any:
@@ -39,24 +46,35 @@ def adapted(model: Any, spec: TrainingSpec) -> Any:
 
 
 def as_champion(model: Any, spec: TrainingSpec) -> Any:
-    """The base with the champion's LoRA to go on from; with a fresh one where the base itself serves.
+    """The base with a LoRA that says what the champion's says, to go on from; a fresh one where the base itself serves.
 
-    Raises Untrainable where the champion's rank is not the one asked for.
+    A champion of lower rank fills a part of it. Raises Untrainable where its rank is higher than the one asked for.
     """
+    made = adapted(model, spec)
     if not spec.champion:
-        return adapted(model, spec)
-    found = PeftModel.from_pretrained(model, spec.champion, is_trainable=True)
-    rank = found.peft_config["default"].r
-    if rank != spec.rank:
+        return made
+    folder = Path(spec.champion)
+    config = PeftConfig.from_pretrained(folder)
+    if config.r > spec.rank:
         raise Untrainable(
-            f"recipe {spec.kind} goes on from the champion's adapter of rank {rank}, and retrain.rank is {spec.rank}; "
-            f"set retrain.rank: {rank}, or retrain once with recipe sft"
+            f"the training goes on from the champion's adapter of rank {config.r}, and retrain.rank is {spec.rank}; "
+            f"set retrain.rank: {config.r}, or retrain once with recipe sft and start: base"
         )
-    return found
+    theirs = load_file(folder / ADAPTER_FILE)
+    weights = get_peft_model_state_dict(made)
+    scale = (config.lora_alpha / config.r) / (spec.alpha / spec.rank)
+    with torch.no_grad():
+        for name, old in theirs.items():
+            if "lora_A" in name:
+                weights[name][: config.r] = old
+            else:
+                weights[name][:, : config.r] = old * scale
+    set_peft_model_state_dict(made, weights)
+    return made
 
 
 def arguments(spec: TrainingSpec, out: Path) -> dict[str, Any]:
-    """Arguments of TRL's configurations: no evaluation, no checkpoints; `spec` decides the rest."""
+    """Arguments of TRL's configurations: no evaluation, no checkpoints of their own; `spec` decides the rest."""
     return {
         "output_dir": str(out),
         "max_steps": spec.steps,
@@ -99,7 +117,23 @@ class Paced:
         self.pace = Pace(spec, progress, self)
         self.losses: list[float] = []
         self.tokens = 0
-        super().__init__(callbacks=[self.pace], **rest)
+        self._checkpoints = Checkpoints(spec, self)
+        super().__init__(callbacks=[self.pace, self._checkpoints], **rest)
+
+    def figures(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the training beside its state."""
+        return {"losses": self.losses, "tokens": self.tokens, "seconds": self.pace.seconds}
+
+    def go_on(self, figures: dict[str, Any]) -> None:
+        """Go on counting from what a checkpoint kept."""
+        self.losses, self.tokens = list(figures["losses"]), int(figures["tokens"])
+        self.pace.go_on(float(figures["seconds"]))
+
+    def _run_epoch(self, *, train_dataloader: Any, epoch: int, **rest: Any) -> None:
+        """One pass over the batches, without those that were trained on before the process was killed."""
+        left = self._checkpoints.rest_of(train_dataloader, epoch)
+        if left is not None:
+            super()._run_epoch(train_dataloader=left, epoch=epoch, **rest)  # type: ignore[misc]
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """One step at the rate the pace allows; notes loss and tokens."""
@@ -135,6 +169,10 @@ class Pace(TrainerCallback):
         self._peak = throughput.peak(device, bf16=self._spec.bf16, given=self._spec.peak_tflops)
         self._per_token = throughput.operations(*throughput.weights(self._trainer.model))
         self._started = time.monotonic()
+
+    def go_on(self, seconds: float) -> None:
+        """The steps have taken so long already, in a process that was killed."""
+        self._started -= seconds
 
     def set_rate(self) -> None:
         """Along the steps, so that the same spec gives the same weights, unless time runs out first."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 from serving.rollout.controller import Controller, describe
+from serving.rollout.keeper import Keeper
 from serving.rollout.log import RolloutLog
 from serving.rollout.registry import Registry
 from tidemill.errors import Retry
@@ -20,11 +22,13 @@ def run(settings: Settings) -> None:
     """Steer rollouts until SIGTERM. Blocks. One per deployment: a second one takes over and ends the first."""
     with Service(settings, "rollout") as service:
         store, registry = Store(settings), Registry(settings.mlflow_url)
+        keeper = Keeper(settings, Registry(settings.mlflow_url), service.clock)
+        threading.Thread(target=keeper.watch, args=(service.stop_event,), name="aliases", daemon=True).start()
         while not service.stopping:
             written = RolloutLog(settings, service.clock)
             try:
                 written.open()
-                _steer(service, Controller(settings, written, store, registry, service.clock))
+                _steer(service, Controller(settings, written, store, registry, service.clock), written, keeper)
             except Retry as error:
                 log.warning("starting over from the log: %s", error)
                 service.waiting(str(error))
@@ -34,10 +38,11 @@ def run(settings: Settings) -> None:
         registry.close()
 
 
-def _steer(service: Service, controller: Controller) -> None:
+def _steer(service: Service, controller: Controller, written: RolloutLog, keeper: Keeper) -> None:
     said = ""
     while not service.stopping:
         controller.round()
+        keeper.see(written.routes, written.rollouts, written.jobs)
         trouble = describe(controller.troubles.items())
         if trouble != said and trouble:
             log.warning("held up: %s", trouble)

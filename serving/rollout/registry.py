@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from serving.rollout.aliases import ALIASES, Found, number_of
 from tidemill.events import RolloutState
 from tidemill.io.mlflow import Mlflow
+
+OURS_TAG = "tidemill.aliases"
+"""Of a registered model: which version numbers we have put each alias on, so that others show as somebody's move."""
+JOB_TAG = "tidemill.job_id"
 
 
 class Registry:
@@ -15,15 +25,13 @@ class Registry:
     def promote(self, state: RolloutState) -> None:
         """Alias ``champion`` to the candidate, ``previous`` to the champion before, no ``candidate`` any more."""
         versions = self._mlflow.versions(state.registered_name)
-        candidate = number_of(state.candidate_version)
+        candidate, before = number_of(state.candidate_version), number_of(state.champion_version)
         if candidate not in versions:
             return
-        before = number_of(state.champion_version)
-        if before in versions:
-            self._mlflow.alias(state.registered_name, "previous", before)
-        self._mlflow.alias(state.registered_name, "champion", candidate)
-        self._drop_candidate(state, candidate)
-        self._note(state, candidate, "champion")
+        found = self.found(state.registered_name)
+        previous = {"previous": before} if before in versions else {}
+        self.put(state.registered_name, found, {"champion": candidate, **previous, **_no_candidate(found, candidate)})
+        self.note(state)
 
     def reject(self, state: RolloutState) -> None:
         """Mark the candidate as rolled back (or failed) with the reason; alias ``candidate`` goes.
@@ -34,32 +42,86 @@ class Registry:
         candidate, before = number_of(state.candidate_version), number_of(state.champion_version)
         if candidate not in versions:
             return
-        if before in versions and self._named(state.registered_name, "champion") == candidate:
-            self._mlflow.drop_alias(state.registered_name, "previous")
-            self._mlflow.alias(state.registered_name, "champion", before)
-        self._note(state, candidate, state.phase)
+        found = self.found(state.registered_name)
+        back: dict[str, str | None] = {}
+        if before in versions and found.aliases.get("champion") == candidate:
+            back = {"champion": before, "previous": None}
+        self.put(state.registered_name, found, back | _no_candidate(found, candidate))
+        self.note(state)
         self._mlflow.tag(state.registered_name, candidate, "tidemill.rollout_reason", state.reason[:4000])
-        self._drop_candidate(state, candidate)
+
+    def note(self, state: RolloutState) -> None:
+        """Say in a version's tags which rollout it is in, and where that stands."""
+        phase = "champion" if state.phase == "promoting" else state.phase
+        for key, value in (("tidemill.rollout", phase), ("tidemill.rollout_id", state.rollout_id)):
+            self._mlflow.tag(state.registered_name, number_of(state.candidate_version), key, value)
+
+    def say(self, name: str, number: str, what: str) -> None:
+        """Answer whoever moved an alias to a version, in its tags."""
+        self._mlflow.tag(name, number, "tidemill.order", what[:4000])
+
+    def jobs(self, name: str) -> dict[str, str]:
+        """The job that made each version, by version number; empty where a version names none."""
+        return {number: tags.get(JOB_TAG, "") for number, tags in self._mlflow.versions(name).items()}
+
+    def found(self, name: str) -> Found:
+        """The aliases of a registered model; none where there is no such model."""
+        model = self._mlflow.model(name)
+        if model is None:
+            return Found(aliases={}, ours={})
+        aliases, tags = model
+        return Found(aliases=aliases, ours=_ours(tags.get(OURS_TAG)))
+
+    def put(self, name: str, found: Found, changes: Mapping[str, str | None]) -> None:
+        """Set aliases, or drop them (None): 1. note what is meant beside what is there; 2. do it; 3. note what holds.
+
+        So a crash in between leaves nothing that looks like somebody's move.
+        """
+        if not changes:
+            return
+        known: Mapping[str, Collection[str]] = _held(found) if found.ours is None else found.ours
+        meant = {alias: _all(found.aliases.get(alias), new, *known.get(alias, ())) for alias, new in changes.items()}
+        self._note_ours(name, {**known, **meant})
+        for alias, new in changes.items():
+            if new is None:
+                self._mlflow.drop_alias(name, alias)
+            else:
+                self._mlflow.alias(name, alias, new)
+        self._note_ours(name, {**known, **{alias: _all(new) for alias, new in changes.items()}})
+
+    def settle(self, name: str, found: Found) -> None:
+        """Note as ours what is there and true, if that is not noted yet."""
+        held = _held(found)
+        if found.ours is None or {alias: list(each) for alias, each in found.ours.items() if each} != held:
+            self._note_ours(name, held)
 
     def close(self) -> None:
         """Give the connections back."""
         self._mlflow.close()
 
-    def _note(self, state: RolloutState, candidate: str, phase: str) -> None:
-        self._mlflow.tag(state.registered_name, candidate, "tidemill.rollout", phase)
-        self._mlflow.tag(state.registered_name, candidate, "tidemill.rollout_id", state.rollout_id)
-
-    def _drop_candidate(self, state: RolloutState, version: str) -> None:
-        """Remove the alias, unless it names a newer candidate by now."""
-        if self._named(state.registered_name, "candidate") == version:
-            self._mlflow.drop_alias(state.registered_name, "candidate")
-
-    def _named(self, name: str, alias: str) -> str | None:
-        """The number of the version that an alias names; None where there is no such alias."""
-        found = self._mlflow.model(name)
-        return found[0].get(alias) if found is not None else None
+    def _note_ours(self, name: str, ours: Mapping[str, Collection[str]]) -> None:
+        self._mlflow.tag_model(
+            name, OURS_TAG, msgspec.json.encode({a: list(each) for a, each in ours.items()}).decode()
+        )
 
 
-def number_of(version: str) -> str:
-    """MLflow's number of our version ``<pipeline>-v<N>``."""
-    return version.rpartition("-v")[2]
+def _held(found: Found) -> dict[str, list[str]]:
+    return {alias: [number] for alias, number in found.aliases.items() if alias in ALIASES}
+
+
+def _no_candidate(found: Found, version: str) -> dict[str, str | None]:
+    """The alias goes, unless it names a newer candidate by now."""
+    return {"candidate": None} if found.aliases.get("candidate") == version else {}
+
+
+def _all(*numbers: str | None) -> list[str]:
+    return sorted({number for number in numbers if number is not None})
+
+
+def _ours(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=dict[str, list[str]])
+    except msgspec.DecodeError:
+        return None

@@ -28,6 +28,8 @@ class FakeEngine:
         """What becomes of the echo where the answer is not streamed."""
         self.signature: dict[str, str] = {}
         """Further fields of such an answer (``system_fingerprint``)."""
+        self.usage = False
+        """Whether such an answer says how many tokens it took: a word each."""
         self.port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -95,7 +97,10 @@ class FakeEngine:
         if not body.get("stream"):
             message = {"role": "assistant", "content": self.voice(wish)}
             choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-            return web.json_response({"model": model, "choices": choices} | self.signature)
+            told = {"model": model, "choices": choices} | self.signature
+            if self.usage:
+                told["usage"] = {"prompt_tokens": 10, "completion_tokens": len(message["content"].split())}
+            return web.json_response(told)
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await answer.prepare(request)
         if wish == "hang":

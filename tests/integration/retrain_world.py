@@ -55,6 +55,10 @@ def write_settings(file: Path, pipeline: str, engine_url: str) -> Path:
                     "parity_samples": 3,
                     "min_parity": 0.0,
                     "golden_set": ".tidemill/models/golden.jsonl",
+                    "suites": [
+                        {"name": "forms", "kind": "format", "file": ".tidemill/models/golden.jsonl"}
+                        | {"pattern": ".*", "min_rows": 5, "max_loss": 1.0}
+                    ],
                 },
             }
         },

@@ -112,6 +112,16 @@ def test_what_the_champion_knew_is_kept(base: Path, tmp_path: Path) -> None:
     assert abs(leaning(base, held) - known) < abs(leaning(base, unheld) - known) / 2
 
 
+def test_a_training_goes_on_from_the_champion_also_with_more_rank(base: Path, tmp_path: Path) -> None:
+    _, champion = trained(base, tmp_path / "champion", LABELLED, steps=25)
+    known = leaning(base, champion)
+    _, still = trained(base, tmp_path / "a", LABELLED, steps=1, lr=1e-9, champion=str(champion), start="champion")
+    more = {"rank": 20, "alpha": 20, "champion": str(champion), "start": "champion"}
+    _, wider = trained(base, tmp_path / "b", LABELLED, steps=1, lr=1e-9, **more)
+    assert leaning(base, still) == pytest.approx(known, abs=1e-3)
+    assert leaning(base, wider) == pytest.approx(known, abs=1e-3)
+
+
 def test_full_trains_every_weight_of_a_model_that_stands_alone(base: Path, tmp_path: Path) -> None:
     result, model = trained(base, tmp_path / "a", LABELLED, kind="full", lr=1e-3)
     assert leaning(model, None) > leaning(base, None) + 2
@@ -164,5 +174,8 @@ def test_what_cannot_be_taught_is_said(base: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(Untrainable, match=words):
             trained(base, tmp_path / "a", rows, kind=kind)
+    _, champion = trained(base, tmp_path / "champion", LABELLED, steps=1)
+    with pytest.raises(Untrainable, match=r"of rank 16, and retrain\.rank is 8"):
+        trained(base, tmp_path / "a", LABELLED, champion=str(champion), start="champion", rank=8)
     with pytest.raises(Untrainable, match=r"report_to.*pip install wandb"):
         trained(base, tmp_path / "a", LABELLED, report_to="wandb")

@@ -10,18 +10,23 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from retrain import adapter, places, registry
 from retrain.lineage.found import CallLineage, VersionLineage
 from retrain.lineage.look import Looker
 from retrain.register import RegisterSpec, write
 from retrain.snapshot import SnapshotSpec, take
-from retrain.work import save_settings, write_json
+from retrain.whole import write_json
+from retrain.work import save_settings
+from serving.rollout import orders
+from serving.rollout.keeper import Keeper
+from serving.rollout.registry import Registry
 from tests.integration.retrain_world import CLOCK, LabelledCalls, alarm, write_models, write_settings
 from tests.integration.store_fixture import StoreProcess
 from tidemill.codec import encode
 from tidemill.errors import Stop
-from tidemill.events import JobState, RolloutState, Score
+from tidemill.events import Arm, JobState, RolloutState, Route, Score
 from tidemill.ids import derived_id, uuid7
 from tidemill.io.clickhouse import Store
 from tidemill.settings import Settings, load_settings
@@ -167,3 +172,43 @@ def test_lineage_leads_from_an_answer_to_the_data_of_its_version_and_back(deploy
     assert "| verified | 40 | 0.900 | 0.300 | +0.600 |" in told_by_mlflow.description
     kept = {item.path for item in registry.client(deployed).list_artifacts(job.run_id)}
     assert {"model_card.md", "data", "adapter"} <= kept
+
+
+def test_an_alias_moved_in_mlflow_becomes_an_order_and_shows_the_truth_until_it_is_done(
+    stack_settings: Settings, mlflow: str, tmp_path: Path
+) -> None:
+    people = registry.client(stack_settings)
+    people.create_registered_model("moved")
+    for number in ("1", "2"):
+        assert people.create_model_version("moved", f"s3://models/moved/{number}").version == number
+    people.set_registered_model_alias("moved", "champion", "1")
+    file = write_settings(tmp_path / "tidemill.yaml", "moved", "http://127.0.0.1:9/v1")
+    overrides = {"TIDEMILL_DATA_DIR": str(tmp_path), "TIDEMILL_MLFLOW__URL": mlflow}
+    settings = load_settings(file, overrides)
+    arm = Arm(variant="champion", model_version="moved-v1", model="base", engine="local", weight=100)
+    route = Route(pipeline="moved", epoch=1, time_ms=NOW, arms=(arm,))
+    state = RolloutState(
+        **{"rollout_id": "r", "seq": 1, "time_ms": NOW, "pipeline": "moved", "phase": "canary", "reason": "by order"},
+        **{"candidate_version": "moved-v2", "candidate_adapter_dir": "", "champion_version": "moved-v1"},
+        **{"registered_name": "moved", "step_started_ms": NOW, "created_ms": NOW},
+    )
+
+    def kept(*states: RolloutState) -> dict[str, str]:
+        """The aliases after a look of a keeper that has just been started."""
+        keeper = Keeper(settings, Registry(mlflow), CLOCK)
+        keeper.see({"moved": route}, {state.rollout_id: state for state in states}, {})
+        keeper.keep()
+        aliases: dict[str, str] = people.get_registered_model("moved").aliases
+        return aliases
+
+    assert kept() == {"champion": "1"} and orders.waiting(settings) == []
+    people.set_registered_model_alias("moved", "champion", "2")
+    assert kept() == kept() == {"champion": "1"}
+    ((_, order),) = orders.waiting(settings)
+    assert order is not None and (order.act, order.version) == ("start", "moved-v2")
+    assert kept(state) == {"champion": "1", "candidate": "2", "canary": "2"}
+    Registry(mlflow).promote(replace(state, phase="promoting"))
+    route = replace(route, arms=(replace(arm, model_version="moved-v2"),))
+    assert kept(replace(state, phase="champion")) == {"champion": "2", "previous": "1"}
+    assert people.get_model_version("moved", "2").tags["tidemill.rollout"] == "champion"
+    assert len(orders.waiting(settings)) == 1

@@ -17,6 +17,9 @@ import msgspec
 import pytest
 
 from retrain import adapter, places, registry
+from retrain.controller import works
+from retrain.controller.advance import COLLECTING, WORKS
+from retrain.launchers import folder as launched
 from retrain.policy import job_id_of
 from retrain.snapshot import SnapshotSpec, take
 from retrain.work import Refused, save_settings
@@ -74,31 +77,39 @@ def deployed(
 
 
 @pytest.mark.timeout(600)
-def test_from_alarm_to_version_with_trainer_and_controller_killed(
+def test_from_alarm_to_version_with_the_controller_killed_in_every_long_state_and_the_trainer_too(
     deployed: Deployed, kafka: str, mlflow: str, real_base: Path
 ) -> None:
     name, settings = deployed.pipeline, deployed.settings
     shutil.rmtree(places.base_dir(settings, name))
     places.base_dir(settings, name).symlink_to(real_base)
     now = CLOCK.now_ms()
-    deployed.calls.write("plain", 120, now - 200_000, now - 101_000)
-    deployed.calls.write("words", 120, now - 100_000, now - 1_000)
     jobs, event = Jobs(settings, name), alarm(name, f"alarm-{name}", now - 100_000, now)
-    jobs.send(event)
 
-    def training() -> JobState | None:
-        return next((state for state in jobs.look() if state.trainer_pid), None)
+    def runs(waited_for: str) -> bool:
+        """It is collecting, or this piece of its work runs (the trainer is known to the log)."""
+        states = jobs.look()
+        if not states or waited_for == COLLECTING:
+            return bool(states)
+        held = launched.is_held(works.folder_of(settings, states[-1].job_id, waited_for))
+        return held and (waited_for != "train" or states[-1].trainer_pid > 0)
 
-    with deployed.role().start() as first:
-        started = until(training, within_s=120, what="it trains")
-        os.killpg(started.trainer_pid, signal.SIGKILL)
-        first.kill()
-    assert jobs.look()[-1].phase == "training"
+    for waited_for in (COLLECTING, *WORKS):
+        jobs.send(event)  # at least once: the same alarm again is the same job
+        with deployed.role().start() as role:
+            role.until(lambda what=waited_for: runs(what), within_s=120, what=f"{waited_for} is under way")  # type: ignore[misc]
+            if waited_for == "train":
+                os.killpg(jobs.states[-1].trainer_pid, signal.SIGKILL)
+            role.kill()
+        if waited_for == COLLECTING:
+            deployed.calls.write("plain", 120, now - 200_000, now - 101_000)
+            deployed.calls.write("words", 120, now - 100_000, now - 1_000)
 
-    jobs.send(event)  # at least once: the same alarm again is the same job
     with deployed.role().start() as second:
         last = until(lambda: _ended(jobs), within_s=300, what=f"the job ends: {jobs.states[-1:]}")
         assert second.stop() == 0
+    tries = {work: len(launched.attempts(works.folder_of(settings, last.job_id, work))) for work in WORKS}
+    assert tries == {**dict.fromkeys(WORKS, 1), "train": 2}, "nothing ran twice but the trainer that was killed"
 
     assert last.phase == "registered", last.reason
     assert {state.job_id for state in jobs.states} == {job_id_of(event.data.alarm_id)}
@@ -106,7 +117,11 @@ def test_from_alarm_to_version_with_trainer_and_controller_killed(
     assert (last.candidate_version, last.registered_name) == (f"{name}-v2", name)
     assert last.figures["train_attempts"] == 2
     assert [station.station for station in last.stations] == ["watch", "alarm", "data", "train", "gate"]
-    assert {v.check: v.outcome for v in last.verdicts}["integrity"] == "pass"
+    outcomes = {v.check: v.outcome for v in last.verdicts}
+    assert (outcomes["integrity"], outcomes["suite.forms"], outcomes["parity"]) == ("pass", "pass", "pass")
+    files = registry.client(settings).list_artifacts(last.run_id, registry.GATE)
+    assert {Path(file.path).name for file in files} == {"report.html", "report.json"}
+    assert "suite.forms" in (places.report_dir(settings, last.job_id) / "report.html").read_text(encoding="utf-8")
     assert Path(last.adapter_dir) == places.version_dir(settings, f"{name}-v2")
     assert adapter.problems(Path(last.adapter_dir), digest=last.adapter_digest, rank=4) == []
     assert deployed.engine.loaded == set()  # the temporary adapter is gone

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from retrain.parity import LOW_PRIORITY, MAX_BROKEN, BrokenUnderIt, Comparison, ParitySpec, compare, temporary_name
+from retrain.asking import LOW_PRIORITY
+from retrain.parity import MAX_BROKEN, BrokenUnderIt, Comparison, ParitySpec, compare, temporary_name
 from retrain.work import save_settings
 from tests.integration.fake_engine import FakeEngine
 from tests.integration.retrain_world import write_settings
@@ -37,10 +39,37 @@ def spec(folder: Path, url: str, samples: dict[str, str]) -> ParitySpec:
 
 def test_equal_answers_are_counted_and_nothing_stays_loaded(engine: FakeEngine, tmp_path: Path) -> None:
     given = spec(tmp_path, engine.url, {"one two": "one two", "three": "other"})
-    assert compare(given) == {"asked": 2, "equal": 1}
+    made = compare(given)
+    assert (made["asked"], made["equal"]) == (2, 1)
     assert engine.loaded == set()
     assert {body["model"] for body in engine.bodies} == {temporary_name(given)}
     assert all(body["priority"] == LOW_PRIORITY and body["temperature"] == 0 for body in engine.bodies)
+
+
+def test_the_champion_answers_the_same_prompts_in_turn_and_both_are_timed(engine: FakeEngine, tmp_path: Path) -> None:
+    given = spec(tmp_path, engine.url, {f"question {n}": f"question {n}" for n in range(20)})
+    given = replace(given, champion="plans-v1")
+    engine.loaded.add("plans-v1")
+    engine.usage = True
+    made = compare(given)
+    ours = temporary_name(given)
+    asked = [(body["model"], body["messages"][-1]["content"]) for body in engine.bodies]
+    assert asked[:4] == [
+        (ours, "question 0"),
+        ("plans-v1", "question 0"),
+        ("plans-v1", "question 1"),
+        (ours, "question 1"),
+    ]
+    assert len(asked) == 20 + 13, "smoke_samples, and one that loads the adapter"
+    assert made["equal"] == 20
+    assert len(made["ratios"]["latency"]) == 12 and made["ratios"]["cost"] == [1.0] * 12
+    assert engine.loaded == {"plans-v1"}
+
+
+def test_a_champion_that_the_engine_does_not_know_is_said_and_stops_nothing(engine: FakeEngine, tmp_path: Path) -> None:
+    made = compare(replace(spec(tmp_path, engine.url, {"one": "one", "two": "two"}), champion="plans-v9"))
+    assert (made["equal"], made["ratios"]) == (2, {"latency": [], "cost": []})
+    assert "plans-v9" in made["champion_refused"]
 
 
 def test_an_adapter_left_by_a_killed_try_is_replaced(engine: FakeEngine, tmp_path: Path) -> None:

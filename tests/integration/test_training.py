@@ -11,9 +11,21 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from typer.testing import CliRunner
 
+from benchmarks.shared import pipeline
 from producers.language import generate
+from retrain import adapter
+from retrain.dataset import DataSet
+from retrain.reproduce.compare import made_with
+from retrain.rows import Row
+from retrain.shared.figures import findings
+from retrain.shared.run import compare
+from retrain.snapshot import write_folder
+from retrain.whole import write_json
 from tests.waiting import until
+from tidemill.cli import context
+from tidemill.cli.main import app
 from tidemill.local.corpus import jsonl
 
 pytestmark = pytest.mark.timeout(600)
@@ -123,3 +135,56 @@ def test_sigterm_leaves_nothing_half_done(base: Path, tmp_path: Path) -> None:
     assert b"SIGTERM" in rest
     assert not (tmp_path / "killed").exists()
     assert not (tmp_path / "killed.unfinished").exists()
+
+
+def test_a_version_is_trained_again_to_the_same_bits_and_scores(base: Path, tmp_path: Path) -> None:
+    """The job as the controller leaves it, by the real trainer and the real scoring; a changed seed differs."""
+    job = tmp_path / "jobs" / "aa11"
+    said = generate("schedule", "words", Random(1), 96)
+    rows = tuple(Row(prompt=each.text, completion=each.truth) for each in said)
+    made = DataSet(train=rows[:64], verified=rows[64:])
+    manifest = {"digest": made.digest, "counts": {}, "pipeline": "s", "until_ms": 1}
+    write_folder(job / "data", made, manifest | {"base_digest": adapter.base_digest(base)})
+    trained = {"base": str(base), "dataset": str(job / "data" / "train.jsonl"), "out": str(job / "adapter")}
+    for name, content in (
+        ("train/spec.json", trained | {"steps": 4, "batch": 8, "rank": 4, "seed": 7}),
+        ("register/result.json", {"version": "s-v2", "made_with": made_with()}),
+    ):
+        (job / name).parent.mkdir()
+        write_json(job / name, content)
+    run("retrain.train.run", f"--spec={job / 'train' / 'spec.json'}")
+    spec = {
+        **{"base": str(base), "base_digest": adapter.base_digest(base), "champion": "", "metric": "exact_match"},
+        **{"candidate": str(job / "adapter"), "rank": 4, "max_tokens": 4, "parity_samples": 1},
+        **{"candidate_digest": adapter.file_digest(job / "adapter" / adapter.WEIGHTS)},
+        **{"sets": {"verified": str(job / "data" / "verified.jsonl")}},
+    }
+    (job / "evaluate").mkdir()
+    write_json(job / "evaluate" / "spec.json", spec)
+    run("retrain.evaluate", f"--spec={job / 'evaluate' / 'spec.json'}")
+    file = tmp_path / "tidemill.yaml"
+    pipelines = "pipelines: {s: {engine: local, champion: s-v1}}"
+    file.write_text(f"data_dir: {tmp_path}\nengines: {{local: {{}}}}\n{pipelines}\n")
+    command = ["--settings", str(file), "reproduce", "s-v2"]
+    done = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
+    found = json.loads(done.output)
+    assert (done.exit_code, found["same"], found["differences"]) == (0, True, []), found
+    assert found["weights"]["recorded"] == found["weights"]["again"]
+    assert found["scores"]["candidate/verified"][0] == found["scores"]["candidate/verified"][1] is not None
+
+    write_json(job / "train" / "spec.json", trained | {"steps": 4, "batch": 8, "rank": 4, "seed": 8})
+    other = CliRunner().invoke(app, [*command, "--no-scores"], catch_exceptions=False)
+    context.use(None)
+    assert other.exit_code == 1 and "NOT THE SAME" in other.output and "tensors differ" in other.output
+
+
+def test_a_shared_base_and_separate_models_are_compared_for_real(base: Path, tmp_path: Path) -> None:
+    both = [pipeline(name, 20, 10, 6, steps=2) for name in ("schedule", "support")]
+    found = compare(both, base, tmp_path, lambda _: None)
+    assert found.pipelines == ("schedule", "support")
+    for arrangement in ("shared", "separate"):
+        serving = found.serving[arrangement]
+        assert serving.mixed_per_s > 0 and all(len(each.scores) == 6 for each in serving.pipelines.values())
+    adapters, models = found.training["shared"], found.training["separate"]
+    assert all(adapters[name].version_mb < models[name].version_mb for name in adapters)
+    assert {each.aspect: each.better for each in findings(found) if not each.pipeline}["weights"] == "shared"

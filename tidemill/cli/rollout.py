@@ -74,7 +74,7 @@ def report(pipeline: _Pipeline) -> None:
     if state is None:
         raise Stop(f"pipeline {pipeline!r} has no rollout; see `tidemill rollout status`")
     job: JobState | None = None
-    for each in _content(settings, JOBS):
+    for each in content(settings, JOBS):
         if each.job_id == state.job_id and (job is None or each.seq >= job.seq):
             job = each
     typer.echo(page(state, job))
@@ -239,18 +239,18 @@ def last_states(settings: Settings) -> tuple[dict[str, Route], dict[str, Rollout
     """The route in force and the newest rollout of each pipeline. Blocks; raises Stop when Kafka is away."""
     routes: dict[str, Route] = {}
     route: Route
-    for route in _content(settings, ROUTES):
+    for route in content(settings, ROUTES):
         routes[route.pipeline] = route
     rollouts: dict[str, RolloutState] = {}
     state: RolloutState
-    for state in _content(settings, ROLLOUTS):
+    for state in content(settings, ROLLOUTS):
         known = rollouts.get(state.pipeline)
         if known is None or (state.created_ms, state.seq) >= (known.created_ms, known.seq):
             rollouts[state.pipeline] = state
     return routes, rollouts
 
 
-def _content(settings: Settings, topic: Topic) -> Iterator[Any]:
+def content(settings: Settings, topic: Topic) -> Iterator[Any]:
     """The events of a topic from its beginning to its end. Raises Stop when Kafka does not answer."""
     from confluent_kafka import KafkaException
 

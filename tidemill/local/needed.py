@@ -37,6 +37,12 @@ def missing(settings: Settings, only: Collection[str] | None = None) -> list[str
                     "there, or name the folder where it is"
                 )
     for name, pipeline in trained.items():
+        for suite in pipeline.gate.suites:
+            if not (file := settings.resolve(suite.file)).is_file():
+                found.append(
+                    f"pipelines.{name}.gate.suites {suite.name!r}, file {suite.file!r}: there is no file {file}; put "
+                    "its rows there, or take the suite out"
+                )
         if golden := pipeline.gate.golden_set:
             file = settings.resolve(golden)
             if not file.is_file():

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from tidemill.settings.gate import GateSettings, SuiteSettings
 from tidemill.settings.levels import BudgetSettings, ObjectiveSettings, RuleSettings
 from tidemill.settings.load import find_settings_file, load_settings
 from tidemill.settings.model import Settings
-from tidemill.settings.pipeline import (
-    DriftSettings,
-    GateSettings,
-    PipelineSettings,
-    QualitySettings,
-)
+from tidemill.settings.pipeline import DriftSettings, PipelineSettings, QualitySettings
 from tidemill.settings.retraining import RetrainSettings
 from tidemill.settings.rollout import MarginSettings, RolloutSettings
 
@@ -26,6 +22,7 @@ __all__ = [
     "RolloutSettings",
     "RuleSettings",
     "Settings",
+    "SuiteSettings",
     "find_settings_file",
     "load_settings",
 ]

@@ -92,6 +92,8 @@ class MlflowSettings(Strict):
     """Tracking server; empty: the embedded one."""
     experiment: str = "tidemill"
     """MLflow experiment of the training runs."""
+    aliases_s: float = Field(default=5, ge=0.2, le=3600)
+    """Seconds between two looks at the registry's aliases: one that somebody moved starts that version's rollout."""
 
 
 class EngineSettings(Strict):
@@ -219,11 +221,8 @@ class Settings(Strict):
             if pipeline.engine not in self.engines:
                 message = f"{pipeline.engine!r} is not in engines; {choice(pipeline.engine, self.engines)}"
                 raise wrong(("pipelines", name, "engine"), message)
-            if not re.fullmatch(re.escape(name) + r"-v\d+", pipeline.champion):
-                message = f"{pipeline.champion!r} is not <pipeline>-v<N>; for example {name + '-v1'!r}"
-                raise wrong(("pipelines", name, "champion"), message)
             if fault := versions_fault(name, pipeline, {each: self.engines[each].kind for each in self.engines}):
-                raise wrong(("pipelines", name, "versions", *fault[0]), fault[1])
+                raise wrong(("pipelines", name, *fault[0]), fault[1])
         return self
 
     @property

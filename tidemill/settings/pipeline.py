@@ -1,4 +1,4 @@
-"""What a pipeline is: its engine, prompt, quality metric, service levels, drift, retraining and gate."""
+"""What a pipeline is: its engine, prompt, quality metric, service levels, drift, retraining."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from tidemill.embedding import EMBEDDING_FEATURES
 from tidemill.metrics import MEAN_METRICS, SLICE_METRICS
 from tidemill.scoring import METRIC_VERSIONS
+from tidemill.settings.gate import GateSettings
 from tidemill.settings.levels import MAX_OBJECTIVES, BudgetSettings, ObjectiveSettings, RuleSettings
 from tidemill.settings.output import OutputFormatSettings
 from tidemill.settings.retraining import RetrainSettings
@@ -102,25 +103,6 @@ class DriftSettings(Strict):
         return _without(data, "delta")
 
 
-class GateSettings(Strict):
-    """What a candidate must show on trusted data before it may see traffic."""
-
-    min_quality: float = Field(default=0.6, ge=0, le=1)
-    """Least mean score on the verified fresh labels."""
-    min_gain: float = Field(default=0.05, ge=0, le=1)
-    """Least gain over the champion, re-scored now on the same data."""
-    max_golden_loss: float = Field(default=0.1, ge=0, le=1)
-    """Most that may be lost on the frozen golden set against the champion."""
-    min_verified: int = Field(default=20, ge=1)
-    """Fewer verified fresh labels than this: inconclusive, and the candidate does not pass."""
-    parity_samples: int = Field(default=24, ge=1)
-    """Answers compared between training and the engine."""
-    min_parity: float = Field(default=0.9, ge=0, le=1)
-    """Least share of equal answers of training and engine."""
-    golden_set: str = ""
-    """JSON Lines file of frozen prompt/completion pairs; empty: no golden check."""
-
-
 class PipelineSettings(Strict):
     """A named purpose with its own model versions, levels and rollout plan."""
 
@@ -186,6 +168,7 @@ class PipelineSettings(Strict):
         names = [rule.name for rule in self.rules]
         if len(names) != len(set(names)):
             raise ValueError(f"rules: names must be unique within a pipeline, got {names}")
+        self._check_suites()
         self._check_slices()
         self._check_season()
         taken = set(names)
@@ -211,6 +194,12 @@ class PipelineSettings(Strict):
         if one.prompt_version:
             changes["prompt_version"] = one.prompt_version
         return self.model_copy(update=changes)
+
+    def _check_suites(self) -> None:
+        for index, suite in enumerate(self.gate.suites):
+            if suite.kind == "format" and suite.form is None and self.output_format.check is None:
+                message = "a suite of kind 'format' needs a pattern, a json_schema or the pipeline's output_format"
+                raise wrong(("gate", "suites", index, "kind"), message)
 
     def _check_season(self) -> None:
         metrics = sum(metric in SLICE_METRICS for metric in self.drift.metrics) if self.drift.enabled else 0

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tidemill.settings.launching import LauncherSettings
 from tidemill.settings.strict import Strict, wrong
 
 
@@ -43,8 +44,10 @@ class RecipeSettings(Strict):
 
     kind: Literal["sft", "kto", "dpo", "distill"] = "sft"
     """``sft``: on labels and corrections. ``dpo``: on corrections, preferred over the answers they correct. ``kto``: on
-    thumbs. ``distill``: on the labels, and on what a teacher answers where there is none. Labels judge in any case.
-    ``dpo`` and ``kto`` go on from the champion's adapter, the others begin with a new one."""
+    thumbs. ``distill``: on the labels, and on what a teacher answers where there is none. Labels judge in any case."""
+    start: Literal["base", "champion"] = "base"
+    """Where an adapter begins: at the base, or at the champion's adapter, which forgets less over many turns; its rank
+    must not be above ``retrain.rank``. (``dpo`` and ``kto`` go on from the champion in any case.)"""
     teacher: str = ""
     """With ``distill``: folder of the model that is asked; empty: the champion is."""
     beta: float = Field(default=0.1, gt=0, le=10)
@@ -132,4 +135,6 @@ class RetrainSettings(Strict):
     nice: int = Field(default=10, ge=0, le=19)
     """How far the trainer stands back for everybody else (19: most; where no core is spare it then starves)."""
     timeout_s: float = Field(default=900, gt=0)
-    """Longest training, and longest check by the gate, seconds; a longer one is stopped and the job has failed."""
+    """Longest training, and longest check by the gate, seconds; a longer one is stopped and the job has failed.
+    Of a training that is tried again, each try."""
+    launcher: LauncherSettings = LauncherSettings()

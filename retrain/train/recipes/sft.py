@@ -27,7 +27,7 @@ from retrain.train.recipes import Prepared
 from retrain.train.rows import checked
 from retrain.train.spec import TrainingSpec, Trial
 from retrain.train.sweep import swept
-from retrain.train.trainer import Paced, adapted, arguments, base_model
+from retrain.train.trainer import Paced, arguments, base_model, begun
 
 
 def prepare(spec: TrainingSpec, tokenizer: Any, out: Path) -> Prepared:
@@ -55,7 +55,7 @@ def on_rows(
         lengths=[len(each.ids) for each in examples],
         progress=said or Progress(spec.steps),
         known=known,
-        model=model if whole else adapted(model, spec),
+        model=model if whole else begun(model, spec),
         args=SFTConfig(**arguments(spec, out), dataset_kwargs={"skip_prepare_dataset": True}),
         train_dataset=_dataset(examples),
         processing_class=tokenizer,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from retrain.dataset import build
 from retrain.snapshot import write_folder
-from retrain.work import write_json
+from retrain.whole import write_json
 from tests.unit.retrain.made import NOW, rules
 from tests.unit.retrain.poisoned import call
 from tidemill.cli import context

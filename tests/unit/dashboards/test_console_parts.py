@@ -215,7 +215,7 @@ def test_the_timeline_is_newest_first_and_links_each_alarm_to_its_page() -> None
     entries = timeline(shown)
     assert [entry.time_ms for entry in entries] == sorted((entry.time_ms for entry in entries), reverse=True)
     assert len([entry for entry in entries if "schedule-v2 is the canary" in entry.text]) == 1
-    assert [entry.link for entry in entries if entry.link] == [f"/alarms/{ALARM_ID}"]
+    assert [entry.link for entry in entries if entry.link] == ["/gate/j1", f"/alarms/{ALARM_ID}"]
 
 
 def test_the_timeline_shows_what_the_detector_had_and_what_is_wrong_with_it() -> None:

@@ -13,7 +13,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--spec", type=Path, required=True)
 file = parser.parse_args().spec
 spec = json.loads(file.read_text())
-print(json.dumps({"step": 1, "of": 2, "nice": os.nice(0), "threads": os.environ["OMP_NUM_THREADS"]}), flush=True)
+told = {"nice": os.nice(0), "threads": os.environ["OMP_NUM_THREADS"], "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+print(json.dumps({"step": 1, "of": 2, "pid": os.getpid(), **told}), flush=True)
 if spec["do"] == "hang":
     signal.pause()
 if spec["do"] == "crash":

@@ -78,6 +78,30 @@ def test_a_wrong_rank_in_the_configuration(tmp_path: Path) -> None:
     assert "of rank 64, expected LORA of 4" in adapter.problems(tmp_path / "a", digest=digest, rank=4)[0]
 
 
+def test_another_base_than_its_training_bound_it_to(tmp_path: Path) -> None:
+    digest = write(tmp_path / "a", good())
+    (tmp_path / "a" / adapter.RESULT).write_text(json.dumps({"base_digest": "1" * 64}))
+    assert adapter.problems(tmp_path / "a", digest=digest, rank=4, base="1" * 64) == []
+    (problem,) = adapter.problems(tmp_path / "a", digest=digest, rank=4, base="2" * 64)
+    assert problem == "result.json binds it to the base 111111111111, expected 222222222222"
+
+
+def test_whole_modules_are_no_adapter(tmp_path: Path) -> None:
+    digest = write(tmp_path / "a", good())
+    config = {"peft_type": "LORA", "r": 4, "modules_to_save": ["lm_head"]}
+    (tmp_path / "a" / adapter.CONFIG).write_text(json.dumps(config))
+    (problem,) = adapter.problems(tmp_path / "a", digest=digest, rank=4)
+    assert "saves whole modules ['lm_head']" in problem
+
+
+def test_bytes_that_belong_to_no_tensor(tmp_path: Path) -> None:
+    write(tmp_path / "a", good())
+    weights = tmp_path / "a" / adapter.WEIGHTS
+    weights.write_bytes(weights.read_bytes() + b"code")
+    (problem,) = adapter.problems(tmp_path / "a", digest=adapter.file_digest(weights), rank=4)
+    assert problem == "adapter_model.safetensors: 260 bytes of tensors, 256 of them spoken for"
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert "is missing" in adapter.problems(tmp_path / "a", digest="", rank=4)[0]

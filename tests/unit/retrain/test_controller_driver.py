@@ -12,7 +12,7 @@ from retrain.controller.book import Book
 from retrain.controller.driver import Driver
 from retrain.controller.labels import LabelCounter
 from retrain.controller.ledger import Ledger
-from retrain.launcher import Launcher, Work, WorkSeen
+from retrain.launchers.launcher import Launcher, Work, WorkSeen
 from retrain.policy import job_id_of
 from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
 from tidemill.clock import ManualClock

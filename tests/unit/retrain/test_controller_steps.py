@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from retrain.controller.advance import Seen, Step, advance, work_of
+from retrain.controller.advance import COLLECTING, Seen, Step, advance, waits_for, work_of
+from retrain.controller.advance import pause_s as pause_s_of
 from retrain.controller.states import from_alarm
-from retrain.launcher import WorkSeen
+from retrain.launchers.launcher import WorkSeen
 from retrain.policy import Decision
 from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
 from tidemill.codec import Decoder, encode
@@ -22,12 +23,7 @@ RESULTS: dict[str, dict[str, Any]] = {
     "evaluate": {
         "problems": [],
         "samples": [{"prompt": "p", "answer": "a"}],
-        "scores": {
-            "candidate/verified": {"n": 40, "mean": 0.95},
-            "champion/verified": {"n": 40, "mean": 0.1},
-            "candidate/golden": {"n": 300, "mean": 1.0},
-            "champion/golden": {"n": 300, "mean": 1.0},
-        },
+        "paired": {"verified": [[1, 1]] * 4 + [[1, 0]] * 34 + [[0, 0]] * 2, "golden": [[1, 1]] * 300},
     },
     "parity": {"asked": 24, "equal": 24},
     "register": {"run_id": "r1", "version": "schedule-v2", "adapter_dir": "/adapters/schedule-v2"},
@@ -97,13 +93,42 @@ def test_a_crash_between_record_and_start_starts_the_work(name: str) -> None:
 def test_killed_work_is_started_again_twice_then_fails(name: str) -> None:
     states = play(opened())
     waiting = next(s for s in states if s.phase not in ("collecting", "registered") and work_of(s) == name)
-    for attempts in (1, 2):
-        works = {name: WorkSeen(state="ended", attempts=attempts)}
-        assert advance(waiting, PIPELINE, Seen(now_ms=NOW, works=works)) == Step(start=name)
-    works = {name: WorkSeen(state="ended", attempts=3, last_words="out of memory")}
+    for tries, pause_ms in ((1, 2_000), (2, 4_000)):
+        works = {name: WorkSeen(state="ended", attempts=tries, in_vain=tries, ended_ms=NOW, last_words="broke")}
+        step = advance(waiting, PIPELINE, Seen(now_ms=NOW + pause_ms - 1, works=works))
+        assert (step.start, "broke" in step.pause) == (None, True)
+        assert advance(waiting, PIPELINE, Seen(now_ms=NOW + pause_ms, works=works)) == Step(start=name)
+    works = {name: WorkSeen(state="ended", attempts=3, in_vain=3, last_words="out of memory")}
     state = advance(waiting, PIPELINE, Seen(now_ms=NOW, works=works)).state
     assert state is not None
     assert (state.phase, "out of memory" in state.reason) == ("failed", True)
+
+
+def test_tries_that_got_further_do_not_count_and_the_pause_has_an_end() -> None:
+    training = play(opened())[2]
+    for in_vain, pause_s in ((0, 2), (1, 2), (2, 4)):
+        work = WorkSeen(state="ended", attempts=50, in_vain=in_vain, ended_ms=NOW)
+        assert advance(training, PIPELINE, Seen(now_ms=NOW + pause_s * 1000, works={"train": work})).start == "train"
+    patient = pipeline(retrain={"launcher": {"max_tries": 100, "max_backoff_s": 60}})
+    assert [pause_s_of(patient, n) for n in (1, 2, 5, 6, 99)] == [2, 4, 32, 60, 60]
+
+
+def test_what_all_tries_held_of_gpus_is_in_the_figures() -> None:
+    held = {name: WorkSeen(state="done", result=RESULTS[name], gpu_seconds=30.5) for name in ("train", "evaluate")}
+    assert play(opened(), held)[-1].figures["gpu_seconds"] == 61.0
+    broken = WorkSeen(state="ended", attempts=3, in_vain=3, gpu_seconds=12.0)
+    training = play(opened())[2]
+    last = advance(training, PIPELINE, Seen(now_ms=NOW, works={"train": broken})).state
+    assert last is not None and last.figures["gpu_seconds"] == 12.0
+
+
+@pytest.mark.parametrize("name", [COLLECTING, *RESULTS])
+def test_a_job_is_cancelled_whatever_it_waits_for(name: str) -> None:
+    waiting = next(s for s in play(opened()) if waits_for(s) == name)
+    works = {name: WorkSeen(state="running", attempts=1, pid=7, started_ms=NOW)}
+    step = advance(waiting, PIPELINE, Seen(now_ms=NOW, works=works, cancelled="wrong labels"))
+    assert step.stop == (None if name == COLLECTING else name) and step.start is None and step.state is not None
+    assert step.state.phase == "declined" and "wrong labels" in step.state.reason
 
 
 def test_running_work_is_left_alone_and_its_process_noted() -> None:
@@ -114,7 +139,7 @@ def test_running_work_is_left_alone_and_its_process_noted() -> None:
     assert advance(noted, PIPELINE, Seen(now_ms=NOW, works={"train": running})) == Step()
     again = WorkSeen(state="running", attempts=2, pid=4712, started_ms=NOW)
     retried = advance(noted, PIPELINE, Seen(now_ms=NOW, works={"train": again})).state
-    assert retried is not None and "try 2 of 3" in retried.reason
+    assert retried is not None and "try 2" in retried.reason
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate"])
@@ -128,12 +153,12 @@ def test_what_takes_too_long_is_stopped(name: str) -> None:
 
 
 REJECTIONS: list[tuple[dict[str, WorkSeen], str, int]] = [
-    ({"evaluate": done("evaluate", problems=["sha256 differs"], scores={})}, "integrity fail: sha256 differs", 1),
+    ({"evaluate": done("evaluate", problems=["sha256 differs"], paired={})}, "integrity fail: sha256 differs", 1),
     (
         {
             "evaluate": done(
                 "evaluate",
-                scores=RESULTS["evaluate"]["scores"] | {"candidate/verified": {"n": 40, "mean": 0.4}},
+                paired=RESULTS["evaluate"]["paired"] | {"verified": [[1, 0]] * 16 + [[0, 0]] * 24},
             )
         },
         "verified_quality fail: 0.40 on 40",

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from retrain import places
 from retrain.controller import works
 from retrain.evaluate import EvaluateSpec, mean_score, scores, spread
+from retrain.model.answers import Told
 from retrain.orders import Order, place, waiting
 from retrain.parity import ParitySpec, temporary_name
 from retrain.register import RegisterSpec
@@ -127,11 +128,11 @@ def test_scoring_with_answers_given(tmp_path: Path) -> None:
     )
 
     def load(folder: str):  # type: ignore[no-untyped-def]
-        return lambda prompts: [p.replace("q", "a") if folder else "wrong" for p in prompts]
+        return lambda prompts: [Told(p.replace("q", "a") if folder else "wrong", 0.5) for p in prompts]
 
     made = scores(spec, load)
-    assert made["scores"]["candidate/verified"] == {"n": 4, "mean": 1.0}
-    assert made["scores"]["champion/verified"] == {"n": 4, "mean": 0.0}
+    assert made["paired"] == {"verified": [(1.0, 0.0)] * 4}
+    assert made["certain"] == {"candidate": [(0.5, 1.0)] * 4, "champion": [(0.5, 0.0)] * 4}
     assert len(made["samples"]) == 4
 
 

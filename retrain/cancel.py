@@ -1,0 +1,47 @@
+"""A person's order to end a job: a file that the controller picks up, as it does orders to retrain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from retrain import places
+from retrain.whole import write_json
+from tidemill.settings import Settings
+
+MOST_REASON = 300
+
+
+class Cancel(Struct, frozen=True, kw_only=True):
+    """One job that is to end, and why."""
+
+    job_id: str
+    reason: str
+
+
+def place(settings: Settings, cancel: Cancel) -> Path:
+    """Leave the order for the controller; a second one for the same job takes the first one's place."""
+    folder = _folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{cancel.job_id}.json"
+    write_json(file, cancel)
+    return file
+
+
+def waiting(settings: Settings) -> list[tuple[Path, Cancel | None]]:
+    """Orders not yet taken; None for a file that is no order."""
+    folder = _folder(settings)
+    return [(file, _read(file)) for file in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+
+
+def _folder(settings: Settings) -> Path:
+    return places.orders_dir(settings) / "cancel"
+
+
+def _read(file: Path) -> Cancel | None:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Cancel)
+    except (OSError, msgspec.DecodeError):
+        return None
