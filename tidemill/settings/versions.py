@@ -107,11 +107,8 @@ def versions_fault(pipeline: str, settings: Versioned, kinds: Mapping[str, str])
             return ("versions", name, "engine"), f"{one.engine!r} is not in engines; {choice(one.engine, kinds)}"
         engine = one.engine or settings.engine
         if one.kind == "adapter" and kinds[engine] != "vllm":
-            return (
-                "versions",
-                name,
-                "kind",
-            ), f"engine {engine!r} is of kind {kinds[engine]!r}, and only 'vllm' takes adapters"
+            message = f"engine {engine!r} is of kind {kinds[engine]!r}, and only 'vllm' takes adapters"
+            return ("versions", name, "kind"), message
         if one.kind == "provider" and kinds[engine] != "provider":
             message = f"{engine!r} is of kind {kinds[engine]!r}; name an engine of kind 'provider', or say kind: model"
             return ("versions", name, "engine"), message
