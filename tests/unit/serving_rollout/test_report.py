@@ -8,7 +8,7 @@ from serving.rollout.report import ended, page, summary
 from tests.unit.serving_rollout.test_decide import JOB, NOW, in_phase
 from tidemill.events import OrderTaken, StationTime, Verdict
 
-BOTH = {"candidate_mean": 0.91, "champion_mean": 0.34, "candidate_answers": 120.0}
+BOTH: dict[str, float | None] = {"candidate_mean": 0.91, "champion_mean": 0.34, "candidate_answers": 120.0}
 CHAMPION = in_phase(
     "champion",
     step_started_ms=NOW + 90_000,
