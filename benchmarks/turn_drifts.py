@@ -19,6 +19,8 @@ from typing import NamedTuple
 from benchmarks.turn_labels import say
 from benchmarks.turn_training import Ground, Say, Spec, exact_match, ground, recipe, rows_of, spec_of, tests_of, trained
 
+REPLAY_SHARE = 0.75
+"""Of the rows of a turn, from all intents before: there are many more of them than of new ones."""
 LEAST_STEPS = 0.4
 """A turn with few rows takes at least this share of the recipe's steps."""
 
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--keep-weight", type=float)
     parser.add_argument("--start", choices=("base", "champion"))
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--replay-share", type=float, default=REPLAY_SHARE)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
@@ -46,13 +49,13 @@ def main() -> None:
     at = ground(asked.seed, asked.threads, say)
     spec = spec_of(recipe(), at) | {name: value for name, value in given.items() if value is not None}
     turns = []
-    for turn in drifts(at, spec, asked.turns, say):
+    for turn in drifts(at, spec, asked.turns, say, asked.replay_share):
         turns.append(turn)
         print(json.dumps(turn._asdict()), flush=True)
     print(json.dumps({"forgotten": forgotten(turns)}))
 
 
-def drifts(at: Ground, spec: Spec, turns: int, tell: Say) -> Iterator[Turn]:
+def drifts(at: Ground, spec: Spec, turns: int, tell: Say, replay_share: float = REPLAY_SHARE) -> Iterator[Turn]:
     """The champion before, then every turn. Blocks for minutes at each."""
     unseen = Random(f"parts:{at.seed}").sample(sorted(at.texts.held_back), len(at.texts.held_back))
     domains = [at.texts.known, *(frozenset(unseen[part::turns]) for part in range(turns))]
@@ -64,7 +67,8 @@ def drifts(at: Ground, spec: Spec, turns: int, tell: Say) -> Iterator[Turn]:
         for number in range(1, turns + 1):
             fresh = rows_of(at, domains[number], name="fresh")
             earlier = frozenset().union(*domains[:number])
-            rows = fresh + rows_of(at, earlier, name=f"earlier-{number}", most=len(fresh))
+            replayed = round(len(fresh) * replay_share / (1 - replay_share))
+            rows = fresh + rows_of(at, earlier, name=f"earlier-{number}", most=replayed)
             steps = round(spec["steps"] * max(LEAST_STEPS, len(rows) / rows_at_all))
             tell(f"turn {number} of {turns}: {len(rows)} rows, {steps} steps")
             champion, result = trained(Path(folder) / str(number), spec | {"steps": steps}, champion, rows)

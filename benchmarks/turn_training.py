@@ -68,7 +68,7 @@ def rows_of(at: Ground, labels: Collection[str], *, name: str, most: int | None 
     """Questions of these intents, from the file's training part, in an order of ``name``'s own: of unseen intents any,
     of known ones what is not reserved."""
     known = [row for row in at.texts.of(held_back=False, reserved=False) if row[1] in labels]
-    unseen = [row for row in at.texts.rows if row[1] in labels & at.texts.held_back]
+    unseen = [row for row in at.texts.rows if row[1] in labels and row[1] in at.texts.held_back]
     drawn = Random(f"{name}:{at.seed}").sample(known + unseen, len(known) + len(unseen))
     return [Row(prompt=text, completion=label) for text, label in drawn[:most]]
 

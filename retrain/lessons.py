@@ -81,7 +81,7 @@ def _clean(text: str, rules: Rules) -> str:
 
 
 def _with(made: DataSet, rows: tuple[Row, ...], counts: Mapping[str, int]) -> DataSet:
-    return replace(made, train=rows, counts=made.counts | counts | {"train": len(rows)})
+    return replace(made, train=rows, counts=made.counts | dict(counts) | {"train": len(rows)})
 
 
 def _enough(rows: Sequence[Row], kind: str, what: str, rules: Rules, why: str) -> None:

@@ -96,7 +96,7 @@ def _judged(settings: Settings, spec: RegisterSpec, version: str) -> Judged:
         tags=spec.tags,
         params=spec.params | {f"made with {name}": each for name, each in made_with().items()},
         metrics=spec.metrics,
-        scores=spec.report.get("scores", {}),
+        scores=spec.report.get("scores") or _json(job / "evaluate" / "result.json").get("scores", {}),
         verdicts=spec.verdicts,
         manifest=_json(places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE),
         spec=_json(job / "train" / "spec.json"),

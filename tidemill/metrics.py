@@ -191,6 +191,7 @@ RoleMetric = Literal[
     "tidemill_host_differences",  # adapters that are served otherwise than registered, by engine
     "tidemill_role_silent_seconds",  # since the role's loop last gave a sign of life
     "tidemill_evidence_reports_total",  # evidence reports by outcome
+    "tidemill_retrain_decisions_total",  # decisions on triggers
     "tidemill_retrain_jobs_total",  # jobs by phase reached
     "tidemill_rollout_steps_total",  # rollout transitions by phase
 ]

@@ -99,6 +99,16 @@ JOBS = Topic("retrain.jobs", events.JobState, "job id", 1, "retrain", "sink, rol
 PROGRESS = Topic(
     "retrain.progress", events.JobProgress, "job id", 1, "retrain", "sink", "progress", retention_ms=DAY_MS
 )
+DECISIONS = Topic(
+    "retrain.decisions",
+    events.RetrainDecision,
+    "trigger id",
+    1,
+    "retrain",
+    "sink, retrain",
+    "decisions",
+    compacted=True,
+)
 ROLLOUTS = Topic(
     "rollout.states",
     events.RolloutState,
@@ -150,6 +160,7 @@ TOPICS: tuple[Topic, ...] = (
     HOSTS,
     JOBS,
     PROGRESS,
+    DECISIONS,
     ROLLOUTS,
     ROUTES,
     GATEWAYS,

@@ -14,12 +14,14 @@ from tidemill.codec import Decoder
 from tidemill.errors import TidemillError
 from tidemill.events import JobProgress, JobState, RolloutState, Route, ThresholdData, ThresholdEvent
 from tidemill.io.clickhouse import Store
+from tidemill.io.decisions import latest
 from tidemill.io.spend import allowed_a_day, spent
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
 SHOWN_MINUTES = 20
 NOBODY_LOOKS_S = 10.0
+SHOWN_DECISIONS = 5
 FIRST_LOOK_S = 2.0
 """The longest that a page waits for its first figures."""
 _WINDOWS = """
@@ -100,6 +102,7 @@ class Feed:
         steps = _by_pipeline(rollouts_of(self._store.rows(_ROLLOUTS, since)), lambda s: s.pipeline)
         routes = {route.pipeline: route for route in _states(self._store.rows(_ROUTES), _route)}
         progress = {row["pipeline"]: JobProgress(**row) for row in self._store.rows(_PROGRESS, since)}
+        decisions = latest(self._store, now_ms, SHOWN_DECISIONS)
         spend, a_day = spent(self._settings), allowed_a_day(self._settings)
         names = [*self._settings.pipelines, *sorted(set(series) - set(self._settings.pipelines))]
         pipelines = {
@@ -111,6 +114,7 @@ class Feed:
                 jobs=tuple(jobs.get(name, ())),
                 rollouts=_latest(steps.get(name, ())),
                 steps=tuple(steps.get(name, ())),
+                decisions=tuple(decisions.get(name, ())),
                 route=routes.get(name),
                 progress=progress.get(name),
                 spend=spend.get(name) if name in self._settings.pipelines else None,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from nicegui import ui
 
-from dashboards.console import charts
+from dashboards.console import charts, decided
 from dashboards.console.drawing import drawing
 from dashboards.console.feed import Feed
 from dashboards.console.muted import muted
@@ -30,6 +30,7 @@ ESTIMATE_OLD_MS = 180_000
 """An estimate that began longer ago is not shown as the present one: it may have been withdrawn."""
 UNSEEN = ("pending", "shadow")
 """Phases of a rollout in which no client sees an answer of the candidate."""
+_TIME = "text-sm text-slate-500 tabular-nums shrink-0"
 _DOTS = {"healthy": "#0d9488", "alarm": "#dc2626"}
 
 
@@ -59,6 +60,9 @@ class Page:
                     self._rollout = ui.column().classes("w-full gap-1")
                 with ui.column().classes("tm-card p-3 grow basis-0 min-w-[300px]"):
                     self._chart = ui.echart({}).classes("w-full").style(f"height: {charts.HEIGHT_PX}px")
+            with ui.column().classes("tm-card p-3 w-full gap-1"):
+                ui.label("Retraining: decisions").classes("text-lg font-bold")
+                self._decisions = ui.column().classes("w-full gap-0")
             with ui.column().classes("tm-card p-3 w-full gap-1"):
                 ui.label("What happened").classes("text-lg font-bold")
                 self._timeline = ui.column().classes("w-full gap-0")
@@ -138,6 +142,7 @@ class Page:
             self._chart.options.update(figure)
             self._chart.update()
         self._draw_rollout(pipeline)
+        self._draw_decisions(pipeline)
         entries = timeline(pipeline)
         if self._news("timeline", entries):
             self._timeline.clear()
@@ -146,9 +151,7 @@ class Page:
                     ui.label("nothing yet").classes("text-slate-500")
                 for entry in entries:
                     with ui.row().classes("w-full items-start gap-3 py-1 border-b border-slate-100 flex-nowrap"):
-                        ui.label(_clock_time(entry.time_ms, seconds=True)).classes(
-                            "text-sm text-slate-500 tabular-nums shrink-0"
-                        )
+                        ui.label(_clock_time(entry.time_ms, seconds=True)).classes(_TIME)
                         ui.icon(entry.icon, color=entry.colour).classes("shrink-0")
                         ui.label(entry.text).classes("text-sm grow min-w-0 break-words")
                         if entry.link:
@@ -172,6 +175,24 @@ class Page:
                 ui.label(found).classes("text-xs text-slate-500")
             for verdict in rollout.verdicts[-3:]:
                 ui.label(f"{verdict.check}: {verdict.outcome}, {verdict.reason}").classes("text-xs text-slate-600")
+
+    def _draw_decisions(self, pipeline: Pipeline) -> None:
+        lines = decided.lines(pipeline.decisions)
+        if not self._news("decisions", lines):
+            return
+        self._decisions.clear()
+        with self._decisions:
+            if not lines:
+                ui.label("nothing has asked for a retraining lately").classes("text-slate-500")
+            for line in lines:
+                with ui.row().classes("w-full items-start gap-3 py-1 border-b border-slate-100 flex-nowrap"):
+                    ui.label(_clock_time(line.time_ms, seconds=True)).classes(_TIME)
+                    ui.icon(line.icon, color=line.colour).classes("shrink-0")
+                    with ui.column().classes("grow min-w-0 gap-0"):
+                        ui.label(line.headline).classes("text-sm font-bold break-words")
+                        for reason in line.reasons:
+                            ui.label(reason).classes("text-sm break-words")
+                        ui.label(line.figures).classes("text-xs text-slate-500 break-words")
 
     def _news(self, part: str, content: object) -> bool:
         """Whether a part must be drawn again."""

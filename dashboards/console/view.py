@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tidemill.events import JobProgress, JobState, RolloutState, Route, ThresholdEvent
+from tidemill.events import JobProgress, JobState, RetrainDecision, RolloutState, Route, ThresholdEvent
 from tidemill.io.spend import Spend
 
 
@@ -37,6 +37,8 @@ class Pipeline:
     """Latest state of each rollout, oldest rollout first."""
     steps: tuple[RolloutState, ...] = ()
     """Every recorded state of the rollouts of the time shown, oldest first."""
+    decisions: tuple[RetrainDecision, ...] = ()
+    """The newest ones on what asks for a retraining, newest first."""
     route: Route | None = None
     progress: JobProgress | None = None
     spend: Spend | None = None

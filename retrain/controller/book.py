@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from retrain.controller.states import UNTIL
 from retrain.policy import RETRAINING_KINDS, job_id_of
-from tidemill.events import JobState, RolloutState, Route, ThresholdEvent
+from tidemill.events import JobState, RetrainDecision, RolloutState, Route, ThresholdEvent
 from tidemill.events.lifecycle import ORDER
 from tidemill.ids import derived_id
 
@@ -26,11 +27,18 @@ class Book:
     rollouts: dict[str, RolloutState] = field(default_factory=dict)
     champions: dict[str, str] = field(default_factory=dict)
     """Serving version by pipeline, as the routes say."""
+    decisions: dict[str, RetrainDecision] = field(default_factory=dict)
+    """The last one about each trigger, by trigger id."""
 
     def note_job(self, state: JobState) -> None:
         known = self.jobs.get(state.job_id)
         if known is None or state.seq >= known.seq:
             self.jobs[state.job_id] = state
+
+    def note_decision(self, decision: RetrainDecision) -> None:
+        known = self.decisions.get(decision.trigger_id)
+        if known is None or decision.seq >= known.seq:
+            self.decisions[decision.trigger_id] = decision
 
     def note_threshold(self, event: ThresholdEvent) -> None:
         if event.data.kind not in RETRAINING_KINDS:
@@ -61,14 +69,22 @@ class Book:
         fire after a job in vain; oldest first.
         """
         for alarm_id, event in sorted(self.alarms.items(), key=lambda item: (item[1].time_ms, item[0])):
-            tried = self.attempts(alarm_id)
-            if not tried or (self.in_vain(tried[-1]) and alarm_id not in self.resolved) or _due(tried[-1], now_ms):
+            if self.asks(alarm_id, now_ms):
                 yield event
 
-    def attempts(self, alarm_id: str) -> list[JobState]:
-        """The jobs of one alarm, in order."""
+    def asks(self, trigger_id: str, now_ms: int, repeats: bool = True) -> bool:
+        """Whether a trigger is to be decided on: no job of it is known, it was declined until now, or (where it
+        ``repeats``) its last job was in vain.
+        """
+        tried = self.attempts(trigger_id)
+        if not tried or _due(tried[-1], now_ms):
+            return True
+        return repeats and self.in_vain(tried[-1]) and trigger_id not in self.resolved
+
+    def attempts(self, trigger_id: str) -> list[JobState]:
+        """The jobs of one trigger, in order."""
         found: list[JobState] = []
-        while (job := self.jobs.get(job_id_of(alarm_id, len(found)))) is not None:
+        while (job := self.jobs.get(job_id_of(trigger_id, len(found)))) is not None:
             found.append(job)
         return found
 
@@ -98,6 +114,11 @@ class Book:
         promoted = (r for r in self.rollouts.values() if r.pipeline == pipeline and r.phase == "champion")
         ends = (r.step_started_ms for r in promoted)
         return max(ends, default=None)
+
+    def data_end_ms(self, version: str) -> int | None:
+        """When the data ends that a version was trained on; None: no job made it."""
+        ends = (job.figures.get(UNTIL) for job in self.jobs.values() if job.candidate_version == version)
+        return next((int(end) for end in ends if end is not None), None)
 
     def last_end_ms(self, pipeline: str) -> int | None:
         """When the pipeline's last job or rollout ended; None: never."""

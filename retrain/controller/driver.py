@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import Counter
@@ -11,21 +12,22 @@ from prometheus_client import Counter
 from retrain import cancel, orders, places
 from retrain.controller import states, works
 from retrain.controller.advance import COLLECTING, WORKS, Seen, Step, advance, waits_for
+from retrain.controller.asking import DAY_MS, asking, champion_of, known_of
 from retrain.controller.book import OPEN_PHASES, Book
 from retrain.controller.labels import SELDOM_MS, LabelCounter, judged
 from retrain.controller.ledger import Ledger
 from retrain.controller.trigger import outcome
 from retrain.launchers.launcher import Launcher, LauncherAway, WorkSeen
-from retrain.policy import Known, job_id_of, on_order
+from retrain.policy import Known, Trigger, by_order, counts, job_id_of
 from retrain.work import SETTINGS_FILE, save_settings
 from tidemill.clock import Clock
-from tidemill.events import JobProgress, JobState, ThresholdEvent
+from tidemill.events import JobProgress, JobState, RetrainDecision
 from tidemill.io.modes import let_engines_through
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
 JOBS_TOTAL = Counter("tidemill_retrain_jobs", "Jobs by phase reached", ["pipeline", "phase"])
-DAY_MS = 86_400_000
+DECISIONS_TOTAL = Counter("tidemill_retrain_decisions", "Decisions on triggers", ["pipeline", "act", "cause"])
 PROGRESS_MS = 1_000
 
 
@@ -58,17 +60,17 @@ class Driver:
         """What the jobs under way wait for (store, engine, registry, cluster); empty when for nothing unusual."""
 
     def tick(self) -> None:
-        """Take orders, decide on alarms, move every open job one step, end what runs for jobs that are over."""
+        """Take orders, decide on what asks, move every open job one step, end what runs for jobs that are over."""
         self.waiting_for = ""
         self._cancel()
         self._orders()
-        for event in list(self._book.undecided(self._clock.now_ms())):
-            self._alarm(event)
+        for trigger in asking(self._book, self._settings.pipelines, self._clock.now_ms()):
+            self._decide(trigger)
         for job in self._book.open_jobs():
             if job.pipeline in self._settings.pipelines:
-                self._try(job.job_id, lambda job=job: self._job(job))  # type: ignore[misc]
+                self._try(job.job_id, partial(self._job, job))
         for job_id in sorted(self._ended):
-            self._try(job_id, lambda job_id=job_id: self._end_work(job_id))  # type: ignore[misc]
+            self._try(job_id, partial(self._end_work, job_id))
 
     def _try(self, job_id: str, act: Callable[[], None]) -> None:
         """What one job cannot do now (its disk is full, its cluster away) holds up no other."""
@@ -82,13 +84,14 @@ class Driver:
     def _cancel(self) -> None:
         for file, order in cancel.waiting(self._settings):
             job = self._book.jobs.get(order.job_id) if order else None
-            if order is None or job is None or job.phase not in OPEN_PHASES:
+            under_way = job is not None and job.phase in OPEN_PHASES and job.pipeline in self._settings.pipelines
+            if order is None or job is None or not under_way:
                 log.warning("nothing to cancel: no such job is under way", extra={"file": file.name})
-            elif job.pipeline in self._settings.pipelines:
-                self._try(job.job_id, lambda job=job, why=order.reason: self._job(job, why))  # type: ignore[misc]
-                if self._book.jobs[job.job_id].phase in OPEN_PHASES:
-                    continue  # its cluster does not answer
-            file.unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
+                continue
+            self._try(job.job_id, partial(self._job, job, order.reason))
+            if self._book.jobs[job.job_id].phase not in OPEN_PHASES:  # else its cluster does not answer
+                file.unlink(missing_ok=True)
 
     def _end_work(self, job_id: str) -> None:
         """Nothing runs on for a job that is over, whenever the controller was killed: look, stop, look again."""
@@ -109,44 +112,29 @@ class Driver:
             elif job_id_of(order.order_id) not in self._book.jobs:
                 now = self._clock.now_ms()
                 since = self._book.last_promotion_ms(order.pipeline) or max(0, now - DAY_MS)
-                decision = on_order(pipeline, self._known(order.pipeline, now))
-                champion = self._champion(order.pipeline)
-                self._record(states.from_order(order.order_id, order.pipeline, decision, now, champion, since))
+                self._decide(by_order(order.order_id, order.pipeline, now, since))
             file.unlink(missing_ok=True)
 
-    def _alarm(self, event: ThresholdEvent) -> None:
-        name = event.data.pipeline
-        pipeline = self._settings.pipelines.get(name)
-        if pipeline is None or event.data.alarm_id in self._ignored:
+    def _decide(self, trigger: Trigger) -> None:
+        name, pipeline = trigger.pipeline, self._settings.pipelines[trigger.pipeline]
+        if trigger.trigger_id in self._ignored:
             return
-        known = self._known_of(event, self._clock.now_ms())
-        found = outcome(event, pipeline, self._book, known, self._champion(name))
+        champion = champion_of(self._book, name, pipeline)
+        found = outcome(trigger, pipeline, self._book, self._known(trigger, self._clock.now_ms()), champion)
         if found.done:
-            log.warning("%s", found.done)
-            self._ignored.add(event.data.alarm_id)
-        if found.state is not None:
-            self._record(found.state)
+            self._ignored.add(trigger.trigger_id)
+        if found.state is not None or found.said is not None:
+            self._record(found.state, found.said)
 
-    def _known_of(self, event: ThresholdEvent, now: int) -> Known:
-        name, data = event.data.pipeline, event.data
-        known = self._known(name, now, data.alarm_id in self._book.resolved)
-        if data.kind != "drift" or known.resolved:
+    def _known(self, trigger: Trigger, now: int) -> Known:
+        pipelines = self._settings.pipelines
+        pipeline = pipelines[trigger.pipeline]
+        trains_here = self._settings.engines[pipeline.engine].kind == "vllm"
+        known = known_of(trigger, self._book, pipelines, self._settings.gpu, now, trains_here)
+        if known.resolved or not counts(trigger, pipeline):
             return known
-        counted = self._counter.counted(name, states.changed_ms(event), SELDOM_MS)
+        counted = self._counter.counted(trigger.pipeline, trigger.since_ms, SELDOM_MS)
         return known if counted is None else judged(known, counted)
-
-    def _known(self, name: str, now: int, resolved: bool = False) -> Known:
-        engine = self._settings.engines[self._settings.pipelines[name].engine]
-        return Known(
-            now_ms=now,
-            busy=self._book.busy(name),
-            last_end_ms=self._book.last_end_ms(name),
-            resolved=resolved,
-            trains_here=engine.kind == "vllm",
-        )
-
-    def _champion(self, name: str) -> str:
-        return self._book.champions.get(name) or self._settings.pipelines[name].champion
 
     def _job(self, job: JobState, cancelled: str = "") -> None:
         pipeline, now = self._settings.pipelines[job.pipeline], self._clock.now_ms()
@@ -195,11 +183,17 @@ class Driver:
         folder = works.folder_of(self._settings, job_id, name)
         return self._launcher.look(folder, works.result_of(self._settings, job_id, name))
 
-    def _record(self, state: JobState) -> None:
-        self._ledger.record([state])
+    def _record(self, state: JobState | None, said: RetrainDecision | None = None) -> None:
+        self._ledger.record([state] if state else [], [said] if said else [])
+        if said is not None:
+            self._book.note_decision(said)
+            DECISIONS_TOTAL.labels(said.pipeline, said.act, said.cause).inc()
+            words = "; ".join(said.reasons)
+            log.info("%s on %s: %s: %s", said.act, said.pipeline, said.cause, words, extra={"trigger": said.trigger_id})
+        if state is None:
+            return
         self._book.note_job(state)
-        if state.phase not in OPEN_PHASES:
-            self._ended.add(state.job_id)
+        (self._ended.discard if state.phase in OPEN_PHASES else self._ended.add)(state.job_id)
         JOBS_TOTAL.labels(state.pipeline, state.phase).inc()
         log.info(
             "job %s of %s: %s: %s",

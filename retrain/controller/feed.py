@@ -12,7 +12,7 @@ from retrain.controller.book import Book
 from tidemill.errors import Quarantine, Retry
 from tidemill.io.kafka import follower, read_to_end
 from tidemill.settings import Settings
-from tidemill.topics import JOBS, ROLLOUTS, ROUTES, THRESHOLDS, Topic
+from tidemill.topics import DECISIONS, JOBS, ROLLOUTS, ROUTES, THRESHOLDS, Topic
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class Feed:
             (ROLLOUTS, self.book.note_rollout),
             (ROUTES, self.book.note_route),
             (JOBS, self.book.note_job),
+            (DECISIONS, self.book.note_decision),
         )
         try:
             for topic, note in followed:
@@ -42,8 +43,9 @@ class Feed:
                     take(message)
         except KafkaException as error:
             raise Retry(f"Kafka does not answer: {error}") from error
-        own, _ = self._consumers.pop()  # from now on only this controller writes jobs
-        own.close()
+        for own, _ in self._consumers[-2:]:  # from now on only this controller writes jobs and decisions
+            own.close()
+        del self._consumers[-2:]
         return self.book
 
     def poll(self) -> None:

@@ -1,4 +1,4 @@
-"""Counts fresh labels in the store, in a thread of its own: the controller's loop never waits for the store."""
+"""Counts labels and calls in the store, in a thread of its own: the controller's loop never waits for the store."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from tidemill.settings import PipelineSettings, Settings
 log = logging.getLogger(__name__)
 EVERY_MS = 1_500
 SELDOM_MS = 10_000
-"""While a drift alarm fires and nothing has been decided, which may last for days."""
+"""While a trigger asks and nothing has been decided, which may last for days."""
 STALE_MS = 20_000
 BEFORE_MS = 3_600_000
 """How far before the change quality is taken from."""
+DAY_MS = 86_400_000
+LEAST_SPAN_MS = 600_000
+"""Calls of a shorter time say nothing of a day's."""
 MOST = 50_000
 
 
@@ -35,9 +38,11 @@ class Counted:
     """Mean quality before minus since; None without scores on either side."""
     sure_loss: float | None = None
     """Mean quality before minus the most that is estimated since, without labels; None without an estimate."""
+    calls_per_day: float | None = None
+    """Answers to clients, as of the last day; None where too few windows are known, or nobody weighs them."""
 
 
-def ask(store: Store, name: str, pipeline: PipelineSettings, since_ms: int) -> Counted:
+def ask(store: Store, name: str, pipeline: PipelineSettings, since_ms: int, now_ms: int) -> Counted:
     """Count now. Blocks; raises Retry or StoreError."""
     rows = store.rows(sql.query("fresh_labels"), {"pipeline": name, "since": since_ms, "most": MOST})
     fresh, verified = count(((r["session"], r["source"], r["prompt"]) for r in rows), rules_of(pipeline))
@@ -49,16 +54,18 @@ def ask(store: Store, name: str, pipeline: PipelineSettings, since_ms: int) -> C
     before, since = (found[0]["mean_before"], found[0]["mean_since"]) if found else (None, None)
     high = _estimated(store, name, since_ms) if pipeline.quality.estimate else None
     loss, sure = losses(pipeline, before, since, high)
-    return Counted(fresh=fresh, verified=verified, estimated_loss=loss, sure_loss=sure)
+    calls = _calls_per_day(store, name, now_ms) if pipeline.trigger.usd_per_point is not None else None
+    return Counted(fresh=fresh, verified=verified, estimated_loss=loss, sure_loss=sure, calls_per_day=calls)
 
 
 def judged(known: Known, counted: Counted) -> Known:
-    """What is known of a notice of drift once the labels since its change are counted."""
+    """What is known of a trigger once the labels since its change are counted."""
     return replace(
         known,
         fresh_labels=counted.fresh,
         estimated_loss=counted.estimated_loss,
         sure_loss=counted.sure_loss,
+        calls_per_day=counted.calls_per_day,
     )
 
 
@@ -72,6 +79,17 @@ def losses(
         return None, None
     sure = before - high if high is not None and pipeline.quality.estimate else None
     return None if since is None else before - since, sure
+
+
+def calls_per_day(answers: float, span_ms: float) -> float | None:
+    """Answers of a stretch of time as so many a day; None where it is too short to say. Pure."""
+    return answers * DAY_MS / span_ms if span_ms >= LEAST_SPAN_MS else None
+
+
+def _calls_per_day(store: Store, name: str, now_ms: int) -> float | None:
+    lately = {"pipeline": name, "since": now_ms - DAY_MS, "until": now_ms}
+    (found,) = store.rows(sql.query("calls_lately"), lately)
+    return calls_per_day(found["answers"], found["span_ms"])
 
 
 def _estimated(store: Store, name: str, since_ms: int) -> float | None:
@@ -101,7 +119,7 @@ class LabelCounter:
         self._collect(now)
         if self._running is None and now - self._asked.get(key, 0) >= every_ms:
             self._asked[key] = now
-            job = self._pool.submit(ask, self._store, pipeline, self._settings.pipelines[pipeline], since_ms)
+            job = self._pool.submit(ask, self._store, pipeline, self._settings.pipelines[pipeline], since_ms, now)
             self._running = (key, job)
         known = self._known.get(key)
         return known[1] if known is not None and now - known[0] <= STALE_MS else None

@@ -9,10 +9,10 @@ from confluent_kafka import KafkaException
 
 from tidemill.codec import encode
 from tidemill.errors import Retry, Stop
-from tidemill.events import JobProgress, JobState
+from tidemill.events import JobProgress, JobState, RetrainDecision
 from tidemill.io.kafka import producer, transactional_producer
 from tidemill.settings import Settings
-from tidemill.topics import JOBS, PROGRESS
+from tidemill.topics import DECISIONS, JOBS, PROGRESS
 
 log = logging.getLogger(__name__)
 COMMIT_S = 10.0
@@ -34,12 +34,14 @@ class Ledger:
             raise Retry(f"Kafka does not take the controller's log: {error}") from error
         self._progress = producer(settings, "tidemill-retrain-progress", message_timeout_ms=5_000)
 
-    def record(self, states: Sequence[JobState]) -> None:
-        """Write these states, all or none; returns when they are committed."""
+    def record(self, states: Sequence[JobState], decisions: Sequence[RetrainDecision] = ()) -> None:
+        """Write these states and decisions, all or none; returns when they are committed."""
         try:
             self._log.begin_transaction()
             for state in states:
                 self._log.produce(JOBS.name, key=state.job_id.encode(), value=encode(state))
+            for decision in decisions:
+                self._log.produce(DECISIONS.name, key=decision.trigger_id.encode(), value=encode(decision))
             self._log.commit_transaction(COMMIT_S)
         except (KafkaException, BufferError) as error:
             fault = error.args[0] if isinstance(error, KafkaException) else None

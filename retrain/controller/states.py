@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from retrain.policy import Decision, job_id_of
+from retrain.policy import Decision, Trigger, job_id_of
 from tidemill.events import JobState, StationTime, ThresholdEvent
 from tidemill.events.lifecycle import Station
 
@@ -18,67 +18,48 @@ GPU_SECONDS = "gpu_seconds"
 """Figure: GPUs held times seconds, over all tries of all works that are behind the job."""
 
 
-def changed_ms(event: ThresholdEvent) -> int:
-    """When what an alarm is about changed, as far as it says; labels of calls from then on are fresh."""
-    data = event.data
-    return data.change_time_ms if data.change_time_ms is not None else data.window_start_ms
-
-
-def from_alarm(
-    event: ThresholdEvent, decision: Decision, now_ms: int, champion: str, before: JobState | None, attempt: int = 0
+def from_trigger(
+    trigger: Trigger, decision: Decision, now_ms: int, champion: str, before: JobState | None = None, attempt: int = 0
 ) -> JobState:
-    """The state that records a decision on an alarm.
+    """The state that records a decision on a trigger.
 
-    ``before``: it had been declined for a while; ``attempt``: that many jobs of this alarm were in vain.
+    ``before``: it had been declined for a while; ``attempt``: that many jobs of this trigger were in vain.
     """
-    data, since = event.data, changed_ms(event)
-    figures: dict[str, float | None] = {SINCE: since, "reference": data.reference}
-    if data.change_time_ms is not None:
-        figures["change_to_alarm_s"] = (event.time_ms - data.change_time_ms) / 1000
-    stations: tuple[StationTime, ...] = ()
-    if decision.act == "open":
-        stations = (
-            StationTime(station="watch", started_ms=min(since, event.time_ms), ended_ms=event.time_ms),
-            StationTime(station="alarm", started_ms=event.time_ms, ended_ms=max(now_ms, event.time_ms)),
-            StationTime(station="data", started_ms=max(now_ms, event.time_ms)),
-        )
-    return JobState(
-        job_id=job_id_of(data.alarm_id, attempt),
+    opened = decision.act == "open"
+    state = JobState(
+        job_id=job_id_of(trigger.trigger_id, attempt),
         seq=0 if before is None else before.seq + 1,
         time_ms=now_ms,
-        pipeline=data.pipeline,
-        phase="collecting" if decision.act == "open" else "declined",
+        pipeline=trigger.pipeline,
+        phase="collecting" if opened else "declined",
         reason=decision.reason,
-        alarm_id=data.alarm_id,
+        alarm_id=trigger.trigger_id,
+        created_ms=now_ms,
+        deadline_ms=decision.deadline_ms if opened else decision.again_ms,
+        needed_labels=decision.needed,
+        champion_version=champion,
+        stations=(StationTime(station="data", started_ms=max(now_ms, trigger.time_ms)),) if opened else (),
+        figures={SINCE: trigger.since_ms},
+    )
+    return state if trigger.alarm is None else _of_alarm(state, trigger, trigger.alarm)
+
+
+def _of_alarm(state: JobState, trigger: Trigger, event: ThresholdEvent) -> JobState:
+    """With what the alarm says, and with the stations that led to it."""
+    data, figures = event.data, state.figures | {"reference": event.data.reference}
+    if data.change_time_ms is not None:
+        figures["change_to_alarm_s"] = (event.time_ms - data.change_time_ms) / 1000
+    led = (
+        StationTime(station="watch", started_ms=min(trigger.since_ms, event.time_ms), ended_ms=event.time_ms),
+        StationTime(station="alarm", started_ms=event.time_ms, ended_ms=max(state.time_ms, event.time_ms)),
+    )
+    return replace(
+        state,
         alarm_metric=data.metric,
         alarm_value=data.value,
         change_time_ms=data.change_time_ms,
-        created_ms=now_ms,
-        deadline_ms=decision.deadline_ms if decision.act == "open" else decision.again_ms,
-        needed_labels=decision.needed,
-        champion_version=champion,
-        stations=stations,
+        stations=(*led, *state.stations) if state.stations else (),
         figures=figures,
-    )
-
-
-def from_order(order_id: str, pipeline: str, decision: Decision, now_ms: int, champion: str, since_ms: int) -> JobState:
-    """The state that records a decision on a person's order."""
-    opened = decision.act == "open"
-    return JobState(
-        job_id=job_id_of(order_id),
-        seq=0,
-        time_ms=now_ms,
-        pipeline=pipeline,
-        phase="collecting" if opened else "declined",
-        reason=decision.reason,
-        alarm_id=order_id,
-        created_ms=now_ms,
-        deadline_ms=decision.deadline_ms,
-        needed_labels=decision.needed,
-        champion_version=champion,
-        stations=(StationTime(station="data", started_ms=now_ms),) if opened else (),
-        figures={SINCE: since_ms},
     )
 
 

@@ -28,7 +28,7 @@ class NeverFree(Exception):
 class Gpu(NamedTuple):
     """One GPU of the machine; memory in GB."""
 
-    index: int
+    number: int
     uuid: str
     total_gb: float
     free_gb: float

@@ -68,7 +68,12 @@ class Encoded(NamedTuple):
     empty: int
 
 
-def read_rows(path: Path, kind: type[R] = Row) -> list[R]:  # type: ignore[assignment]
+def read_rows(path: Path) -> list[Row]:
+    """Rows {"prompt", "completion"}; see ``rows_as``."""
+    return rows_as(path, Row)
+
+
+def rows_as(path: Path, kind: type[R]) -> list[R]:
     """Rows of one JSONL file, or of all *.jsonl files of a folder in name order.
 
     FileNotFoundError if there is none; ValueError names file and line of a row that is not one.

@@ -11,8 +11,9 @@ from retrain.replay.falls import Fall, Said, measured, told
 from retrain.replay.history import History
 from retrain.replay.policies import Policy
 from retrain.replay.report import Result
-from retrain.replay.run import Detects, Turn, run
-from tidemill.settings import PipelineSettings, QualitySettings
+from retrain.replay.run import Detects, run
+from retrain.replay.turns import Turn
+from tidemill.settings import GpuSettings, PipelineSettings, QualitySettings
 
 Detector = Callable[[str, QualitySettings], Detects]
 Progress = Callable[[str, int], None]
@@ -36,7 +37,7 @@ def compare(
     detector: Detector,
     *,
     truth: Sequence[Said] | None = None,
-    usd_per_hour: float | None = None,
+    gpu: GpuSettings | None = None,
     progress: Progress = lambda *_: None,
 ) -> Compared:
     """``truth``: the falls that a person names; None: those in the measured quality, by the settings' ``min_drop``.
@@ -44,10 +45,12 @@ def compare(
     Raises Stop where a named fall has no scores.
     """
     falls = measured(history, pipeline.quality.min_drop) if truth is None else told(history, truth)
+    gpu = gpu or GpuSettings()
+    usd_per_hour = gpu.usd_per_hour
     results = [report.recorded(history, falls, turn, usd_per_hour)]
     for policy in policies:
         settings = policy.over(pipeline)
         watching = detector(history.pipeline, settings.quality)
-        done, world = run(history, settings, falls, turn, watching, partial(progress, policy.name))
+        done, world = run(history, settings, falls, turn, watching, partial(progress, policy.name), gpu)
         results.append(report.replayed(policy.name, history, done, world, turn, usd_per_hour))
     return Compared(history, falls, turn, results)

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 from retrain import dataset
-from retrain.controller.labels import BEFORE_MS, Counted, losses
+from retrain.controller.labels import BEFORE_MS, DAY_MS, Counted, calls_per_day, losses
 from retrain.replay.history import Estimate, History
 from retrain.rules import rules_of
 from tidemill.settings import PipelineSettings
@@ -36,6 +36,8 @@ class Heard:
         self._scores: list[tuple[int, float]] = []
         self._newest: Estimate | None = None
         self._changes: dict[int, _Change] = {}
+        self._windows = history.calls.windows
+        self._window_starts = [start for start, _, _ in history.calls.windows]
 
     def score(self, call_time_ms: int, score: float) -> None:
         self._scores.append((call_time_ms, score))
@@ -63,7 +65,15 @@ class Heard:
         newest = self._newest
         high = newest.high if newest is not None and newest.start_ms >= since_ms else None
         loss, sure = losses(self._pipeline, _mean(*change.before), _mean(*change.after), high)
-        return Counted(fresh=len(change.prompts), verified=0, estimated_loss=loss, sure_loss=sure)
+        fresh, calls = len(change.prompts), self._calls_per_day(now)
+        return Counted(fresh=fresh, verified=0, estimated_loss=loss, sure_loss=sure, calls_per_day=calls)
+
+    def _calls_per_day(self, now: int) -> float | None:
+        if self._pipeline.trigger.usd_per_point is None:
+            return None
+        since, until = (bisect_left(self._window_starts, at) for at in (now - DAY_MS, now))
+        lately = self._windows[since:until]
+        return calls_per_day(sum(n for _, _, n in lately), lately[-1][1] - lately[0][0]) if lately else None
 
     def counted(self, since_ms: int, now: int) -> tuple[int, int]:
         """(fresh labels, verified ones of them) of calls since then, as the store would have counted them now."""

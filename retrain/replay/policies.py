@@ -1,7 +1,7 @@
 """Policies to compare: the settings as they are, and files that say what else a policy would do.
 
-A file is YAML with the groups ``quality``, ``retrain`` and ``gate`` of a pipeline's settings; what it leaves out stays
-as it is. It holds for every pipeline.
+A file is YAML with the groups ``quality``, ``retrain``, ``trigger`` and ``gate`` of a pipeline's settings; what it
+leaves out stays as it is. It holds for every pipeline.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from tidemill.errors import SettingsError
-from tidemill.settings import PipelineSettings
+from tidemill.settings import PipelineSettings, TriggerSettings
 
 AS_SET = "as set"
 """The name of the settings' own policy."""
@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "max_drift_loss",
         "holdout_share",
     ),
+    "trigger": tuple(TriggerSettings.model_fields),
     "gate": ("min_verified",),
 }
 """The settings that decide when a retraining begins."""

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from retrain.replay.falls import Fall
 from retrain.replay.history import History
-from retrain.replay.run import Run, Triggered, Turn
+from retrain.replay.turns import Run, Triggered, Turn
 from retrain.replay.world import World
 
 RECORDED = "recorded"

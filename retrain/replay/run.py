@@ -9,68 +9,38 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from retrain.controller import states
+from retrain.controller.asking import asking, champion_of, known_of
 from retrain.controller.book import Book
 from retrain.controller.labels import SELDOM_MS, judged
 from retrain.controller.trigger import outcome
-from retrain.policy import Collected, Known, while_collecting
+from retrain.policy import Collected, Known, Trigger, counts, while_collecting
 from retrain.replay.falls import Fall
 from retrain.replay.heard import Heard
 from retrain.replay.history import Estimate, History
+from retrain.replay.turns import Run, Triggered, Turn
 from retrain.replay.world import World
+from tidemill import schedule
 from tidemill.events import JobState, RolloutState, ScorePoint, ThresholdEvent
 from tidemill.ids import derived_id
-from tidemill.settings import PipelineSettings
+from tidemill.settings import GpuSettings, PipelineSettings
 
 Progress = Callable[[int], None]
 Happened = ScorePoint | Estimate | ThresholdEvent
 EVERY = 1_000
 """Scores and estimates from one word of progress to the next."""
+ASK_MS = 60_000
+"""What was declined for a while is looked at again so often, where nothing else says when."""
 
 
 class Detects(Protocol):
     """The stream's quality detector: a score in, the beginning or end of an alarm out."""
 
     def update(self, point: ScorePoint) -> ThresholdEvent | None: ...
-
-
-class Turn(NamedTuple):
-    """How long a retraining takes."""
-
-    train_ms: int
-    """From the end of collecting to the gate's verdict: what the GPU is paid for."""
-    takeover_ms: int
-    """From there until the candidate serves everybody."""
-
-
-class Triggered(NamedTuple):
-    """One training that the policy started."""
-
-    start_ms: int
-    fall: int | None
-    """The fall it answers; None: there was none, and the gate rejects the candidate."""
-    drift: bool = False
-    """A notice of drift alone opened it."""
-
-
-@dataclass
-class Run:
-    """What a policy did."""
-
-    alarms: list[int] = field(default_factory=list)
-    """When alarms on quality began."""
-    notices: int = 0
-    """Notices of drift that it was told of."""
-    triggered: list[Triggered] = field(default_factory=list)
-    given_up: int = 0
-    """Collections that ended without enough labels."""
-    cancelled: int = 0
-    """Collections that ended as quality came back by itself."""
 
 
 def run(
@@ -80,15 +50,26 @@ def run(
     turn: Turn,
     detector: Detects,
     progress: Progress = lambda _: None,
+    gpu: GpuSettings | None = None,
 ) -> tuple[Run, World]:
-    """Deterministic; ``progress(scores and estimates done)`` now and then."""
-    replayed = _Run(history, pipeline, World(falls), turn, detector)
+    """Deterministic; ``progress(scores and estimates done)`` now and then. Of the budget of all pipelines no other one
+    takes anything.
+    """
+    replayed = _Run(history, _with(pipeline, turn), World(falls), turn, detector, gpu or GpuSettings())
     for count, happened in enumerate(_in_order(history), start=1):
         replayed.at(happened)
         if count % EVERY == 0:
             progress(count)
     replayed.finish()
     return replayed.done, replayed.world
+
+
+def _with(pipeline: PipelineSettings, turn: Turn) -> PipelineSettings:
+    """A job is expected to take what one takes here, unless the settings say otherwise."""
+    if pipeline.trigger.expected_gpu_s is not None:
+        return pipeline
+    trigger = pipeline.trigger.model_copy(update={"expected_gpu_s": turn.train_ms / 1000})
+    return pipeline.model_copy(update={"trigger": trigger})
 
 
 def _in_order(history: History) -> Iterator[Happened]:
@@ -99,7 +80,13 @@ def _in_order(history: History) -> Iterator[Happened]:
 
 class _Run:
     def __init__(
-        self, history: History, pipeline: PipelineSettings, world: World, turn: Turn, detector: Detects
+        self,
+        history: History,
+        pipeline: PipelineSettings,
+        world: World,
+        turn: Turn,
+        detector: Detects,
+        gpu: GpuSettings,
     ) -> None:
         self.done = Run()
         self.world = world
@@ -107,9 +94,11 @@ class _Run:
         self._pipeline = pipeline
         self._turn = turn
         self._detector = detector
+        self._gpu = gpu
         self._book = Book()
-        self._champion = pipeline.champion
         self._timers: list[int] = []
+        self._schedule = schedule.read(pipeline.trigger.schedule) if pipeline.trigger.schedule else None
+        self._next_occurrence(history.since_ms - 1)
         self._enough_ms = 0
         self._again_ms = 0
         self._over: set[str] = set()
@@ -153,24 +142,37 @@ class _Run:
     def _until(self, time_ms: int) -> None:
         while self._timers and self._timers[0] <= time_ms:
             now = heapq.heappop(self._timers)
+            if now == self._occurrence:
+                self._next_occurrence(now)
             self._tick(now)
 
+    def _next_occurrence(self, after_ms: int) -> None:
+        self._occurrence = self._schedule.following(after_ms) if self._schedule is not None else None
+        if self._occurrence is not None:
+            self._timer(self._occurrence)
+
     def _tick(self, now: int) -> None:
-        """As the controller's: decide on alarms, then move the open job."""
+        """As the controller's: decide on what asks, then move the open job."""
         self._rollouts(now)
-        for event in list(self._book.undecided(now)):
-            if event.data.alarm_id not in self._over:
-                self._alarm(event, now)
+        for trigger in asking(self._book, {self._history.pipeline: self._pipeline}, now):
+            if trigger.trigger_id not in self._over:
+                self._decide(trigger, now)
         for job in self._book.open_jobs():
             self._job(job, now)
 
-    def _alarm(self, event: ThresholdEvent, now: int) -> None:
-        found = outcome(event, self._pipeline, self._book, self._known(event, now), self._champion)
+    @property
+    def _champion(self) -> str:
+        return champion_of(self._book, self._history.pipeline, self._pipeline)
+
+    def _decide(self, trigger: Trigger, now: int) -> None:
+        found = outcome(trigger, self._pipeline, self._book, self._known(trigger, now), self._champion)
+        if found.said is not None:
+            self._book.note_decision(found.said)
         if found.done:
-            self._over.add(event.data.alarm_id)
+            self._over.add(trigger.trigger_id)
         if found.state is None:
-            if not found.done and event.data.kind == "drift":
-                self._look_again(now)
+            if not found.done:
+                self._look_again(trigger, now)
             return
         self._book.note_job(found.state)
         if found.state.phase == "collecting":
@@ -179,22 +181,20 @@ class _Run:
         elif found.state.deadline_ms is not None:
             self._timer(max(found.state.deadline_ms, now + 1))
 
-    def _look_again(self, now: int) -> None:
-        """Where there are estimates a notice is judged anew as labels and scores come, as often as the controller."""
-        if self._pipeline.quality.estimate and self._history.estimates and now >= self._again_ms:
-            self._again_ms = now + SELDOM_MS
+    def _look_again(self, trigger: Trigger, now: int) -> None:
+        """As labels, scores and estimates come, and budgets become free; where there are estimates, as often as the
+        controller.
+        """
+        often = trigger.kind == "drift" and self._pipeline.quality.estimate and self._history.estimates
+        if now >= self._again_ms:
+            self._again_ms = now + (SELDOM_MS if often else ASK_MS)
             self._timer(self._again_ms)
 
-    def _known(self, event: ThresholdEvent, now: int) -> Known:
-        known = Known(
-            now_ms=now,
-            busy=self._book.busy(self._history.pipeline),
-            last_end_ms=self._book.last_end_ms(self._history.pipeline),
-            resolved=event.data.alarm_id in self._book.resolved,
-        )
-        if event.data.kind != "drift":
+    def _known(self, trigger: Trigger, now: int) -> Known:
+        known = known_of(trigger, self._book, {trigger.pipeline: self._pipeline}, self._gpu, now)
+        if not counts(trigger, self._pipeline):
             return known
-        return judged(known, self._heard.since(states.changed_ms(event), now))
+        return judged(known, self._heard.since(trigger.since_ms, now))
 
     def _wait_for_labels(self, job: JobState, now: int) -> None:
         """A timer for the moment at which there are enough."""
@@ -221,10 +221,13 @@ class _Run:
         elif act == "wait" and now >= self._enough_ms:
             self._wait_for_labels(job, now)
         elif act == "start":
-            drift = self._book.alarms[job.alarm_id].data.kind == "drift"
+            alarm = self._book.alarms.get(job.alarm_id)
+            drift = alarm is not None and alarm.data.kind == "drift"
             self.done.triggered.append(Triggered(now, self.world.fallen(now), drift))
             ready = now + self._turn.train_ms
-            self._note(states.following(job, now, phase="training", reason=reason, deadline_ms=ready), now)
+            figures = {states.UNTIL: now, "gpu_seconds": self._turn.train_ms / 1000}
+            started = states.following(job, now, phase="training", reason=reason, deadline_ms=ready, figures=figures)
+            self._note(started, now)
             self._timer(ready)
 
     def _trained(self, job: JobState, now: int) -> None:
@@ -242,7 +245,7 @@ class _Run:
     def _rollouts(self, now: int) -> None:
         for rollout in list(self._book.rollouts.values()):
             if rollout.phase == "canary" and now >= rollout.created_ms + self._turn.takeover_ms:
-                self._champion = rollout.candidate_version
+                self._book.champions[rollout.pipeline] = rollout.candidate_version
                 self._book.note_rollout(replace(rollout, phase="champion", seq=1, time_ms=now, step_started_ms=now))
                 fall = self.done.triggered[-1].fall
                 assert fall is not None

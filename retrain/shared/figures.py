@@ -87,7 +87,7 @@ def findings(compared: Compared) -> list[Finding]:
         _less("", "memory", shared.resident_mb, separate.resident_mb, "{:,.0f} MB"),
         _less("", "weights", shared.weights_mb, separate.weights_mb, "{:,.1f} MB"),
         _less("", "mixed traffic, CPU an answer", shared.mixed_cpu_ms, separate.mixed_cpu_ms, "{:,.1f} ms"),
-        _less("", "mixed traffic, time an answer", *_spacing(shared, separate), "{:,.1f} ms"),
+        _less("", "mixed traffic, time an answer", _spacing_ms(shared), _spacing_ms(separate), "{:,.1f} ms"),
         _cost(compared, shared, separate),
     ]
 
@@ -150,17 +150,17 @@ def _less(pipeline: str, aspect: str, shared: float, separate: float, form: str)
     return Finding(pipeline=pipeline, aspect=aspect, better=better, shared=told[0], separate=told[1], why=times)
 
 
-def _spacing(*serving: Serving) -> list[float]:
-    return [1_000 / each.mixed_per_s for each in serving]
+def _spacing_ms(serving: Serving) -> float:
+    return 1_000 / serving.mixed_per_s
 
 
-def _cost(compared: Compared, *serving: Serving) -> Finding:
+def _cost(compared: Compared, shared: Serving, separate: Serving) -> Finding:
     """A thousand answers of mixed traffic, in money where an hour has a price, else in CPU time."""
     price = compared.usd_per_cpu_hour
-    seconds = [each.mixed_cpu_ms for each in serving]  # of a thousand answers
+    one, other = shared.mixed_cpu_ms, separate.mixed_cpu_ms  # of an answer, so seconds of a thousand
     if price is None:
-        return _less("", "cost of 1,000 answers", *seconds, "{:,.1f} CPU s")
-    return _less("", "cost of 1,000 answers", *(each / 3_600 * price for each in seconds), "{:.5f} USD")
+        return _less("", "cost of 1,000 answers", one, other, "{:,.1f} CPU s")
+    return _less("", "cost of 1,000 answers", one / 3_600 * price, other / 3_600 * price, "{:.5f} USD")
 
 
 def _advised(quality: Finding, others: Sequence[Finding]) -> str:

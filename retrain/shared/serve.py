@@ -42,13 +42,13 @@ class ServeSpec(Struct, frozen=True, kw_only=True):
 
 def serve(spec: ServeSpec) -> dict[str, Any]:
     """A ``Serving`` as plain values. Blocks; imports torch."""
-    import peft  # noqa: F401  so that what it takes counts as before
+    import peft  # noqa: F401  before memory is looked at
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, logging
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, logging
 
     logging.set_verbosity_error()
     torch.set_num_threads(spec.threads)
-    AutoModelForCausalLM._model_mapping.keys()  # the classes are there before memory is looked at
+    AutoModelForCausalLM._model_mapping[type(AutoConfig.from_pretrained(spec.base))]  # the code is there before
     tokenizer = AutoTokenizer.from_pretrained(spec.base, padding_side="left", local_files_only=True)
     before = _resident_mb()
     say(note=f"loading: {spec.arrangement}")

@@ -12,7 +12,14 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from retrain.model.progress import Progress
 from retrain.train import throughput
@@ -118,7 +125,8 @@ class Paced:
         self.losses: list[float] = []
         self.tokens = 0
         self._checkpoints = Checkpoints(spec, self)
-        super().__init__(callbacks=[self.pace, self._checkpoints], **rest)
+        super().__init__(callbacks=[self.pace, self._checkpoints], **rest)  # type: ignore[call-arg]
+        self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]  # stdout is for our JSON lines
 
     def figures(self) -> dict[str, Any]:
         """What a checkpoint keeps of the training beside its state."""

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from streams.app.measures import ALLOWED, DETECTED, WATCHED
 from tests.integration.role_process import Role
 from tests.integration.store_fixture import start_store
-from tests.unit.dashboards.console_pictures import ALARM_ID, alarm, job, rollout, route
+from tests.unit.dashboards.console_pictures import ALARM_ID, alarm, decision, job, rollout, route
 from tests.unit.dashboards.console_stories import HOSTILE, some_evidence
 from tests.waiting import until
 from tidemill.clock import SystemClock
@@ -114,6 +114,7 @@ def _fill(store: Store) -> None:
         "rollouts": [
             _state_row(out, shift, rollout_id=out.rollout_id, champion_version=out.champion_version, weight=out.weight)
         ],
+        "decisions": [_decision_row(shift)],
         "routes": [
             SOURCE
             | {
@@ -128,6 +129,14 @@ def _fill(store: Store) -> None:
     }
     for table, records in rows.items():
         store.insert(table, pa.Table.from_pylist(records), f"browser-{table}")
+
+
+def _decision_row(shift: int) -> dict[str, object]:
+    values = json.loads(_moved(encode(decision()).decode(), shift))
+    del values["schema"]
+    texts: dict[str, object] = {name: json.dumps(values[name]) for name in ("reasons", "signals")}
+    row: dict[str, object] = SOURCE | values | texts
+    return row
 
 
 def _state_row(state: object, shift: int, **fields: object) -> dict[str, object]:
@@ -212,6 +221,8 @@ def test_charts_show_data_and_what_happened(console: Settings, browser: Browser)
         quality = next(each for each in series if each["name"] == "schedule-v1")
         assert int(str(quality["points"])) > 100
         assert max(int(str(each["markers"])) for each in series) >= 3
+        for words in ("quality alarm: not now", "it does not pay", "GPU 0.00 of 10 h"):
+            assert page.get_by_text(words).first.is_visible(), words
         assert errors == []
         assert elsewhere == []
     finally:

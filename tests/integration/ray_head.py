@@ -52,12 +52,9 @@ def ray_head(cpus: int, gpus: int) -> Iterator[str]:
         until(lambda: _answers(url, process, log), within_s=START_S, every_s=0.2, what="Ray takes jobs")
         yield url
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            pass
-        _kill_all_in(folder)
+        _kill_all_in(folder)  # an orderly end takes half a minute, and there is nothing to keep
+        process.kill()
+        process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -17,12 +17,12 @@ import yaml
 from producers.language import generate
 from tidemill.clock import SystemClock
 from tidemill.codec import encode
-from tidemill.events import JobState, ThresholdData, ThresholdEvent
+from tidemill.events import JobState, RetrainDecision, ThresholdData, ThresholdEvent
 from tidemill.ids import derived_id, uuid7
 from tidemill.io.clickhouse import Store
-from tidemill.io.kafka import follower, producer
+from tidemill.io.kafka import follower, producer, read_to_end
 from tidemill.settings import Settings
-from tidemill.topics import JOBS, THRESHOLDS
+from tidemill.topics import DECISIONS, JOBS, THRESHOLDS
 
 ROOT = Path(__file__).parents[2]
 CLOCK = SystemClock()
@@ -161,6 +161,15 @@ def alarm(pipeline: str, alarm_id: str, change_ms: int, now_ms: int) -> Threshol
             started_ms=now_ms,
         ),
     )
+
+
+def decisions(settings: Settings, pipeline: str) -> list[RetrainDecision]:
+    """Every decision about the pipeline so far."""
+    reader = follower(settings, "test-retrain-decisions", DECISIONS)
+    decode = DECISIONS.decoder()
+    found = [decode(message.value()) for message in read_to_end(reader)]
+    reader.close()
+    return [said for said in found if said.pipeline == pipeline]
 
 
 class Jobs:

@@ -49,9 +49,9 @@ def filled(settings: Settings, store: StoreProcess, unique: Callable[[str], str]
             answered.append(shared | session | arm | {"time_ms": at + 5, "call_time_ms": at})
         says = {"call_id": call_id, "pipeline": "schedule", "time_ms": at + 9, "call_time_ms": at}
         if n < CALLS // 2:
-            trusted = {"kind": "label", "source": "audit" if n % 2 else "user", "value": f"truth {n}"}
+            trusted = {"kind": "label", "source": "audit" if n % 2 else "user", "value": f"truth {n}", "score": None}
             told.append(says | {"feedback_id": f"l-{n}"} | trusted)
-        thumb = {"kind": "thumb", "source": "user", "metric": "thumb", "score": float(n % 3 > 0)}
+        thumb = {"kind": "thumb", "source": "user", "value": None, "score": float(n % 3 > 0)}
         told.append(says | {"feedback_id": f"t-{n}"} | thumb)
     for table, rows in (("requests", asked), ("responses", answered), ("feedback", told)):
         insert(made, table, rows)

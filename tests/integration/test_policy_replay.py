@@ -23,7 +23,7 @@ from tidemill.codec import encode
 from tidemill.errors import Stop
 from tidemill.io.clickhouse import Store
 from tidemill.local.demo.overrides import with_overrides
-from tidemill.settings import QualitySettings, Settings
+from tidemill.settings import QualitySettings, Settings, TriggerSettings
 
 DATABASE = "policy_replay"
 FALL, HEALED, TRAINED = 600, 900, 750
@@ -155,15 +155,17 @@ def test_the_past_is_read_back_as_it_was(filled: Store) -> None:
 def test_the_replay_knows_of_a_change_what_the_controller_asks_the_store(filled: Store) -> None:
     history = read(filled, "schedule", "exact_match", START, UNTIL, lambda *_: None)
     for estimate in (True, False):
-        settings = pipeline(quality=QualitySettings(estimate=estimate))
+        worth = TriggerSettings(usd_per_point=0.1)
+        settings = pipeline(quality=QualitySettings(estimate=estimate), trigger=worth)
         heard = Heard(history, settings)
         for point in history.scores:
             heard.score(point.call_time_ms, point.score)
         for said in history.estimates:
             heard.estimate(said)
-        asked, known = ask(filled, "schedule", settings, CHANGE), heard.since(CHANGE, UNTIL)
+        asked, known = ask(filled, "schedule", settings, CHANGE, UNTIL), heard.since(CHANGE, UNTIL)
         assert (asked.sure_loss is not None) == estimate
-        for name in ("fresh", "estimated_loss", "sure_loss"):
+        assert asked.calls_per_day == pytest.approx(864_000), "ten a second"
+        for name in ("fresh", "estimated_loss", "sure_loss", "calls_per_day"):
             assert getattr(known, name) == pytest.approx(getattr(asked, name)), name
         assert heard.counted(CHANGE, UNTIL) == (asked.fresh, asked.verified)
 

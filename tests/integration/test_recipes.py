@@ -179,3 +179,15 @@ def test_what_cannot_be_taught_is_said(base: Path, tmp_path: Path) -> None:
         trained(base, tmp_path / "a", LABELLED, champion=str(champion), start="champion", rank=8)
     with pytest.raises(Untrainable, match=r"report_to.*pip install wandb"):
         trained(base, tmp_path / "a", LABELLED, report_to="wandb")
+
+
+def test_a_merged_model_answers_as_base_and_adapter(base: Path, tmp_path: Path) -> None:
+    from retrain.merge import merge
+
+    _, adapter = trained(base, tmp_path / "a", LABELLED)
+    told = merge(base, adapter, tmp_path / "merged", QUESTIONS, least=1.0, max_tokens=8, threads=1)
+    assert told["equal"] == len(QUESTIONS)
+    assert leaning(tmp_path / "merged", None) == pytest.approx(leaning(base, adapter), abs=1e-3)
+    result, further = trained(tmp_path / "merged", tmp_path / "b", LABELLED, steps=3)
+    assert result.steps == 3
+    assert (further / "adapter_model.safetensors").is_file()

@@ -24,7 +24,16 @@ from retrain.policy import job_id_of
 from retrain.snapshot import SnapshotSpec, take
 from retrain.work import Refused, save_settings
 from tests.integration.fake_engine import FakeEngine
-from tests.integration.retrain_world import CLOCK, Jobs, LabelledCalls, alarm, make_base, write_models, write_settings
+from tests.integration.retrain_world import (
+    CLOCK,
+    Jobs,
+    LabelledCalls,
+    alarm,
+    decisions,
+    make_base,
+    write_models,
+    write_settings,
+)
 from tests.integration.role_process import Role, environment_of
 from tests.integration.store_fixture import StoreProcess
 from tests.waiting import until
@@ -135,6 +144,9 @@ def test_from_alarm_to_version_with_the_controller_killed_in_every_long_state_an
         (f"{name}-{part}", last.data_digest[:36]) for part in ("train", "verified")
     }
     jobs.close()
+    (said,) = decisions(settings, name)
+    assert (said.act, said.trigger, said.trigger_id) == ("open", "quality", event.data.alarm_id)
+    assert said.job_id == last.job_id and said.signals["loss"] == pytest.approx(0.7), "each once, over two controllers"
 
 
 def _ended(jobs: Jobs) -> JobState | None:

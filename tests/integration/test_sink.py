@@ -21,10 +21,12 @@ from tests.waiting import until
 from tidemill.codec import encode
 from tidemill.ids import uuid7
 from tidemill.io.clickhouse import Store
+from tidemill.io.decisions import latest
 from tidemill.io.kafka import admin, follower, producer, read_to_end
 from tidemill.settings import Settings
 from tidemill.topics import (
     BY_NAME,
+    DECISIONS,
     LANDING,
     MAX_DLQ_MESSAGE_BYTES,
     MAX_MESSAGE_BYTES,
@@ -125,6 +127,8 @@ def test_every_topic_lands_once_and_the_lag_goes_to_zero(deployment: Settings) -
         role.until(lambda: lag(deployment) == 0, what="the lag is zero")
         (row,) = store.rows("SELECT time, state, pipeline FROM jobs LIMIT 1")
         assert row["time"].timestamp() * 1000 == NOW_MS and msgspec.json.decode(row["state"])["job_id"]
+        ((said,),) = latest(store, NOW_MS, 9).values()
+        assert said in (full(DECISIONS.event), least(DECISIONS.event)), "what the console and the command read"
         assert role.stop() == 0
     with sink(deployment).start() as role:
         role.ready()

@@ -22,6 +22,7 @@ from tidemill.cli import (
     dlq,
     init,
     lineage,
+    merge,
     models,
     policy,
     replay,
@@ -63,6 +64,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Start here": {"up": up.up, "demo": demo.demo, "status": status.status, "down": status.down},
     "Operate": {
         "train": train.train,
+        "merge": merge.merge,
         "retrain": retrain.app,
         "rollout": rollout.app,
         "silence": silence.app,

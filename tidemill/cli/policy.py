@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from retrain.replay.compare import Compared
     from retrain.replay.falls import Said
     from retrain.replay.history import History
-    from retrain.replay.run import Turn
+    from retrain.replay.turns import Turn
     from tidemill.io.clickhouse import Store
-    from tidemill.settings import Settings
+    from tidemill.settings import GpuSettings, Settings
 
 app = typer.Typer(help="Trigger policies: when a pipeline is retrained.", no_args_is_help=True)
 QUERY_TIMEOUT_S = 600.0
@@ -53,7 +53,7 @@ def replay(
         float | None, typer.Option(help="Seconds from there to the new champion; without: as recorded.", min=0)
     ] = None,
     gpu_usd_per_hour: Annotated[
-        float | None, typer.Option(help="Price of the GPU; without: hours only.", min=0)
+        float | None, typer.Option(help="Price of the GPU; without: gpu.usd_per_hour.", min=0)
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a picture (.png, .svg, .pdf).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only one JSON line.")] = False,
@@ -96,7 +96,8 @@ def replay(
         except (Retry, StoreError) as error:
             raise context.no_store(settings, error) from error
         turns = [_turn(history, histories, train_s, takeover_s) for history in histories]
-        compared = _compare(settings, histories, turns, policies, said, gpu_usd_per_hour, bar)
+        gpu = settings.gpu if gpu_usd_per_hour is None else _priced(settings.gpu, gpu_usd_per_hour)
+        compared = _compare(settings, histories, turns, policies, said, gpu, bar)
     if plot is not None:
         draw(compared, plot)
     if not as_json:
@@ -105,7 +106,7 @@ def replay(
         "since_ms": since_ms,
         "until_ms": until_ms,
         "truth": "measured" if truth is None else str(truth),
-        "gpu_usd_per_hour": gpu_usd_per_hour,
+        "gpu_usd_per_hour": gpu.usd_per_hour,
         "results": [result for one in compared for result in one.results],
     }
     typer.echo(encode(line).decode())
@@ -134,6 +135,10 @@ def read_truth(file: Path, now_ms: int) -> dict[str, list[Said]]:
                 raise SettingsError(f"{file}: {entry!r} ends before it begins")
         falls.setdefault(str(entry["pipeline"]), []).append(Said(start, end))
     return falls
+
+
+def _priced(gpu: GpuSettings, usd_per_hour: float) -> GpuSettings:
+    return gpu.model_copy(update={"usd_per_hour": usd_per_hour})
 
 
 def _trained_here(settings: Settings, names: list[str]) -> list[str]:
@@ -178,7 +183,7 @@ def _days(bar: Progress, task: TaskID, done: int, of: int) -> None:
 def _turn(history: History, others: Sequence[History], train_s: float | None, takeover_s: float | None) -> Turn:
     """As given, else as the pipeline's own recorded ones, else as those of all pipelines."""
     from retrain.replay.report import usual_turn
-    from retrain.replay.run import Turn
+    from retrain.replay.turns import Turn
 
     given = [None if seconds is None else round(seconds * 1000) for seconds in (train_s, takeover_s)]
     train_ms, takeover_ms = (
@@ -197,7 +202,7 @@ def _compare(
     turns: Sequence[Turn],
     policies: Sequence[Any],
     said: dict[str, list[Said]] | None,
-    usd_per_hour: float | None,
+    gpu: GpuSettings,
     bar: Progress,
 ) -> list[Compared]:
     from retrain.replay.compare import compare
@@ -220,7 +225,7 @@ def _compare(
                 turn,
                 with_budget_of(settings, history.pipeline),
                 truth=falls,
-                usd_per_hour=usd_per_hour,
+                gpu=gpu,
                 progress=told,
             )
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -12,20 +12,24 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidemill.cli import context
-from tidemill.clock import Clock, SystemClock
+from tidemill.clock import Clock, SystemClock, rfc3339
+from tidemill.errors import TidemillError
+from tidemill.events import RetrainDecision
 from tidemill.io.role_page import holding_silences
 from tidemill.io.spend import Spend, allowed_a_day, spent
 from tidemill.local import lifecycle, statefile
 from tidemill.local.statefile import StackFile
 from tidemill.settings import Settings
 
+STORE_S = 2.0
 _COLOURS = {"ready": "green", "done": "green", "backoff": "red"}
 
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Show the running stack's processes, how many silences hold, what was spent of the budget of false alarms.
+    """Show the running stack's processes, how many silences hold, what was spent of the budget of false alarms, and the
+    last decision on a retraining of each pipeline.
 
     Exit code 1 when none runs or a process is not ready.
 
@@ -36,10 +40,12 @@ def status(
     stack = statefile.read(settings.data_dir)
     found = {} if stack is None else spent(settings.at_ports(stack.port_base))
     silences = None if stack is None else holding_silences(settings.at_ports(stack.port_base))
+    decisions = [] if stack is None else _decisions(settings.at_ports(stack.port_base), SystemClock())
     if as_json:
         a_day = {"allowed_a_day": allowed_a_day(settings)}
         spend = {name: each._asdict() | a_day for name, each in found.items()}
-        line = {"running": pid is not None, "stack": stack, "false_alarms": spend, "silences": silences}
+        line: dict[str, Any] = {"running": pid is not None, "stack": stack, "false_alarms": spend}
+        line |= {"silences": silences, "decisions": decisions}
         typer.echo(msgspec.json.encode(line).decode())
     elif pid is None:
         typer.echo(f"no stack is running on {settings.data_dir}; start one with `tidemill up`")
@@ -50,8 +56,21 @@ def status(
         if silences:
             typer.echo(f"\nsilences and maintenance that hold now: {silences}; see `tidemill silence list`")
         _show_spend(found, settings)
+        _show_decisions(decisions)
     if not settled(stack):
         raise typer.Exit(1)
+
+
+def _decisions(settings: Settings, clock: Clock) -> list[RetrainDecision]:
+    """The last one of each pipeline; none where the store does not answer. Blocks a second or so."""
+    from tidemill.io.clickhouse import Store
+    from tidemill.io.decisions import latest
+
+    try:
+        found = latest(Store(settings, query_timeout_s=STORE_S), clock.now_ms(), 1)
+    except TidemillError:
+        return []
+    return [said for each in found.values() for said in each]
 
 
 def settled(stack: StackFile | None) -> bool:
@@ -115,3 +134,19 @@ def _show_spend(found: Mapping[str, Spend], settings: Settings) -> None:
         figures = f"{spend.series:,}", f"{a_day:.3g}", f"{spend.allowed:.3g}", f"{spend.alarms:,}"
         table.add_row(escape(name), *figures)
     console.print(table)
+
+
+def _show_decisions(decisions: Sequence[RetrainDecision]) -> None:
+    """A line each, with the reason that decided."""
+    if not decisions:
+        return
+    console = Console(highlight=False)
+    console.print("\nlast decision on a retraining (all: the console, and table decisions)", soft_wrap=True)
+    for said in decisions:
+        console.print(told(said), markup=False, soft_wrap=True)
+
+
+def told(said: RetrainDecision) -> str:
+    """One decision in a line: what was decided, on what, when, and why."""
+    act = "not now" if said.act == "decline" and said.again_ms is not None else said.act
+    return f"{said.pipeline}: {act} ({said.trigger}, {rfc3339(said.time_ms)[:19]}Z): {said.reasons[0]}"

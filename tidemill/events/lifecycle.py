@@ -17,6 +17,7 @@ long and the plan says `hold`. Harm takes it back all the same."""
 OrderAct = Literal["start", "pause", "resume", "promote", "rollback", "abort"]
 Watch = Literal["", "open", "kept", "back"]
 """The watch over a new champion: none, under way, ended with it in its place, ended by a rollback."""
+TriggerKind = Literal["quality", "drift", "schedule", "age", "order"]
 
 
 class StationTime(Struct, frozen=True, kw_only=True):
@@ -99,6 +100,36 @@ class JobProgress(Struct, frozen=True, kw_only=True):
     of: Count
     loss: float | None = None
     note: str = ""
+
+
+class RetrainDecision(Struct, frozen=True, kw_only=True):
+    """One decision of the trigger policy. Another about the same trigger is written where its act or cause differs."""
+
+    schema: SchemaVersion = 1
+    decision_id: Id
+    """Of trigger and ``seq``: the same decision has the same id, whoever makes it."""
+    trigger_id: Id
+    """The alarm's id, the order's, or one made of pipeline and occurrence (or champion)."""
+    seq: Count
+    """Of the decisions about this trigger."""
+    time_ms: Ms
+    pipeline: Name
+    trigger: TriggerKind
+    attempt: Count = 0
+    """Jobs of this trigger that were in vain before."""
+    act: Literal["ignore", "decline", "open"]
+    """``decline``: not now (``again_ms``), or never; ``ignore``: it cannot begin a retraining."""
+    cause: Name
+    """The first reason as one word."""
+    reasons: tuple[str, ...]
+    """In words; the first one decided."""
+    signals: dict[str, float | None] = field(default_factory=dict)
+    """The figures it was made from; None: not known."""
+    again_ms: Ms | None = None
+    """From then on it is looked at again; None: it is not."""
+    job_id: str = ""
+    """The job that it opened."""
+    champion_version: str = ""
 
 
 class OrderTaken(Struct, frozen=True, kw_only=True):

@@ -9,11 +9,13 @@ from tidemill.settings.model import Settings
 from tidemill.settings.pipeline import DriftSettings, PipelineSettings, QualitySettings
 from tidemill.settings.retraining import RetrainSettings
 from tidemill.settings.rollout import MarginSettings, RolloutSettings
+from tidemill.settings.triggers import GpuSettings, TriggerSettings
 
 __all__ = [
     "BudgetSettings",
     "DriftSettings",
     "GateSettings",
+    "GpuSettings",
     "MarginSettings",
     "ObjectiveSettings",
     "PipelineSettings",
@@ -23,6 +25,7 @@ __all__ = [
     "RuleSettings",
     "Settings",
     "SuiteSettings",
+    "TriggerSettings",
     "find_settings_file",
     "load_settings",
 ]

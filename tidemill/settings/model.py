@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.settings.false_alarms import EXAMPLE, LEAST_UPDATES, updates
 from tidemill.settings.host import HostSettings, ProbeSettings
 from tidemill.settings.monitoring import AuditSettings, DeadLetterSettings, EvidenceSettings, WindowSettings
 from tidemill.settings.pipeline import PipelineSettings
 from tidemill.settings.strict import Strict, choice, wrong
+from tidemill.settings.triggers import GpuSettings
 from tidemill.settings.versions import versions_fault
 
 
@@ -164,16 +165,6 @@ class ConsoleSettings(Strict):
     """Seconds between two looks of an open page at the data."""
 
 
-LEAST_UPDATES = 100
-EXAMPLE = "1 per 604_800 clock updates"
-
-
-def _updates(said: str) -> int:
-    """N of ``1 per N``; 0 where that is not what is said."""
-    found = re.fullmatch(r"1 per (\d[\d_,]*)( clock updates?)?", said.strip())
-    return int(found[1].replace("_", "").replace(",", "")) if found else 0
-
-
 class Settings(Strict):
     """Everything one deployment needs to know."""
 
@@ -203,12 +194,13 @@ class Settings(Strict):
     audit: AuditSettings = AuditSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     host: HostSettings = HostSettings()
+    gpu: GpuSettings = GpuSettings()
     pipelines: dict[str, PipelineSettings] = Field(default_factory=dict)
 
     @field_validator("max_false_alarms")
     @classmethod
     def _check_false_alarms(cls, said: str) -> str:
-        if _updates(said) < LEAST_UPDATES:
+        if updates(said) < LEAST_UPDATES:
             raise ValueError(f"write 1 per N, N from {LEAST_UPDATES} on, as in {EXAMPLE!r}")
         return said
 
@@ -221,6 +213,9 @@ class Settings(Strict):
             if pipeline.engine not in self.engines:
                 message = f"{pipeline.engine!r} is not in engines; {choice(pipeline.engine, self.engines)}"
                 raise wrong(("pipelines", name, "engine"), message)
+            if pipeline.trigger.usd_per_point is not None and self.gpu.usd_per_hour is None:
+                message = "a gain cannot be weighed against an unknown cost; set gpu.usd_per_hour, too"
+                raise wrong(("pipelines", name, "trigger", "usd_per_point"), message)
             if fault := versions_fault(name, pipeline, {each: self.engines[each].kind for each in self.engines}):
                 raise wrong(("pipelines", name, *fault[0]), fault[1])
         return self
@@ -228,7 +223,7 @@ class Settings(Strict):
     @property
     def run_length(self) -> int:
         """Clock updates (closed seconds of event time) in which there is at most one false alarm."""
-        return _updates(self.max_false_alarms)
+        return updates(self.max_false_alarms)
 
     @property
     def false_alarm_share(self) -> float:

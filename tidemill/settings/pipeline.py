@@ -16,6 +16,7 @@ from tidemill.settings.retraining import RetrainSettings
 from tidemill.settings.rollout import RolloutSettings
 from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, recover_fault, slice_fault
 from tidemill.settings.strict import Strict, choice, wrong
+from tidemill.settings.triggers import TriggerSettings
 from tidemill.settings.versions import Headers, VersionSettings
 from tidemill.slices import values_of
 
@@ -146,6 +147,7 @@ class PipelineSettings(Strict):
     budgets: tuple[BudgetSettings, ...] = ()
     drift: DriftSettings = DriftSettings()
     retrain: RetrainSettings = RetrainSettings()
+    trigger: TriggerSettings = TriggerSettings()
     gate: GateSettings = GateSettings()
     rollout: RolloutSettings = RolloutSettings()
 

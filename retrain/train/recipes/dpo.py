@@ -15,7 +15,7 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
 from retrain.model.chat import rendered_answer, rendered_prompt
-from retrain.model.examples import MAX_LENGTH, Pair, fits, ids_with, read_rows
+from retrain.model.examples import MAX_LENGTH, Pair, fits, ids_with, rows_as
 from retrain.model.progress import Progress
 from retrain.train.recipes import Prepared
 from retrain.train.rows import TooFewRows
@@ -25,7 +25,7 @@ from retrain.train.trainer import Paced, arguments, as_champion, base_model
 
 def prepare(spec: TrainingSpec, tokenizer: Any, out: Path) -> Prepared:
     """Raises Untrainable."""
-    given = read_rows(Path(spec.dataset), Pair)
+    given = rows_as(Path(spec.dataset), Pair)
     telling = [row for row in given if row.completion.strip() not in ("", row.rejected.strip())]
     said = [(rendered_prompt(r.prompt), rendered_answer(r.completion), rendered_answer(r.rejected)) for r in telling]
     texts = list(compress(said, fits(said, ids_with(tokenizer), MAX_LENGTH)))
@@ -48,5 +48,5 @@ def prepare(spec: TrainingSpec, tokenizer: Any, out: Path) -> Prepared:
     return Prepared(trainer, len(texts), len(telling) - len(texts), len(given) - len(telling))
 
 
-class DpoTrainer(Paced, DPOTrainer):  # type: ignore[misc]
+class DpoTrainer(Paced, DPOTrainer):
     """DPOTrainer at our pace."""

@@ -15,7 +15,7 @@ from datasets import Dataset
 from trl import KTOConfig, KTOTrainer
 
 from retrain.model.chat import rendered_answer, rendered_prompt
-from retrain.model.examples import MAX_LENGTH, Judged, fits, ids_with, read_rows
+from retrain.model.examples import MAX_LENGTH, Judged, fits, ids_with, rows_as
 from retrain.model.progress import Progress
 from retrain.train.recipes import Prepared
 from retrain.train.rows import TooFewRows, Untrainable
@@ -28,7 +28,7 @@ LEAST_BATCH = 4
 
 def prepare(spec: TrainingSpec, tokenizer: Any, out: Path) -> Prepared:
     """Raises Untrainable."""
-    given = read_rows(Path(spec.dataset), Judged)
+    given = rows_as(Path(spec.dataset), Judged)
     texts = [(rendered_prompt(row.prompt), rendered_answer(row.completion)) for row in given]
     judged = [(*text, row.liked) for text, row in zip(texts, given, strict=True)]
     rows = list(compress(judged, fits(texts, ids_with(tokenizer), MAX_LENGTH)))
@@ -72,5 +72,5 @@ def weights(liked: int, disliked: int) -> tuple[float, float]:
     return max(1.0, disliked / liked), max(1.0, liked / disliked)
 
 
-class KtoTrainer(Paced, KTOTrainer):  # type: ignore[misc]
+class KtoTrainer(Paced, KTOTrainer):
     """KTOTrainer at our pace."""

@@ -70,7 +70,7 @@ def _tried(spec: TrainingSpec, tokenizer: Any, out: Path, rows: Sequence[Row], w
     return made.trainer.model
 
 
-class SftTrainer(Paced, SFTTrainer):  # type: ignore[misc]
+class SftTrainer(Paced, SFTTrainer):
     """SFTTrainer over batches of like length; `known` is what it is held to, where it is."""
 
     def __init__(self, *, spec: TrainingSpec, lengths: list[int], known: Known | None, **rest: Any) -> None:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
 from consumers.alerts.main import HOLDING
 from streams.app.measures import ALLOWED, DETECTED, WATCHED
+from tests.unit.dashboards.console_pictures import decision
 from tidemill.cli.main import app
+from tidemill.cli.status import told
 from tidemill.io.service import Service
 from tidemill.local import statefile
 from tidemill.local.lifecycle import State
@@ -73,6 +76,7 @@ def test_what_is_done_before_the_first_process_is_said(deployment: Settings) -> 
     assert code == 1 and "nothing is started yet: making the demo's models: base (step 3 of 450)" in shown
     line = json.loads(asked("--json")[1])
     assert line["running"] is True and line["stack"]["doing"] and line["false_alarms"] == {}
+    assert line["decisions"] == [], "no store answers"
 
 
 def test_how_many_silences_hold_is_said_where_any_does(deployment: Settings) -> None:
@@ -102,3 +106,10 @@ def test_the_spend_of_the_budget_is_shown_by_pipeline_where_the_role_is_up(deplo
         **{"allowed": 0.125, "alarms": 2, "series": 11, "allowed_a_day": pytest.approx(1 / 7)},
     }
     assert REGISTRY.get_sample_value("tidemill_streams_watched_series", {"pipeline": "[shop]"}) is None
+
+
+def test_a_decision_on_a_retraining_is_a_line() -> None:
+    said = decision()
+    assert told(said) == "schedule: not now (quality, 2025-11-22T08:21:56Z): cooling down for another 600 s"
+    assert told(structs.replace(said, again_ms=None)).startswith("schedule: decline (quality")
+    assert told(structs.replace(said, act="open")).startswith("schedule: open (quality")

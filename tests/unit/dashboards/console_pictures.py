@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from dashboards.console.view import Picture, Pipeline, Point
 from tidemill.events import (
     Arm,
     JobState,
+    RetrainDecision,
     RolloutState,
     Route,
     Score,
@@ -71,6 +72,23 @@ def job(phase: str, **fields: Any) -> JobState:
         "verdicts": (Verdict(check="verified", outcome="pass", reason="0.93 against 0.08", time_ms=CHANGE + 59_000),),
     }
     return JobState(**(made | fields))  # type: ignore[arg-type]
+
+
+def decision(act: Literal["ignore", "decline", "open"] = "decline", **fields: Any) -> RetrainDecision:
+    made: dict[str, Any] = {
+        "decision_id": "d1",
+        "trigger_id": ALARM_ID,
+        "seq": 0,
+        "time_ms": CHANGE + 16_000,
+        "pipeline": "schedule",
+        "trigger": "quality",
+        "act": act,
+        "cause": "cooldown",
+        "reasons": ("cooling down for another 600 s", "it does not pay"),
+        "signals": {"loss": 0.87, "fresh_labels": 120, "needed_labels": 300, "gain_usd": None, "budget_gpu_s": 36_000},
+        "again_ms": CHANGE + 616_000,
+    }
+    return RetrainDecision(**(made | fields))
 
 
 def rollout(phase: str, weight: int = 25, **fields: Any) -> RolloutState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from retrain.policy import Trigger, by_alarm
 from retrain.rules import Rules
 from tidemill.events import JobState, ThresholdData, ThresholdEvent
 from tidemill.settings import GateSettings, PipelineSettings, RetrainSettings
@@ -80,6 +81,13 @@ def alarm(
             started_ms=time_ms,
         ),
     )
+
+
+def trigger(**changes: Any) -> Trigger:
+    """What ``alarm(**changes)`` asks for."""
+    made = by_alarm(alarm(**changes))
+    assert made is not None
+    return made
 
 
 def collecting(**changes: Any) -> JobState:

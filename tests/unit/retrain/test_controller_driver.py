@@ -16,7 +16,7 @@ from retrain.launchers.launcher import Launcher, Work, WorkSeen
 from retrain.policy import job_id_of
 from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
 from tidemill.clock import ManualClock
-from tidemill.events import JobProgress, JobState
+from tidemill.events import JobProgress, JobState, RetrainDecision
 from tidemill.settings import Settings
 
 
@@ -25,9 +25,11 @@ class Paper:
 
     def __init__(self) -> None:
         self.states: list[JobState] = []
+        self.said: list[RetrainDecision] = []
 
-    def record(self, states: list[JobState]) -> None:
+    def record(self, states: list[JobState], decisions: list[RetrainDecision]) -> None:
         self.states += states
+        self.said += decisions
 
     def tell(self, progress: JobProgress) -> None:
         pass

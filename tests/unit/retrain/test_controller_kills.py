@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from retrain import cancel
-from retrain.controller.advance import COLLECTING, TABLE, WORKS, event_of, waits_for
+from retrain.controller.advance import COLLECTING, TABLE, WORKS, Seen, event_of, waits_for
 from retrain.controller.book import OPEN_PHASES, Book
 from retrain.controller.driver import Driver
 from retrain.controller.labels import Counted, LabelCounter
@@ -25,7 +25,7 @@ from tests.unit.retrain import test_controller_steps as steps
 from tests.unit.retrain.made import NOW, alarm, pipeline
 from tidemill.clock import ManualClock
 from tidemill.codec import Decoder, encode
-from tidemill.events import JobProgress, JobState
+from tidemill.events import JobProgress, JobState, RetrainDecision
 from tidemill.settings import Settings
 
 JOB = job_id_of("alarm-1")
@@ -56,6 +56,7 @@ class World:
     at: str
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
     log: list[bytes] = field(default_factory=list)
+    said: list[bytes] = field(default_factory=list)
     running: dict[str, Process] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -75,8 +76,12 @@ class World:
             raise Killed
 
     # the log (a transaction is there whole or not at all)
-    def record(self, states: list[JobState]) -> None:
-        self.effect(lambda: self.log.extend(encode(state) for state in states))
+    def record(self, states: list[JobState], decisions: list[RetrainDecision]) -> None:
+        self.effect(lambda: self._write(states, decisions))
+
+    def _write(self, states: list[JobState], decisions: list[RetrainDecision]) -> None:
+        self.log += [encode(state) for state in states]
+        self.said += [encode(said) for said in decisions]
 
     def tell(self, progress: JobProgress) -> None:
         """Progress is lost without harm."""
@@ -140,6 +145,9 @@ class World:
         enough = self.clock.now_ms() - NOW > 2 * TICK_MS and not (self.at == COLLECTING and self.road == "cancelled")
         return Counted(fresh=300 if enough and self.road != "few" else 10, verified=30, estimated_loss=None)
 
+    def decisions(self) -> list[RetrainDecision]:
+        return [Decoder[RetrainDecision](RetrainDecision)(raw) for raw in self.said]
+
     def states(self) -> list[JobState]:
         decode = Decoder[JobState](JobState)
         return [decode(raw) for raw in self.log]
@@ -170,6 +178,8 @@ def controller(settings: Settings, world: World) -> Driver:
     book.note_threshold(alarm())
     for state in world.states():
         book.note_job(state)
+    for said in world.decisions():
+        book.note_decision(said)
     if world.road == "resolved" and world.log:
         book.note_threshold(alarm(state="resolved"))
     ledger, counter = cast(Ledger, world), cast(LabelCounter, world)
@@ -177,13 +187,17 @@ def controller(settings: Settings, world: World) -> Driver:
 
 
 def drive(settings: Settings, world: World) -> World:
-    """Run until the job is over and nothing runs; the controller is killed where the world says, once."""
+    """Run until the job is over, nothing runs, and nothing is left to say; the controller is killed where the world
+    says, once.
+    """
     driver = controller(settings, world)
     for _ in range(400):
+        quiet, effects = False, world.effects
         try:
             ordered(settings, world)
             noted(settings, world)
             driver.tick()
+            quiet = world.effects == effects
         except Killed:
             world.kill_at = -1
             driver = controller(settings, world)
@@ -191,7 +205,13 @@ def drive(settings: Settings, world: World) -> World:
             driver._book.note_threshold(alarm(state="resolved"))
         world.clock.advance(TICK_MS)
         states = world.states()
-        if states and states[-1].phase not in OPEN_PHASES and not world.running and not cancel.waiting(settings):
+        if (
+            states
+            and states[-1].phase not in OPEN_PHASES
+            and not world.running
+            and quiet
+            and not cancel.waiting(settings)
+        ):
             driver.tick()  # it finds nothing to do
             return world
     raise AssertionError(f"no end: {world.states()[-1:]} {world.running}")
@@ -214,7 +234,7 @@ def noted(settings: Settings, world: World) -> None:
     name = waits_for(states[-1])
     works = {name: world.look(Path(name), Path(name))} if name != COLLECTING else {}
     why = "wrong labels" if cancel.waiting(settings) else ""
-    seen = steps.Seen(now_ms=world.clock.now_ms(), works=works, cancelled=why)
+    seen = Seen(now_ms=world.clock.now_ms(), works=works, cancelled=why)
     world.seen.add((name, event_of(name, settings.pipelines["schedule"], seen)))
 
 
@@ -229,6 +249,9 @@ def assert_correct(world: World, expected: tuple[Any, ...]) -> None:
     assert end_of(world) == expected
     assert {state.job_id for state in states} == {JOB}, "one job of one alarm"
     assert [state.seq for state in states] == list(range(len(states))), "each state is the next one's past"
+    said = world.decisions()
+    assert [each.seq for each in said] == list(range(len(said))), "each decision is said once"
+    assert [each.job_id for each in said if each.act == "open"] == [JOB]
     assert sum(state.phase not in OPEN_PHASES for state in states) == 1, "it ends once"
     assert world.running == {}, "nothing runs for a job that is over"
     assert world.at_once <= 1, "one piece of work at a time"

@@ -8,15 +8,15 @@ import pytest
 
 from retrain.controller.advance import COLLECTING, Seen, Step, advance, waits_for, work_of
 from retrain.controller.advance import pause_s as pause_s_of
-from retrain.controller.states import from_alarm
+from retrain.controller.states import from_trigger
 from retrain.launchers.launcher import WorkSeen
 from retrain.policy import Decision
-from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
+from tests.unit.retrain.made import NOW, collecting, pipeline, trigger
 from tidemill.codec import Decoder, encode
 from tidemill.events import JobState
 
 PIPELINE = pipeline()
-OPEN = Decision(act="open", reason="quality alarm", deadline_ms=NOW + 240_000, needed=300)
+OPEN = Decision(act="open", cause="open", reason="quality alarm", deadline_ms=NOW + 240_000, needed=300)
 RESULTS: dict[str, dict[str, Any]] = {
     "snapshot": {"digest": "ab12", "counts": {"train": 400, "replay": 200}, "base_digest": "b", "folder": "/jobs/1"},
     "train": {"loss": 0.01, "steps": 150, "seconds": 30.0, "adapter_sha256": "cd34"},
@@ -50,7 +50,7 @@ def play(job: JobState, changes: dict[str, WorkSeen] | None = None, *, restart: 
 
 
 def opened() -> JobState:
-    return from_alarm(alarm(), OPEN, NOW + 100, "schedule-v1", None)
+    return from_trigger(trigger(), OPEN, NOW + 100, "schedule-v1")
 
 
 def test_from_alarm_to_version() -> None:
@@ -193,7 +193,8 @@ def test_a_store_that_is_away_holds_the_job() -> None:
 
 
 def test_an_alarm_declined_for_a_while_opens_the_same_job_later() -> None:
-    cooling = from_alarm(alarm(), Decision(act="decline", reason="cooling", again_ms=NOW + 9), NOW, "v1", None)
-    later = from_alarm(alarm(), OPEN, NOW + 10, "v1", cooling)
+    declined = Decision(act="decline", cause="cooldown", reason="cooling", again_ms=NOW + 9)
+    cooling = from_trigger(trigger(), declined, NOW, "v1")
+    later = from_trigger(trigger(), OPEN, NOW + 10, "v1", cooling)
     assert (cooling.phase, cooling.deadline_ms, later.phase, later.seq) == ("declined", NOW + 9, "collecting", 1)
     assert later.job_id == cooling.job_id

@@ -20,7 +20,7 @@ from tidemill.settings import Settings
 
 
 def answering(right: int = 80, **changes: Any) -> Answering:
-    scores: list[float | None] = [1.0] * right + [0.0] * (100 - right)
+    scores: list[float | None] = [*[1.0] * right, *[0.0] * (100 - right)]
     return Answering(**{"scores": scores, "p50_ms": 20.0, "p95_ms": 30.0, "cpu_ms": 18.0, **changes})
 
 

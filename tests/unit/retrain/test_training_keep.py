@@ -46,7 +46,7 @@ def test_only_right_rows_of_a_batch_pull_and_each_by_its_own_shares() -> None:
     assert batch.right.tolist() == [True, True, False]
     candidate = logits([0.0, 5.0, 0.0], [0.0, 0.0, 5.0], [5.0, 0.0, 0.0]).requires_grad_()
     loss = divergence(candidate, batch)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert loss.item() == pytest.approx(0.0, abs=1e-5)
     assert candidate.grad is not None
     assert candidate.grad[2].tolist() == [0.0, 0.0, 0.0]

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from retrain.model.batches import bins
-from retrain.model.examples import IGNORED, Judged, Pair, Row, fits, read_rows
+from retrain.model.examples import IGNORED, Judged, Pair, Row, fits, read_rows, rows_as
 from retrain.train import sweep, throughput
 from retrain.train.recipes.distill import taught
 from retrain.train.recipes.kto import weights
@@ -25,12 +25,12 @@ from tidemill.settings import RetrainSettings
 def test_each_recipe_has_its_rows_and_a_wrong_one_is_named(tmp_path: Path) -> None:
     file = tmp_path / "train.jsonl"
     file.write_text('{"prompt":"q","completion":"a","rejected":"b"}\n')
-    assert read_rows(file, Pair) == [Pair("q", "a", "b")]
+    assert rows_as(file, Pair) == [Pair("q", "a", "b")]
     assert read_rows(file) == [Row("q", "a")]
     with pytest.raises(ValueError, match=r"line 1: .*; a row needs prompt and completion and liked$"):
-        read_rows(file, Judged)
+        rows_as(file, Judged)
     file.write_text(json.dumps({"prompt": "q", "completion": "a", "liked": True}))
-    assert read_rows(file, Judged) == [Judged("q", "a", True)]
+    assert rows_as(file, Judged) == [Judged("q", "a", True)]
 
 
 def test_answers_that_leave_their_question_no_room_do_not_fit() -> None:

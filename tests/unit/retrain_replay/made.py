@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from retrain.replay.history import Calls, History, Label
-from retrain.replay.run import Turn
+from retrain.replay.turns import Turn
 from streams.detectors.replayed import ReplayedQuality
 from tests.unit.retrain.made import pipeline
 from tidemill.events import ScorePoint

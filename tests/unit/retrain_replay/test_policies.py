@@ -13,6 +13,7 @@ from retrain.replay.policies import AS_SET, GROUPS, Policy, read_policy
 from streams.detectors.replayed import ReplayedQuality
 from tests.unit.retrain_replay.made import SECOND, START, TURN, falling, past, policy
 from tidemill.errors import SettingsError, Stop
+from tidemill.settings import GpuSettings
 
 
 def test_a_policy_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
@@ -40,9 +41,9 @@ def test_only_known_settings_can_be_named() -> None:
             "retrain.steps: does not decide when a retraining begins; known here: enabled, min_fre",
         ),
         ("quality: {metric: thumb}", "quality.metric: does not decide"),
-        ("rollout: {margin: 1}", "rollout: a policy has the groups quality, retrain, gate"),
+        ("rollout: {margin: 1}", "rollout: a policy has the groups quality, retrain, trigger, gate"),
         ("retrain: 3", r"retrain: must be settings by name \(got 3\)"),
-        ("- 1", "a policy is settings by name in the groups quality, retrain, gate"),
+        ("- 1", "a policy is settings by name in the groups quality, retrain, trigger, gate"),
         ("", "a policy is settings by name"),
         ("a: [", "not valid YAML"),
         ("retrain: {cooldown_s: -3}", r"retrain.cooldown_s: must be greater than or equal to 0 \(got -3\)"),
@@ -63,7 +64,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_policies_stand_side_by_side_and_are_drawn(tmp_path: Path) -> None:
     patient = Policy("patient", {"retrain": {"min_fresh_labels": 500}})
     history = past(falling(1000))
-    made = compare(history, policy(), [Policy(AS_SET, {}), patient], TURN, ReplayedQuality, usd_per_hour=1.0)
+    made = compare(
+        history, policy(), [Policy(AS_SET, {}), patient], TURN, ReplayedQuality, gpu=GpuSettings(usd_per_hour=1.0)
+    )
     assert [result.policy for result in made.results] == ["recorded", "as set", "patient"]
     nothing, soon, late = made.results
     assert nothing.loss is not None and soon.loss is not None and late.loss is not None
