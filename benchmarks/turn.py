@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import drift_corpus, turn_simulations
 from benchmarks.frame import DOCS, Goal, Result, Table, number
 from benchmarks.parts import measured
+from benchmarks.rollback import Rollbacks, rollbacks
 from benchmarks.turn_drifts import Turn, drifts, forgotten
 from benchmarks.turn_labels import LABELS, Point, curve, say
 from benchmarks.turn_simulations import ALPHA, AMOUNT, CASES, OTHERS, Counts, False30, Power
@@ -23,6 +24,7 @@ PAGE = DOCS / "results.md"
 RUNS, LONG_RUNS = 1_000, 10_000
 TURNS = (4, 10)
 UNSEEN = "unseen intents, by labels"
+ROLLBACK = "rollback"
 
 
 def parts(*, long: bool) -> dict[str, Callable[[], Any]]:
@@ -57,6 +59,7 @@ def measure(*, long: bool) -> Result:
     as many rollouts, of the slow parts 2 to 3."""
     runs = LONG_RUNS if long else RUNS
     found = measured(parts(long=long))
+    back = measured({ROLLBACK: rollbacks})[ROLLBACK]  # by itself: the parts before fill every core
     alarms, powers, slow = found["equal arms"], found["harms"], found["slower"]
     labels, rows = found.get(UNSEEN), {turns: found.get(f"{turns} drifts") for turns in TURNS}
     goals = [
@@ -70,7 +73,7 @@ def measure(*, long: bool) -> Result:
         Goal("aa_false_sessions", alarms.sessions, "of rollouts", 0.06, "lower"),
         *(Goal(f"power_{name}", powers[name].ours, "of rollouts", 0.95, "higher") for name in CASES),
         Goal("power_latency", slow[0.6], "of rollouts", 0.95, "higher"),
-        Goal("rollback_s", None, "s", 2, "lower"),
+        Goal("rollback_s", max(back.seconds), "s", 2, "lower"),
         Goal("poisoned_passed", None, "", 0, "lower"),
     ]
     figures = {
@@ -78,6 +81,7 @@ def measure(*, long: bool) -> Result:
         **alarms._asdict(),
         "powers": {name: power.ours for name, power in powers.items()},
         "latency": {str(k): v for k, v in slow.items()},
+        "rollback": back._asdict(),
         "labels": [point._asdict() for point in labels or ()],
         "drifts": {turns: [turn._asdict() for turn in row] for turns, row in rows.items() if row},
     }
@@ -88,7 +92,7 @@ def measure(*, long: bool) -> Result:
         "knows both levels": {f"power_{name}": powers[name].knowing for name in CASES},
     }
     trained = [*([_labels(labels)] if labels else []), *(_drifts(row) for row in rows.values() if row)]
-    tables = [*trained, _alarms(alarms, runs), _powers(powers), _slow(slow)]
+    tables = [*trained, _alarms(alarms, runs), _powers(powers), _slow(slow), _back(back)]
     return Result("turn", figures, goals, peers, tables, [*(TRAINED if trained else ()), *NOTES], page=PAGE)
 
 
@@ -181,3 +185,10 @@ def _slow(found: dict[float, float]) -> Table:
     rows = [(f"{spread:g}", f"{share:.3f}") for spread, share in found.items()]
     title = f"{AMOUNT}x the time of an answer, found within 2,000 calls"
     return Table(title, ("spread of the logarithm", "share of rollouts"), rows)
+
+
+def _back(found: Rollbacks) -> Table:
+    each = ", ".join(f"{seconds:.2f}" for seconds in sorted(found.seconds))
+    rows = [(str(len(found.seconds)), f"{found.calls_s:.0f}", f"{max(found.seconds):.2f}", each)]
+    title = "Seconds from a harmful canary's figures in the store to the last call that it answers"
+    return Table(title, ("repetitions", "calls/s", "longest", "each"), rows)

@@ -90,6 +90,11 @@ def _steps(pipeline: Pipeline) -> list[Entry]:
         icon = "undo" if bad else "star" if good else "pause" if step.hold else "trending_up"
         colour = "red" if bad else "teal"
         found.append(Entry(step.time_ms, icon, colour, f"{standing(step)}: {step.reason}"))
+    found += [
+        Entry(step.time_ms, "summarize", "teal", f"this turn: {step.summary}")
+        for number, step in enumerate(pipeline.steps)
+        if step.summary and all(step.rollout_id != s.rollout_id or not s.summary for s in pipeline.steps[:number])
+    ]
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from prometheus_client import Counter
 
 from serving.rollout import orders
 from serving.rollout.adapters import drained, folder_of, need
+from serving.rollout.aside import Aside
 from serving.rollout.decide import begin, decide, registry_wish
 from serving.rollout.figures import step_figures
 from serving.rollout.freeze import frozen
@@ -26,6 +28,7 @@ from serving.rollout.observed import Observed, StepFigures
 from serving.rollout.ordered import begin_by_order, carry_out, started_id
 from serving.rollout.orders import Order
 from serving.rollout.registry import Registry
+from serving.rollout.report import ended, summary
 from serving.rollout.routes import champion_of, first_route, route_of
 from serving.rollout.watched import watch_figures
 from serving.versions import Placement
@@ -57,6 +60,7 @@ class Controller:
         registry: Registry,
         clock: Clock,
         engine: Callable[[str], AdapterEngine] | None = None,
+        aside: Aside | None = None,
     ) -> None:
         self._settings = settings
         self._log = written
@@ -69,6 +73,7 @@ class Controller:
         """By rollout: the step looked at (its start), until when that is good enough, and what was seen."""
         self.troubles: dict[str, str] = {}
         """What holds something up now, by part."""
+        self._aside = aside or Aside()
         self._holdings = Holdings(settings, written, engine, self.troubles)
 
     def round(self) -> None:
@@ -76,8 +81,10 @@ class Controller:
         self._log.follow()
         now_s = self._clock.monotonic_s()
         if now_s >= self._reconcile_at_s:
-            self._holdings.reconcile(self._log.gateways.live())
             self._reconcile_at_s = now_s + RECONCILE_S
+            live, now_ms = self._log.gateways.live(), self._clock.now_ms()
+            for name in self._holdings.engines:
+                self._aside.start(f"engine {name}", partial(self._holdings.reconcile, name, live, now_ms))
         for name in self._settings.pipelines:
             if name not in self._log.routes:
                 self._first_route(name)
@@ -185,7 +192,7 @@ class Controller:
         seen = Observed(
             now_ms=self._clock.now_ms(),
             figures=self._figures(state, pipeline),
-            loaded=self._holdings.loaded(candidate),
+            loaded=self._holdings.loaded(candidate, state.created_ms),
             refused=self._holdings.refused.get(candidate, ""),
             drained=drained(state.champion_version, route, self._log.gateways.live()),
             registry_done=self._follow_in_registry(state),
@@ -224,16 +231,23 @@ class Controller:
         wish = registry_wish(state)
         if wish == "none" or not state.registered_name:
             return wish != "none"
-        if (state.rollout_id, wish) in self._registry_done:
-            return True
+        if (done := (state.rollout_id, wish)) not in self._registry_done:
+            self._aside.start("registry", partial(self._tell_registry, wish, state))
+        return True if done in self._registry_done else None
+
+    def _tell_registry(self, wish: str, state: RolloutState) -> None:
+        """Blocks for as long as the registry takes."""
         try:
             (self._registry.promote if wish == "promote" else self._registry.reject)(state)
         except Retry as error:
             self.troubles["registry"] = str(error)
-            return None
+            return
         self.troubles.pop("registry", None)
         self._registry_done.add((state.rollout_id, wish))
-        return True
+
+    def close(self) -> None:
+        """Wait for what engines and registry were asked."""
+        self._aside.close()
 
     def _place(self, state: RolloutState, version: str) -> Placement:
         return need(self._settings, state.pipeline, version, self._log.rollouts.values()).place
@@ -246,6 +260,9 @@ class Controller:
             places = {version: self._place(state, version) for version in both}
             route = route_of(state, before, places, pipeline.rollout.shadow_percent, self._clock.now_ms())
             state = _with_epoch(state, route.epoch)
+        if ended(state) and not state.summary:
+            told = summary(state, self._log.jobs.get(state.job_id))
+            state = msgspec.structs.replace(state, summary=told)
         known = self._log.rollouts.get(state.rollout_id)
         self._log.write(state, route)
         if known is None or (known.phase, known.step) != (state.phase, state.step):

@@ -36,7 +36,7 @@ class Known(Protocol):
 
 
 class Holdings:
-    """Every engine's models as of the last ``reconcile``. Not thread-safe."""
+    """Every engine's models as of its last ``reconcile``, which may run aside, one at a time for each engine."""
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class Holdings:
         self._engines: dict[str, AdapterEngine] = {name: make(name) for name in sorted(names)}
         self.held: dict[str, frozenset[str]] = {}
         """Models each answering engine served when last asked."""
+        self._as_of_ms: dict[str, int] = {}
+        """When that reconciliation began."""
         self.refused: dict[Placement, str] = {}
 
     @property
@@ -62,33 +64,40 @@ class Holdings:
             place.model in self.held.get(place.engine, ()) for place in self._wanted() if place not in self.refused
         )
 
-    def loaded(self, place: Placement) -> bool | None:
-        """Whether the engine serves it; None while the engine does not answer. A provider that answers serves all."""
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self._engines)
+
+    def loaded(self, place: Placement, since_ms: int = 0) -> bool | None:
+        """Whether the engine serves it; a provider that answers serves all. None while the engine does not answer, or
+        was not looked at since then: a look from before could be taking out what only now is wanted again."""
         held = self.held.get(place.engine)
         provided = self._settings.engines[place.engine].kind != "vllm"
-        return None if held is None else provided or place.model in held
+        if held is None or self._as_of_ms.get(place.engine, 0) < since_ms:
+            return None
+        return provided or place.model in held
 
-    def reconcile(self, live: Collection[GatewayStatus] | None) -> None:
-        """Load what is wanted and missing, take out what is left over and drained. ``live``: the live gateways.
-
-        Blocks for as long as the engines take.
-        """
-        for name, engine in self._engines.items():
-            try:
-                self.held[name] = engine.models()
-                self._load(name, engine)
-                self._unload(name, engine, live)
-                self._troubles.pop(f"engine {name}", None)
-            except (Retry, EngineRefused) as error:
-                self.held.pop(name, None)
-                self._troubles[f"engine {name}"] = str(error)
+    def reconcile(self, name: str, live: Collection[GatewayStatus] | None, now_ms: int) -> None:
+        """Load what is wanted of an engine and missing, take out what is left over and drained. ``live``: the live
+        gateways. Blocks for as long as the engine takes."""
+        engine = self._engines[name]
+        try:
+            held = engine.models()
+            held = self._load(name, engine, held)
+            self.held[name] = self._unload(name, engine, held, live)
+            self._as_of_ms[name] = now_ms
+            self._troubles.pop(f"engine {name}", None)
+        except (Retry, EngineRefused) as error:
+            self.held.pop(name, None)
+            self._troubles[f"engine {name}"] = str(error)
 
     def _wanted(self) -> Mapping[Placement, Path]:
-        return wanted(self._settings, self._known.routes, self._known.rollouts)
+        return wanted(self._settings, dict(self._known.routes), dict(self._known.rollouts))
 
-    def _load(self, name: str, engine: AdapterEngine) -> None:
+    def _load(self, name: str, engine: AdapterEngine, held: frozenset[str]) -> frozenset[str]:
         for place, folder in self._wanted().items():
-            if place.engine != name or place.model in self.held[name]:
+            if place.engine != name or place.model in held:
                 continue
             try:
                 engine.load(place.model, folder)
@@ -100,11 +109,15 @@ class Holdings:
             log.info("adapter %s loaded", place.model, extra={"engine": name, "folder": str(folder)})
             self.refused.pop(place, None)
             self._troubles.pop(f"adapter {place.model}", None)
-            self.held[name] |= {place.model}
+            held |= {place.model}
+        return held
 
-    def _unload(self, name: str, engine: AdapterEngine, live: Collection[GatewayStatus] | None) -> None:
-        for place in removable(self._settings, self._known.routes, self._known.rollouts, live):
-            if place.engine == name and place.model in self.held[name]:
+    def _unload(
+        self, name: str, engine: AdapterEngine, held: frozenset[str], live: Collection[GatewayStatus] | None
+    ) -> frozenset[str]:
+        for place in removable(self._settings, dict(self._known.routes), dict(self._known.rollouts), live):
+            if place.engine == name and place.model in held:
                 engine.unload(place.model)
                 log.info("adapter %s unloaded", place.model, extra={"engine": name})
-                self.held[name] -= {place.model}
+                held -= {place.model}
+        return held

@@ -26,14 +26,16 @@ def run(settings: Settings) -> None:
         threading.Thread(target=keeper.watch, args=(service.stop_event,), name="aliases", daemon=True).start()
         while not service.stopping:
             written = RolloutLog(settings, service.clock)
+            controller = Controller(settings, written, store, registry, service.clock)
             try:
                 written.open()
-                _steer(service, Controller(settings, written, store, registry, service.clock), written, keeper)
+                _steer(service, controller, written, keeper)
             except Retry as error:
                 log.warning("starting over from the log: %s", error)
                 service.waiting(str(error))
                 service.stop_event.wait(error.after_s)
             finally:
+                controller.close()
                 written.close()
         registry.close()
 
@@ -43,7 +45,7 @@ def _steer(service: Service, controller: Controller, written: RolloutLog, keeper
     while not service.stopping:
         controller.round()
         keeper.see(written.routes, written.rollouts, written.jobs)
-        trouble = describe(controller.troubles.items())
+        trouble = describe(dict(controller.troubles).items())
         if trouble != said and trouble:
             log.warning("held up: %s", trouble)
         said = trouble

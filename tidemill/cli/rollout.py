@@ -15,16 +15,19 @@ from rich.table import Table
 from tidemill.cli import context
 from tidemill.clock import SystemClock
 from tidemill.errors import Retry, Stop
-from tidemill.events import RolloutState, Route
+from tidemill.events import JobState, RolloutState, Route
 from tidemill.events.lifecycle import OrderAct
 from tidemill.ids import derived_id
 from tidemill.settings import Settings
-from tidemill.topics import ROLLOUTS, ROUTES, Topic
+from tidemill.topics import JOBS, ROLLOUTS, ROUTES, Topic
 
 if TYPE_CHECKING:
     from serving.rollout.orders import Order
 
 app = typer.Typer(help="Rollouts: what serves, and where candidates stand.", no_args_is_help=True)
+
+
+_Pipeline = Annotated[str, typer.Argument(help="A pipeline of the settings.")]
 
 
 @app.callback()
@@ -56,7 +59,27 @@ def status(
         raise typer.Exit(1)
 
 
-_Pipeline = Annotated[str, typer.Argument(help="A pipeline of the settings.")]
+@app.command("report")
+def report(pipeline: _Pipeline) -> None:
+    """Tell the pipeline's last turn as Markdown: what changed, what it cost, what it gained, each verdict and order.
+
+    Example: tidemill rollout report schedule
+    """
+    from serving.rollout.report import page
+
+    settings = context.settings()
+    context.needs_pipeline(settings, pipeline)
+    context.needs_stack(settings)
+    state = last_states(settings)[1].get(pipeline)
+    if state is None:
+        raise Stop(f"pipeline {pipeline!r} has no rollout; see `tidemill rollout status`")
+    job: JobState | None = None
+    for each in content(settings, JOBS):
+        if each.job_id == state.job_id and (job is None or each.seq >= job.seq):
+            job = each
+    typer.echo(page(state, job))
+
+
 _Reason = Annotated[str, typer.Option(help="Why; it stands in the rollout's log.")]
 _By = Annotated[str, typer.Option(help="Who gives the order; without it, the user of this machine.")]
 _AtOnce = Annotated[bool, typer.Option("--at-once", help="All traffic now, without the steps between.")]

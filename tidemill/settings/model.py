@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal
 
@@ -215,14 +214,11 @@ class Settings(Strict):
             if pipeline.engine not in self.engines:
                 message = f"{pipeline.engine!r} is not in engines; {choice(pipeline.engine, self.engines)}"
                 raise wrong(("pipelines", name, "engine"), message)
-            if not re.fullmatch(re.escape(name) + r"-v\d+", pipeline.champion):
-                message = f"{pipeline.champion!r} is not <pipeline>-v<N>; for example {name + '-v1'!r}"
-                raise wrong(("pipelines", name, "champion"), message)
             if pipeline.trigger.usd_per_point is not None and self.gpu.usd_per_hour is None:
                 message = "a gain cannot be weighed against an unknown cost; set gpu.usd_per_hour, too"
                 raise wrong(("pipelines", name, "trigger", "usd_per_point"), message)
             if fault := versions_fault(name, pipeline, {each: self.engines[each].kind for each in self.engines}):
-                raise wrong(("pipelines", name, "versions", *fault[0]), fault[1])
+                raise wrong(("pipelines", name, *fault[0]), fault[1])
         return self
 
     @property

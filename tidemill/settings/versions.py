@@ -87,27 +87,33 @@ class VersionSettings(Strict):
 class Versioned(Protocol):
     """What is looked at of a pipeline (PipelineSettings has it)."""
 
-    engine: str
-    champion: str
-    versions: dict[str, VersionSettings]
+    @property
+    def engine(self) -> str: ...
+    @property
+    def champion(self) -> str: ...
+    @property
+    def versions(self) -> dict[str, VersionSettings]: ...
 
 
 def versions_fault(pipeline: str, settings: Versioned, kinds: Mapping[str, str]) -> tuple[tuple[str, ...], str] | None:
-    """The first thing that is wrong with declared versions beside the rest: where, and the way out. ``kinds``: of all
+    """The first thing that is wrong with the versions that a pipeline names: where, and the way out. ``kinds``: of all
     engines, by name."""
+    if not re.fullmatch(re.escape(pipeline) + r"-v\d+", settings.champion):
+        return ("champion",), f"{settings.champion!r} is not <pipeline>-v<N>; for example {pipeline + '-v1'!r}"
     for name, one in settings.versions.items():
         if not re.fullmatch(re.escape(pipeline) + r"-v\d+", name):
-            return (name,), f"{name!r} is not <pipeline>-v<N>; for example {pipeline + '-v100'!r}"
+            return ("versions", name), f"{name!r} is not <pipeline>-v<N>; for example {pipeline + '-v100'!r}"
         if one.engine and one.engine not in kinds:
-            return (name, "engine"), f"{one.engine!r} is not in engines; {choice(one.engine, kinds)}"
+            return ("versions", name, "engine"), f"{one.engine!r} is not in engines; {choice(one.engine, kinds)}"
         engine = one.engine or settings.engine
         if one.kind == "adapter" and kinds[engine] != "vllm":
-            return (name, "kind"), f"engine {engine!r} is of kind {kinds[engine]!r}, and only 'vllm' takes adapters"
+            message = f"engine {engine!r} is of kind {kinds[engine]!r}, and only 'vllm' takes adapters"
+            return ("versions", name, "kind"), message
         if one.kind == "provider" and kinds[engine] != "provider":
             message = f"{engine!r} is of kind {kinds[engine]!r}; name an engine of kind 'provider', or say kind: model"
-            return (name, "engine"), message
+            return ("versions", name, "engine"), message
         of = settings.versions.get(one.of or settings.champion)
         if one.kind in SAME_MODEL and of is not None and of.kind in SAME_MODEL:
             message = f"{one.of or settings.champion!r} is of kind {of.kind!r} itself; name the version with the model"
-            return (name, "of"), message
+            return ("versions", name, "of"), message
     return None

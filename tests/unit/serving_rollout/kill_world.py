@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from serving.engines import EngineRefused
 from serving.rollout import orders
+from serving.rollout.aside import Aside
 from serving.rollout.controller import Controller
 from serving.rollout.decide import REGISTRY_DONE
 from tests.unit.serving_rollout.test_decide import JOB, PIPELINE, PLAN
@@ -158,9 +159,12 @@ class World:
         return marked and served and not orders.waiting(self.settings)
 
     def _made(self) -> Controller:
-        return Controller(
-            self.settings, cast(Any, self), cast(Any, None), cast(Any, self), self.clock, engine=lambda _: self
-        )
+        return self.made(Aside(inline=True))
+
+    def made(self, aside: Aside) -> Controller:
+        """A controller that begins with what is written."""
+        nothing, me = cast(Any, None), cast(Any, self)
+        return Controller(self.settings, me, nothing, me, self.clock, engine=lambda _: self, aside=aside)
 
     def _effect(self, name: str, do: Callable[[], object]) -> None:
         state = self.rollout

@@ -7,6 +7,7 @@ without a kill, to count its effects, then once for each effect and side: killed
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from serving.rollout import controller
+from serving.rollout.aside import Aside
 from serving.rollout.moves import MOVES, OPEN
 from serving.rollout.observed import StepFigures
 from tests.unit.serving_rollout.kill_world import EFFECTS, World
@@ -160,6 +162,7 @@ def test_killed_before_and_after_each_effect_it_ends_as_without(
             told
         )
         assert [v.check for v in state.verdicts] == [v.check for v in undisturbed.rollout.verdicts], told
+        assert state.summary, told
         assert killed.routes["schedule"].arms == undisturbed.routes["schedule"].arms, told
         assert (killed.served, killed.aliases, killed.marked) == (
             undisturbed.served,
@@ -178,3 +181,21 @@ def test_the_ways_take_every_move_and_every_effect(tmp_path: Path, deployed: Cal
         effects |= {effect for _, effect in world.done}
     assert moves == {(phase, to) for phase, those in MOVES.items() for to in those}
     assert effects == set(EFFECTS)
+
+
+def test_an_engine_that_hangs_does_not_hold_up_harm(
+    tmp_path: Path, deployed: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = deployed(tmp_path)
+    begin(world)
+    world.until(at("canary", 25), "the canary")
+    answers = threading.Event()
+    monkeypatch.setattr(world, "models", lambda: frozenset(world.served) if answers.wait(60) else frozenset())
+    aside = Aside()
+    world.controller = world.made(aside)
+    world.quality = {"schedule-v1": 0.9, "schedule-v2": 0.1}
+    world.round()
+    assert world.rollout is not None and world.rollout.phase == "rolled_back"
+    assert [(arm.model_version, arm.weight) for arm in world.routes["schedule"].arms] == [("schedule-v1", 100)]
+    answers.set()
+    aside.close()

@@ -16,7 +16,7 @@ from tests.unit.serving_rollout.test_decide import NOW, PIPELINE, PLAN, ROUTE, f
 from tidemill.cli.rollout import order_of
 from tidemill.clock import ManualClock
 from tidemill.errors import Stop
-from tidemill.events import RolloutState, Route
+from tidemill.events import JobState, RolloutState, Route
 from tidemill.settings import Settings
 
 CANARY = in_phase("canary", step=0, weight=25)
@@ -47,6 +47,7 @@ class Written:
     def __init__(self, state: RolloutState) -> None:
         self.rollouts = {state.rollout_id: state}
         self.routes = {"schedule": ROUTE}
+        self.jobs: dict[str, JobState] = {}
 
     def write(self, state: RolloutState | None, route: Route | None) -> None:
         assert state is not None
