@@ -85,21 +85,38 @@ def made(settings: Settings) -> JobState:
     (adapter_dir / adapter.WEIGHTS).write_bytes(b"weights")
     (adapter_dir / adapter.CONFIG).write_text("{}")
     (folder / "evaluate").mkdir()
-    scores = {"candidate/verified": {"n": 40, "mean": 0.9}, "champion/verified": {"n": 40, "mean": 0.3}}
+    scores = {"candidate/verified": Score(n=40, mean=0.9), "champion/verified": Score(n=40, mean=0.3)}
     write_json(folder / "evaluate" / "result.json", {"scores": scores})
     tags = {"tidemill.alarm_id": "alarm-7", "tidemill.data_digest": data["digest"], "tidemill.verdict": "accepted"}
     written = RegisterSpec(
-        **{"settings": frozen, "job_id": JOB, "pipeline": PIPELINE, "accepted": True, "tags": tags, "metrics": {}},
-        **{"adapter_dir": str(adapter_dir), "params": {"steps": "6"}, "losses": [(1, 0.5)]},
+        settings=frozen,
+        job_id=JOB,
+        pipeline=PIPELINE,
+        accepted=True,
+        tags=tags,
+        metrics={},
+        adapter_dir=str(adapter_dir),
+        params={"steps": "6"},
+        losses=[(1, 0.5)],
     )
     result = write(written)
     assert write(written) == result, "it may be repeated"
     return JobState(
-        **{"job_id": JOB, "seq": 5, "time_ms": NOW + 5_000, "pipeline": PIPELINE, "phase": "registered"},
-        **{"reason": "passed", "alarm_id": "alarm-7", "alarm_metric": "quality", "created_ms": NOW},
-        **{"champion_version": f"{PIPELINE}-v1", "candidate_version": result["version"], "run_id": result["run_id"]},
-        **{"data_digest": data["digest"], "data_counts": data["counts"]},
-        scores={name: Score(**each) for name, each in scores.items()},
+        job_id=JOB,
+        seq=5,
+        time_ms=NOW + 5_000,
+        pipeline=PIPELINE,
+        phase="registered",
+        reason="passed",
+        alarm_id="alarm-7",
+        alarm_metric="quality",
+        created_ms=NOW,
+        champion_version=f"{PIPELINE}-v1",
+        candidate_version=result["version"],
+        run_id=result["run_id"],
+        data_digest=data["digest"],
+        data_counts=data["counts"],
+        scores=scores,
     )
 
 
@@ -107,18 +124,27 @@ def told(settings: Settings, job: JobState) -> list[dict[str, str]]:
     """Job, rollout, alarm and answers as the sink would have written them; gives back the calls that have labels."""
     store = Store(settings)
     state = RolloutState(
-        **{"rollout_id": "rollout-7", "seq": 3, "time_ms": NOW + 60_000, "pipeline": PIPELINE, "phase": "champion"},
-        **{"reason": "serves all", "job_id": JOB, "candidate_version": job.candidate_version, "step_started_ms": NOW},
-        **{"candidate_adapter_dir": "", "champion_version": f"{PIPELINE}-v1", "created_ms": NOW + 6_000},
+        rollout_id="rollout-7",
+        seq=3,
+        time_ms=NOW + 60_000,
+        pipeline=PIPELINE,
+        phase="champion",
+        reason="serves all",
+        job_id=JOB,
+        candidate_version=job.candidate_version,
+        step_started_ms=NOW,
+        candidate_adapter_dir="",
+        champion_version=f"{PIPELINE}-v1",
+        created_ms=NOW + 6_000,
     )
     fired = alarm(PIPELINE, "alarm-7", NOW - 100_000, NOW - 50_000)
     for table, key, event in (("jobs", "job_id", job), ("rollouts", "rollout_id", state)):
         row = {key: getattr(event, key), "seq": event.seq, "time_ms": event.time_ms, "pipeline": PIPELINE}
         row |= {"phase": event.phase, "state": encode(event).decode()}
         store.insert(table, pa.Table.from_pylist([row]), f"lineage-{table}")
-    event = {"id": fired.id, "source": fired.source, "type": fired.type, "time_ms": fired.time_ms}
-    event |= {"pipeline": PIPELINE, "data": encode(fired.data).decode()}
-    store.insert("events", pa.Table.from_pylist([event]), "lineage-events")
+    noticed: dict[str, object] = {"id": fired.id, "source": fired.source, "type": fired.type, "time_ms": fired.time_ms}
+    noticed |= {"pipeline": PIPELINE, "data": encode(fired.data).decode()}
+    store.insert("events", pa.Table.from_pylist([noticed]), "lineage-events")
     asked = store.rows("SELECT call_id, time_ms FROM requests ORDER BY time_ms")
     rows = [
         {"call_id": row["call_id"], "answer_id": f"a-{row['call_id']}", "role": "client", "time_ms": row["time_ms"] + 5}
@@ -188,9 +214,18 @@ def test_an_alias_moved_in_mlflow_becomes_an_order_and_shows_the_truth_until_it_
     arm = Arm(variant="champion", model_version="moved-v1", model="base", engine="local", weight=100)
     route = Route(pipeline="moved", epoch=1, time_ms=NOW, arms=(arm,))
     state = RolloutState(
-        **{"rollout_id": "r", "seq": 1, "time_ms": NOW, "pipeline": "moved", "phase": "canary", "reason": "by order"},
-        **{"candidate_version": "moved-v2", "candidate_adapter_dir": "", "champion_version": "moved-v1"},
-        **{"registered_name": "moved", "step_started_ms": NOW, "created_ms": NOW},
+        rollout_id="r",
+        seq=1,
+        time_ms=NOW,
+        pipeline="moved",
+        phase="canary",
+        reason="by order",
+        candidate_version="moved-v2",
+        candidate_adapter_dir="",
+        champion_version="moved-v1",
+        registered_name="moved",
+        step_started_ms=NOW,
+        created_ms=NOW,
     )
 
     def kept(*states: RolloutState) -> dict[str, str]:

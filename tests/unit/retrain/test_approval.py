@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -117,7 +118,7 @@ def test_a_job_is_decided_once(tmp_path: Path) -> None:
 
 
 def test_the_key_has_no_default_and_must_be_one(tmp_path: Path) -> None:
-    def key(environ: dict[str, str], **given: str) -> bytes | None:
+    def key(environ: dict[str, str], **given: Any) -> bytes | None:
         return approval_key(Settings(data_dir=tmp_path, approval=ApprovalSettings(**given)), environ)
 
     assert key({}) is None

@@ -17,7 +17,7 @@ from serving.rollout.moves import OPEN
 from serving.rollout.registry import OURS_TAG, Registry
 from tidemill.errors import Retry
 from tidemill.events import Arm, JobState, RolloutState, Route
-from tidemill.events.lifecycle import RolloutPhase
+from tidemill.events.lifecycle import JobPhase, RolloutPhase
 from tidemill.ids import derived_id
 from tidemill.io.mlflow import Mlflow
 from tidemill.settings import Settings
@@ -42,10 +42,17 @@ def rollout(phase: RolloutPhase, candidate: int = 2, champion: int = 1, **change
     )
 
 
-def job(number: int, phase: str = "registered") -> JobState:
+def job(number: int, phase: JobPhase = "registered") -> JobState:
     return JobState(
-        **{"job_id": f"j{number}", "seq": 1, "time_ms": number, "pipeline": "s", "phase": phase, "reason": ""},
-        **{"alarm_id": "a", "created_ms": 1, "candidate_version": f"s-v{number}"},
+        job_id=f"j{number}",
+        seq=1,
+        time_ms=number,
+        pipeline="s",
+        phase=phase,
+        reason="",
+        alarm_id="a",
+        created_ms=1,
+        candidate_version=f"s-v{number}",
     )
 
 
@@ -88,7 +95,7 @@ def test_every_alias_in_every_state(alias: str, phase: RolloutPhase, seen: str |
     truth = true_aliases(served(phase), [rollout(phase)], [], NUMBERS)
     aliases = {**truth, alias: seen} if seen is not None else {a: n for a, n in truth.items() if a != alias}
     ours = {each: [number] for each, number in truth.items()}
-    todo = keeping(Found(aliases=aliases, ours=ours), truth)  # type: ignore[arg-type]
+    todo = keeping(Found(aliases=aliases, ours=ours), truth)
     moved = seen != truth.get(alias)
     assert todo.put == ({alias: truth.get(alias)} if moved else {}), "never left where it was moved to"
     wished = moved and seen is not None and alias in WISHES
@@ -104,7 +111,7 @@ def test_aliases_that_only_lag_are_nobodys_wish(phase: RolloutPhase, before: Rol
     was = true_aliases(served(before), [rollout(before)], [], NUMBERS)
     truth = true_aliases(served(phase), [rollout(phase)], [], NUMBERS)
     todo = keeping(Found(aliases=was, ours={each: [number] for each, number in was.items()}), truth)
-    assert todo.wish == "" and {a: n for a, n in (was | todo.put).items() if n} == truth
+    assert todo.wish == "" and {a: n for a, n in {**was, **todo.put}.items() if n} == truth
 
 
 def test_the_first_look_puts_right_and_sees_no_wish() -> None:
