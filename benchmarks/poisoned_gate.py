@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
@@ -81,10 +81,12 @@ def total(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def judged(runs: int) -> Iterator[dict[str, Any]]:
-    """One row a world and way of making data sets."""
+def judged(runs: int, only: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """One row a world and way of making data sets (all, or those named)."""
     for world in WORLDS:
         for name, rules in ways():
+            if only and name not in only:
+                continue
             yield _row(world, name, [outcome(world, rules, seed) for seed in range(runs)])
 
 

@@ -11,20 +11,24 @@ from functools import partial
 from math import sqrt
 from typing import Any
 
-from benchmarks import drift_corpus, turn_simulations
+from benchmarks import drift_corpus, poisoned_gate, turn_simulations
 from benchmarks.frame import DOCS, Goal, Result, Table, number
 from benchmarks.parts import measured
 from benchmarks.rollback import Rollbacks, rollbacks
-from benchmarks.turn_drifts import Turn, drifts, forgotten
+from benchmarks.turn_drifts import MANY, REPLAY_SHARE, Turn, drifts, forgotten
 from benchmarks.turn_labels import LABELS, Point, curve, say
 from benchmarks.turn_simulations import ALPHA, AMOUNT, CASES, OTHERS, Counts, False30, Power
 from benchmarks.turn_training import ground, recipe, spec_of
 
 PAGE = DOCS / "results.md"
 RUNS, LONG_RUNS = 1_000, 10_000
+POISONED, LONG_POISONED = 5, 20
+"""Runs of each world."""
 TURNS = (4, 10)
 UNSEEN = "unseen intents, by labels"
 ROLLBACK = "rollback"
+POISON = "poison"
+WAYS = ("without limits", "with limits")
 
 
 def parts(*, long: bool) -> dict[str, Callable[[], Any]]:
@@ -38,6 +42,7 @@ def parts(*, long: bool) -> dict[str, Callable[[], Any]]:
         "equal arms": partial(turn_simulations.false_alarms, runs),
         "harms": partial(turn_simulations.powers, runs),
         "slower": partial(turn_simulations.slower, runs),
+        POISON: partial(poisoned, LONG_POISONED if long else POISONED),
     }
     return (trainings if long and drift_corpus.available() else {}) | simulations
 
@@ -51,7 +56,12 @@ def points() -> list[Point]:
 def in_a_row(turns: int) -> list[Turn]:
     """So many drifts, a turn each. Some three minutes of CPU time a turn."""
     at = ground(0, 1, say)
-    return list(drifts(at, spec_of(recipe(), at), turns, say))
+    return list(drifts(at, spec_of(recipe(), at) | MANY, turns, say))
+
+
+def poisoned(runs: int) -> list[dict[str, Any]]:
+    """Turns on labels of which one tenant tells some wrongly, from data set to verdict."""
+    return list(poisoned_gate.judged(runs, WAYS))
 
 
 def measure(*, long: bool) -> Result:
@@ -61,6 +71,7 @@ def measure(*, long: bool) -> Result:
     found = measured(parts(long=long))
     back = measured({ROLLBACK: rollbacks})[ROLLBACK]  # by itself: the parts before fill every core
     alarms, powers, slow = found["equal arms"], found["harms"], found["slower"]
+    poison = poisoned_gate.total(found[POISON])
     labels, rows = found.get(UNSEEN), {turns: found.get(f"{turns} drifts") for turns in TURNS}
     goals = [
         Goal("unseen_after", labels[-1].unseen if labels else None, "", 0.75, "higher"),
@@ -74,7 +85,7 @@ def measure(*, long: bool) -> Result:
         *(Goal(f"power_{name}", powers[name].ours, "of rollouts", 0.95, "higher") for name in CASES),
         Goal("power_latency", slow[0.6], "of rollouts", 0.95, "higher"),
         Goal("rollback_s", max(back.seconds), "s", 2, "lower"),
-        Goal("poisoned_passed", None, "", 0, "lower"),
+        Goal("poisoned_passed", poison["poisoned_passed"], f"of {poison['poisoned_runs']}", 0, "lower"),
     ]
     figures = {
         "runs": runs,
@@ -82,6 +93,7 @@ def measure(*, long: bool) -> Result:
         "powers": {name: power.ours for name, power in powers.items()},
         "latency": {str(k): v for k, v in slow.items()},
         "rollback": back._asdict(),
+        "poison": poison | {"worlds": found[POISON]},
         "labels": [point._asdict() for point in labels or ()],
         "drifts": {turns: [turn._asdict() for turn in row] for turns, row in rows.items() if row},
     }
@@ -92,7 +104,7 @@ def measure(*, long: bool) -> Result:
         "knows both levels": {f"power_{name}": powers[name].knowing for name in CASES},
     }
     trained = [*([_labels(labels)] if labels else []), *(_drifts(row) for row in rows.values() if row)]
-    tables = [*trained, _alarms(alarms, runs), _powers(powers), _slow(slow), _back(back)]
+    tables = [*trained, _poison(found[POISON]), _alarms(alarms, runs), _powers(powers), _slow(slow), _back(back)]
     return Result("turn", figures, goals, peers, tables, [*(TRAINED if trained else ()), *NOTES], page=PAGE)
 
 
@@ -101,12 +113,18 @@ TRAINED = (
     "questions are scored, exact match. The recipe is that of `tidemill demo --texts`; with so many fresh labels of "
     "unseen intents as many of known ones are trained on. CPU s: processor time of the training on one core.",
     "Drifts in a row: the unseen intents come in as many parts as there are turns; a turn trains on all questions of "
-    "its part and as many of all intents before, held to its champion (`keep_weight`). What is forgotten is the "
+    f"its part and on others of all intents before (`replay_share: {REPLAY_SHARE}`), goes on from its champion's "
+    f"adapter (`start: {MANY['start']}`) and is held to it (`keep_weight: {MANY['keep_weight']}`). What is forgotten is the "
     "largest share of any earlier part's best score that is lost after the last turn.",
 )
 
 
 NOTES = (
+    "Poisoned labels: one tenant has this part of the calls and tells this part of its labels wrongly; reviewers label "
+    "some of all calls, too. The labels are drawn, data sets and verdicts are made by the product; how well a "
+    "candidate answers is read off four real trainings on such shares of wrong rows (decision 0015). "
+    "Harmful: right at least 0.05 less often than one trained on honest labels. On honest labels, which "
+    "end the table, nothing should be refused.",
     "Equal arms: both at 0.85, 2 % failures, thumbs at 0.9, times and cost log-normal (0.6). A rollout is the default "
     "plan's: shadow, then 1, 5, 25 and 50 %, each until it has 2,000 labelled calls. Scores, failures and thumbs are "
     "looked at after every call, times and cost eight times in each step. With sessions: 300 users who stay all "
@@ -142,6 +160,31 @@ def _drifts(turns: list[Turn]) -> Table:
     ]
     columns = ("domain", "before", *(f"turn {turn.turn}" for turn in turns[1:]), "peak")
     return Table(f"{last} drifts in a row: exact match after each turn", columns, cells)
+
+
+def _poison(rows: list[dict[str, Any]]) -> Table:
+    by_world: dict[tuple[float, ...], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        world = (row["traffic"], row["wrong"], row["reviewed"], row["fresh"])
+        by_world.setdefault(world, {})[row["data"]] = row
+    cells = [
+        (
+            f"{traffic:.0%}",
+            f"{wrong:.0%}",
+            f"{reviewed:.0%} of {fresh:,.0f}",
+            *(f"{found[way]['harmful_passed']} of {found[way]['runs']}" for way in WAYS),
+            *(f"{found[way]['passed']} of {found[way]['runs']}" for way in WAYS),
+        )
+        for (traffic, wrong, reviewed, fresh), found in by_world.items()
+    ]
+    columns = (
+        "calls",
+        "wrong",
+        "reviewed",
+        *(f"harmful passed, {way}" for way in WAYS),
+        *(f"passed, {way}" for way in WAYS),
+    )
+    return Table("Labels of which one tenant tells some wrongly, through data set and gate", columns, cells)
 
 
 def _alarms(found: False30, runs: int) -> Table:

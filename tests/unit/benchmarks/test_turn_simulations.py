@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from benchmarks import turn, turn_simulations
+from benchmarks import poisoned_gate, turn, turn_simulations
 from benchmarks.rollback import Rollbacks
 from benchmarks.turn_drifts import Turn
 from benchmarks.turn_labels import Point
@@ -49,7 +49,8 @@ def _measured(monkeypatch: pytest.MonkeyPatch, found: dict[str, object], *, long
     alarms = False30(0.03, 0.04, 0.2, 0.29)
     slower = dict.fromkeys((0.4, 0.6, 0.8, 1.0), 1.0)
     done: dict[str, object] = {"equal arms": alarms, "harms": powers, "slower": slower}
-    done |= {turn.ROLLBACK: Rollbacks([0.4, 0.9], 100.0), **found}
+    monkeypatch.setattr(poisoned_gate, "WORLDS", (poisoned_gate.WORLDS[2], poisoned_gate.WORLDS[-3]))
+    done |= {turn.ROLLBACK: Rollbacks([0.4, 0.9], 100.0), turn.POISON: turn.poisoned(1), **found}
     monkeypatch.setattr(turn, "measured", lambda parts: {name: done[name] for name in parts})
     monkeypatch.setattr("benchmarks.drift_corpus.available", lambda: True)
     return {goal["name"]: goal for goal in json.loads(turn.measure(long=long).line())["goals"]}
@@ -58,9 +59,10 @@ def _measured(monkeypatch: pytest.MonkeyPatch, found: dict[str, object], *, long
 def test_goals_that_are_not_measured_are_there_without_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     goals = _measured(monkeypatch, {}, long=False)
     assert goals["rollback_s"]["value"] == 0.9, "the longest of them"
+    assert goals["poisoned_passed"]["holds"] and goals["poisoned_passed"]["unit"] == "of 1"
     assert goals["aa_false"]["holds"] and not goals["power_small"]["holds"]
     assert [name for name, goal in goals.items() if goal["value"] is None] == [
-        *("unseen_after", "known_loss", "forgetting_after_4", "forgetting_after_10", "poisoned_passed")
+        *("unseen_after", "known_loss", "forgetting_after_4", "forgetting_after_10")
     ]
 
 
