@@ -10,10 +10,10 @@ BENCHES := meter sink freshness scale drift turn
 # The environments are ours: they keep their bytecode, or each of some thirty processes would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test unit check lock acceptance faults bench clean
+.PHONY: help setup up demo test unit check lock acceptance faults bench quantize-check clean
 
 help: ## these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: ## both environments, Java, the broker's jars; only what is missing
 	@$(PYTHON) deploy/setup.py
@@ -45,6 +45,8 @@ lock: setup ## resolve the requirements anew
 		--overrides requirements/engine.overrides requirements/engine.in -o requirements/engine.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 		requirements/ray.in -o requirements/ray.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+		requirements/quantize.in -o requirements/quantize.txt
 	for peer in quix bytewax; do $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/peers-$$peer.in -o requirements/peers-$$peer.txt || exit 1; done
 
@@ -69,5 +71,9 @@ bench: setup ## every benchmark; they report, they do not judge
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/tidemill bench $$name --page || exit 1; done
 	@nice -n 5 $(BIN)/python -m benchmarks.learning_curve
 
+quantize-check: ## a small model in int8, served by vLLM on the processor and compared; some minutes
+	@$(PYTHON) deploy/setup.py --quantize
+	@$(BIN)/python -m pytest tests/quantize/served.py
+
 clean: ## remove environments, jars, caches and the stack's data
-	rm -rf .venv .venv-engine .venv-ray .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-engine .venv-ray .venv-quantize .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ import tidemill
 
 JARS_VARIABLE = "TIDEMILL_JARS"
 ENGINE_PYTHON_VARIABLE = "TIDEMILL_ENGINE_PYTHON"
+QUANTIZE_PYTHON_VARIABLE = "TIDEMILL_QUANTIZE_PYTHON"
 
 
 def project_root() -> Path:
@@ -28,3 +29,8 @@ def jars_root(environ: Mapping[str, str] = os.environ) -> Path:
 def engine_python(environ: Mapping[str, str] = os.environ) -> Path:
     """Python of the engine's environment: $TIDEMILL_ENGINE_PYTHON, else ``.venv-engine`` in the project."""
     return Path(environ.get(ENGINE_PYTHON_VARIABLE) or project_root() / ".venv-engine" / "bin" / "python")
+
+
+def quantize_python(environ: Mapping[str, str] = os.environ) -> Path:
+    """Python of llm-compressor's environment: $TIDEMILL_QUANTIZE_PYTHON, else ``.venv-quantize`` in the project."""
+    return Path(environ.get(QUANTIZE_PYTHON_VARIABLE) or project_root() / ".venv-quantize" / "bin" / "python")
