@@ -16,6 +16,7 @@ from dashboards.console.trend import Mark, trend
 from dashboards.console.view import Point
 from tests.unit.dashboards.console_pictures import ALARM_ID, CHANGE, NOW, alarm, job
 from tests.unit.dashboards.console_stories import HOSTILE, some_evidence, some_slice, story
+from tidemill.evidence import OLD_MS
 
 
 class Elements(HTMLParser):
@@ -155,11 +156,23 @@ def test_without_texts_the_page_says_so() -> None:
     assert "blacked out" in words(why.page(story(evidence=some_evidence(capture="redacted")), "demo"))
 
 
-def test_a_fresh_alarm_without_evidence_is_looked_at_again_and_an_old_one_is_not() -> None:
-    fresh = why.page(story(evidence=None, resolved=None, now_ms=alarm().time_ms + 20_000), "demo")
-    old = why.page(story(evidence=None), "demo")
-    assert 'http-equiv="refresh"' in fresh and 'http-equiv="refresh"' not in old
-    assert "There is no evidence" in words(old)
+@pytest.mark.parametrize(
+    ("age_ms", "again_s"), [(20_000, 10), (240_000, 10), (3_600_000, 60), (OLD_MS, 60), (OLD_MS + 1, None)]
+)
+def test_evidence_is_awaited_until_the_role_takes_the_alarm_up_no_more(age_ms: int, again_s: int | None) -> None:
+    page = why.page(story(evidence=None, resolved=None, now_ms=alarm().time_ms + age_ms), "demo")
+    said = words(page)
+    if again_s is None:
+        assert 'http-equiv="refresh"' not in page
+        assert "There is no evidence, and none will come: alarms older than 24 hours are not taken up" in said
+    else:
+        assert f'http-equiv="refresh" content="{again_s}"' in page
+        assert "The evidence is not there yet." in said and "25 s after the alarm at the earliest" in said
+        assert f"again every {again_s} seconds" in said and "none will come" not in said
+
+
+def test_no_minute_is_promised_for_the_report() -> None:
+    assert "in several on a busy one" in words(why.page(story(has_report=False), "demo"))
 
 
 def test_an_alarm_of_the_audit_has_no_calls_and_no_report() -> None:
