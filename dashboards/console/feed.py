@@ -34,8 +34,8 @@ SELECT id, source, type, subject, time_ms, data FROM events
 WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64}) ORDER BY time_ms LIMIT 1 BY id LIMIT 2000
 """
 _JOBS = """
-SELECT state FROM (SELECT job_id, seq, time_ms, state FROM jobs WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64})
-ORDER BY seq DESC LIMIT 1 BY job_id) ORDER BY time_ms
+SELECT state FROM (SELECT seq, time_ms, state FROM jobs WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64})
+ORDER BY time_ms DESC, seq DESC LIMIT 1 BY job_id, seq LIMIT 2000) ORDER BY time_ms, seq
 """
 _ROLLOUTS = """
 SELECT state FROM rollouts WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64})
@@ -98,7 +98,7 @@ class Feed:
         since = {"from_ms": from_ms}
         series = series_of(self._store.rows(_WINDOWS, since))
         alarms = _by_pipeline(events_of(self._store.rows(_EVENTS, since)), lambda e: e.data.pipeline)
-        jobs = _by_pipeline(jobs_of(self._store.rows(_JOBS, since)), lambda s: s.pipeline)
+        job_steps = _by_pipeline(jobs_of(self._store.rows(_JOBS, since)), lambda s: s.pipeline)
         steps = _by_pipeline(rollouts_of(self._store.rows(_ROLLOUTS, since)), lambda s: s.pipeline)
         routes = {route.pipeline: route for route in _states(self._store.rows(_ROUTES), _route)}
         progress = {row["pipeline"]: JobProgress(**row) for row in self._store.rows(_PROGRESS, since)}
@@ -111,7 +111,8 @@ class Feed:
                 self._settings.pipelines[name].description if name in self._settings.pipelines else "",
                 series=series.get(name, {}),
                 alarms=tuple(alarms.get(name, ())),
-                jobs=tuple(jobs.get(name, ())),
+                jobs=latest_jobs(job_steps.get(name, ())),
+                job_steps=tuple(job_steps.get(name, ())),
                 rollouts=_latest(steps.get(name, ())),
                 steps=tuple(steps.get(name, ())),
                 decisions=tuple(decisions.get(name, ())),
@@ -174,6 +175,15 @@ def events_of(rows: Iterable[Mapping[str, Any]]) -> list[ThresholdEvent]:
 def jobs_of(rows: Iterable[Mapping[str, Any]]) -> list[JobState]:
     """States of jobs from rows with a ``state``."""
     return _states(rows, _job)
+
+
+def latest_jobs(states: Iterable[JobState]) -> tuple[JobState, ...]:
+    """The latest state of each job, in the order of their times."""
+    latest: dict[str, JobState] = {}
+    for state in states:
+        if state.job_id not in latest or state.seq > latest[state.job_id].seq:
+            latest[state.job_id] = state
+    return tuple(sorted(latest.values(), key=lambda state: state.time_ms))
 
 
 def rollouts_of(rows: Iterable[Mapping[str, Any]]) -> list[RolloutState]:

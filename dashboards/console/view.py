@@ -33,6 +33,8 @@ class Pipeline:
     """Threshold events of the time shown, oldest first."""
     jobs: tuple[JobState, ...] = ()
     """Latest state of each job, oldest job first."""
+    job_steps: tuple[JobState, ...] = ()
+    """Every recorded state of the jobs of the time shown, oldest first."""
     rollouts: tuple[RolloutState, ...] = ()
     """Latest state of each rollout, oldest rollout first."""
     steps: tuple[RolloutState, ...] = ()

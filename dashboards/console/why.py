@@ -184,7 +184,9 @@ def slice_rows(found: Evidence) -> list[SliceRow]:
 def done(story: Story) -> list[Entry]:
     """What the system did about it, oldest first."""
     ends = () if story.resolved is None else (story.resolved,)
-    pipeline = Pipeline("", "", alarms=(story.alarm, *ends), jobs=story.jobs, steps=story.steps)
+    pipeline = Pipeline(
+        "", "", alarms=(story.alarm, *ends), jobs=story.jobs, job_steps=story.job_steps, steps=story.steps
+    )
     return sorted(timeline(pipeline), key=lambda entry: entry.time_ms)
 
 

@@ -60,6 +60,12 @@ def test_the_page_says_what_changed_since_when_where_and_what_was_done() -> None
     assert f'href="/evidence/{ALARM_ID}"' in why.page(story(), "demo")
 
 
+def test_the_training_stays_in_what_was_done() -> None:
+    training = job("training", seq=1, time_ms=CHANGE + 30_000, reason="training on 367 rows")
+    said = words(why.page(story(job_steps=(training, job("registered"))), "demo"))
+    assert "retraining trains an adapter: training on 367 rows" in said and "retraining made a new version" in said
+
+
 def hostile_story() -> Story:
     """Every text that comes from outside is an attack."""
     data = msgspec.structs.replace(

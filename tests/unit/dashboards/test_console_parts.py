@@ -14,6 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from dashboards.console.charts import latency_cut, markers, options
 from dashboards.console.drawing import drawing
+from dashboards.console.feed import latest_jobs
 from dashboards.console.hosts import is_own, own_names
 from dashboards.console.main import application
 from dashboards.console.page import _facts
@@ -23,7 +24,7 @@ from dashboards.console.view import Pipeline, Point
 from dashboards.console.wheel import STATIONS, wheel
 from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, picture, pipeline, rollout
 from tests.unit.dashboards.console_stories import some_evidence
-from tidemill.events import JobProgress, StationTime
+from tidemill.events import JobProgress, JobState, StationTime
 from tidemill.events.lifecycle import JobPhase, RolloutPhase, Station
 from tidemill.evidence import evidence_file
 from tidemill.io.spend import Spend
@@ -147,6 +148,33 @@ def test_every_phase_has_words_of_its_own() -> None:
     assert len(set(jobs)) == len(jobs) and len(set(steps)) == len(steps)
     assert "retraining trains an adapter: it is training" in jobs
     assert not any("0 %" in step for step in steps if "canary" not in step)
+
+
+def test_what_a_job_did_on_its_way_stays_told() -> None:
+    way = (
+        job("collecting", seq=0, time_ms=NOW - 90, reason="it collects"),
+        job("training", seq=1, time_ms=NOW - 80, reason="training on 367 rows, 30 of them older", verdicts=()),
+        job("training", seq=2, time_ms=NOW - 79, reason="training on 367 rows", verdicts=()),
+        job("gating", seq=3, time_ms=NOW - 60, reason="scoring", verdicts=()),
+        job("gating", seq=4, time_ms=NOW - 50, reason="asking the engine"),
+        job("registered", seq=5, time_ms=NOW - 40, reason="registered"),
+    )
+
+    def told(steps: tuple[JobState, ...]) -> list[str]:
+        entries = timeline(pipeline(jobs=latest_jobs(steps), job_steps=steps))
+        return [entry.text for entry in reversed(entries) if entry.text.startswith("retraining")]
+
+    assert told(way[:3])[-1] == "retraining trains an adapter: training on 367 rows, 30 of them older"
+    assert told(way[:5])[2:] == [
+        "retraining has its candidate judged by the gate: scoring",
+        "retraining has its candidate judged by the gate: asking the engine",
+    ]
+    assert [text.split(":")[0] for text in told(way)] == [
+        "retraining collects labels",
+        "retraining trains an adapter",
+        "retraining has its candidate judged by the gate",
+        "retraining made a new version",
+    ]
 
 
 def test_the_spend_of_the_budget_of_false_alarms_is_said_where_it_is_known() -> None:
