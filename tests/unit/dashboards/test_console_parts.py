@@ -183,6 +183,24 @@ def test_the_spend_of_the_budget_of_false_alarms_is_said_where_it_is_known() -> 
     assert Pipeline("p", "").false_alarms == ""
 
 
+def test_the_tooltip_names_each_figure_in_the_order_of_the_panels() -> None:
+    figure = options(pipeline(), FROM, NOW, 5)
+    drawn = [series for series in figure["series"] if "id" in series]
+    ids = [series["id"] for series in drawn]
+    assert ids == [
+        "quality · schedule-v1",
+        "quality, estimate · schedule-v1",
+        "latency p95, ms · schedule-v1",
+        "latency p50, ms · schedule-v1",
+        "calls / s · schedule-v1",
+        "drift · unseen words",
+        "drift · distance of wording",
+        "cost, $ / h · schedule-v1",
+    ]
+    assert [series["xAxisIndex"] for series in drawn] == sorted(series["xAxisIndex"] for series in drawn)
+    assert "seriesId" in figure["tooltip"][":formatter"] and figure["series"][: len(drawn)] == drawn
+
+
 def test_a_cold_start_does_not_flatten_the_latency_of_all_that_follows() -> None:
     usual = [Point(FROM + 5_000 * n, 100.0, 9, 50.0, 110.0 + n % 7) for n in range(1, 40)]
     cold = Point(FROM, 5_000.0, 1, 5_000.0, 5_200.0)
