@@ -12,7 +12,7 @@ import pytest
 from dashboards.console import why
 from dashboards.console.main import policy_of
 from dashboards.console.story import Story, is_alarm_id
-from dashboards.console.trend import Mark, trend
+from dashboards.console.trend import NARROW, WIDE, Mark, trend
 from dashboards.console.view import Point
 from tests.unit.dashboards.console_pictures import ALARM_ID, CHANGE, NOW, alarm, job
 from tests.unit.dashboards.console_stories import HOSTILE, some_evidence, some_slice, story
@@ -207,6 +207,35 @@ def test_a_figure_without_points_has_no_picture() -> None:
     assert trend({"v": (Point(CHANGE, None, 0),)}, "", marks, 1.0, "t", str, str) == ""
     drawn = trend({"v": (Point(CHANGE, 0.0, 1), Point(CHANGE, 0.0, 1))}, "", marks, None, "t", str, str)
     assert "polyline" in drawn and "nan" not in drawn
+
+
+def texts(drawn: str) -> dict[str, tuple[float, float, str]]:
+    """Where each text of a picture stands: x, y, anchor."""
+    found = re.findall(r'<text x="([\d.-]+)" y="([\d.-]+)" text-anchor="(\w+)"[^>]*>([^<]*)<', drawn)
+    return {words: (float(x), float(y), anchor) for x, y, anchor, words in found}
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_labels_of_the_levels_have_room(width: int) -> None:
+    points = {"v": (Point(CHANGE, 1_200.0, 1), Point(NOW, 30_040.0, 1))}
+    drawn = trend(points, "", [], None, "t", lambda value: why.amount(value, "ms"), str, width)
+    x, _, anchor = texts(drawn)["30,040 ms"]
+    assert anchor == "end" and x >= 7.2 * len("30,040 ms")
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_the_threshold_is_named_where_the_curve_is_not(rising: bool) -> None:
+    values = [500.0] * 50 + [1_050.0] * 50
+    shown = values if rising else values[::-1]
+    points = {"v": tuple(Point(CHANGE + 5_000 * index, value, 1) for index, value in enumerate(shown))}
+    drawn = trend(points, "", [], 1_000.0, "t", lambda value: why.amount(value, "ms"), str)
+    x, y, anchor = texts(drawn)["threshold 1,000 ms"]
+    assert anchor == "start"
+    curve = re.search(r'polyline points="([^"]+)"', drawn)
+    assert curve is not None
+    for place in curve[1].split():
+        across, down = map(float, place.split(","))
+        assert not (x <= across <= x + 130 and y - 12 <= down <= y + 2), place
 
 
 @pytest.mark.parametrize("name", ["../secrets", "a" * 7, "A" * 32, "a" * 65, "a" * 32 + "\n", ""])
