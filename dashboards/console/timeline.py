@@ -82,7 +82,8 @@ def _job(state: JobState) -> Entry:
     }
     icon, colour = icons.get(state.phase, ("model_training", "purple"))
     link = f"/gate/{state.job_id}" if state.phase in ("registered", "rejected") and state.verdicts else ""
-    text = f"{_JOB_WORDS[state.phase]}: {state.reason}"
+    about = f" for the alarm on {state.alarm_metric}" if state.phase == "declined" and state.alarm_metric else ""
+    text = f"{_JOB_WORDS[state.phase]}{about}: {state.reason}"
     return Entry(state.time_ms, icon, colour, text, link, "the gate's report")
 
 

@@ -177,6 +177,15 @@ def test_what_a_job_did_on_its_way_stays_told() -> None:
     ]
 
 
+def test_what_starts_no_retraining_is_named() -> None:
+    refused = (job("declined", alarm_metric=metric, job_id=metric, verdicts=()) for metric in ("e2e_ms", "quality", ""))
+    assert {entry.text for entry in timeline(pipeline(jobs=tuple(refused)))} == {
+        "no retraining for the alarm on e2e_ms: it is declined",
+        "no retraining for the alarm on quality: it is declined",
+        "no retraining: it is declined",
+    }
+
+
 def test_the_spend_of_the_budget_of_false_alarms_is_said_where_it_is_known() -> None:
     told = Pipeline("p", "", spend=Spend(0.0214, 3, 11), allowed_a_day=1 / 21).false_alarms
     assert told == ("false alarms allowed: 0.048 a day, 0.021 so far; detectors raised 3 (false or not) on 11 series")
