@@ -67,6 +67,15 @@ class Pipeline:
         )
 
     @property
+    def is_unanswered(self) -> bool:
+        """Whether questions have arrived in the time shown, and no answer."""
+        asked, answered = (
+            any(point.value for points in self.series.get(metric, {}).values() for point in points)
+            for metric in ("requests", "answers")
+        )
+        return asked and not answered
+
+    @property
     def open_alarms(self) -> tuple[ThresholdEvent, ...]:
         """Alarms that fire now; what only informs is none."""
         resolved = {event.data.alarm_id for event in self.alarms if event.data.state == "resolved"}

@@ -117,6 +117,18 @@ def test_no_data_is_a_dash_and_not_zero() -> None:
     assert wheel(empty, NOW).stations[0].figure == "quality –"
 
 
+def test_questions_without_answers_are_not_called_healthy() -> None:
+    asked: dict[str, object] = {"requests": {"": (Point(FROM, 30.0, 30),)}}
+    unanswered = asked | {"answers": {"v": (Point(FROM, 0.0, 0),)}}
+    answered = asked | {"answers": {"v": (Point(FROM, 0.0, 0), Point(FROM + 5_000, 3.0, 3))}}
+    for series, headline in ((asked, "no answers yet"), (unanswered, "no answers yet"), (answered, "healthy")):
+        found = picture(series=series)
+        assert wheel(found.pipelines["schedule"], NOW).headline == headline
+        assert _facts(found.pipelines["schedule"], found)[0] == headline
+    assert wheel(pipeline(series=asked, alarms=(alarm(),)), NOW).headline == "alarm"
+    assert wheel(Pipeline("new", ""), NOW).headline == "healthy"
+
+
 def test_only_a_fresh_estimate_of_the_champion_is_shown() -> None:
     def shown(version: str, start_ms: int) -> dict[str, str]:
         estimates = {f"quality_estimate{end}": {version: (Point(start_ms, 0.9, 60),)} for end in ("", "_low", "_high")}
