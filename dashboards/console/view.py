@@ -8,6 +8,15 @@ from dataclasses import dataclass, field
 from tidemill.events import JobProgress, JobState, RetrainDecision, RolloutState, Route, ThresholdEvent
 from tidemill.io.spend import Spend
 
+_LEAST_SHOWN = 0.01
+
+
+def _how_often(a_day: float) -> str:
+    """How often something happens that happens so many times a day, as people say it."""
+    if a_day >= 1:
+        return f"{a_day:,.1f} a day"
+    return f"one in {1 / a_day:,.0f} days" if a_day > 0 else "none"
+
 
 @dataclass(frozen=True)
 class Point:
@@ -61,9 +70,11 @@ class Pipeline:
         if self.spend is None:
             return ""
         allowed, alarms, series = self.spend
+        raised = f"{alarms:,} alarm{'' if alarms == 1 else 's'}"
+        so_far = f"{allowed:,.2f}" if allowed >= _LEAST_SHOWN else f"less than {_LEAST_SHOWN}"
         return (
-            f"false alarms allowed: {self.allowed_a_day:.2g} a day, {allowed:.2g} so far; "
-            f"detectors raised {alarms:,} (false or not) on {series:,} series"
+            f"false alarms allowed on average: {_how_often(self.allowed_a_day)}, which makes {so_far} so far; "
+            f"the detectors raised {raised}, false or not, on {series:,} series"
         )
 
     @property

@@ -200,7 +200,12 @@ def test_what_starts_no_retraining_is_named() -> None:
 
 def test_the_spend_of_the_budget_of_false_alarms_is_said_where_it_is_known() -> None:
     told = Pipeline("p", "", spend=Spend(0.0214, 3, 11), allowed_a_day=1 / 21).false_alarms
-    assert told == ("false alarms allowed: 0.048 a day, 0.021 so far; detectors raised 3 (false or not) on 11 series")
+    assert told == (
+        "false alarms allowed on average: one in 21 days, which makes 0.02 so far; "
+        "the detectors raised 3 alarms, false or not, on 11 series"
+    )
+    young = Pipeline("p", "", spend=Spend(6.4e-05, 1, 10), allowed_a_day=2.4).false_alarms
+    assert "2.4 a day, which makes less than 0.01 so far; the detectors raised 1 alarm, false" in young
     assert Pipeline("p", "").false_alarms == ""
 
 
