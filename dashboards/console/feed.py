@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dashboards.console.view import Picture, Pipeline, Point
@@ -17,11 +18,15 @@ from tidemill.io.clickhouse import Store
 from tidemill.io.decisions import latest
 from tidemill.io.spend import allowed_a_day, spent
 from tidemill.settings import Settings
+from tidemill.troubles import SYSTEM
 
 log = logging.getLogger(__name__)
 SHOWN_MINUTES = 20
 NOBODY_LOOKS_S = 10.0
 SHOWN_DECISIONS = 5
+SYSTEM_MS = 24 * 3_600_000
+"""So old may an alarm about the deployment itself be that is shown."""
+SHOWN_SYSTEM = 10
 FIRST_LOOK_S = 2.0
 """The longest that a page waits for its first figures."""
 _WINDOWS = """
@@ -32,6 +37,11 @@ ORDER BY revision DESC LIMIT 1 BY pipeline, metric, model_version, variant, star
 _EVENTS = """
 SELECT id, source, type, subject, time_ms, data FROM events
 WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64}) ORDER BY time_ms LIMIT 1 BY id LIMIT 2000
+"""
+_SYSTEM = """
+SELECT id, source, type, subject, time_ms, data FROM events
+WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({from_ms:Int64})
+ORDER BY time_ms DESC LIMIT 1 BY id LIMIT {most:UInt32}
 """
 _JOBS = """
 SELECT state FROM (SELECT seq, time_ms, state FROM jobs WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64})
@@ -84,9 +94,8 @@ class Feed:
                     self._taken.notify_all()
             except TidemillError as error:
                 log.warning("the store does not answer: %s", error)
-                old = self._picture
                 words = f"the store does not answer; figures stand still ({type(error).__name__})"
-                self._picture = Picture(old.taken_ms, old.from_ms, old.window_s, old.pipelines, trouble=words)
+                self._picture = replace(self._picture, trouble=words)
             except Exception:
                 log.exception("the picture could not be taken")
             stop.wait(self._settings.console.refresh_s)
@@ -124,7 +133,9 @@ class Feed:
             )
             for name in names
         }
-        return Picture(now_ms, from_ms, self._settings.windows.size_s, pipelines)
+        own = {"pipeline": SYSTEM, "from_ms": now_ms - SYSTEM_MS, "most": SHOWN_SYSTEM}
+        system = tuple(events_of(self._store.rows(_SYSTEM, own)))
+        return Picture(now_ms, from_ms, self._settings.windows.size_s, pipelines, system)
 
 
 _job = Decoder[JobState](JobState)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dashboards.console.view import Pipeline
-from tidemill.events import JobState, OrderTaken, RolloutState, ThresholdData
+from dashboards.console.view import Picture, Pipeline
+from tidemill.events import JobState, OrderTaken, RolloutState, ThresholdData, ThresholdEvent
 from tidemill.events.lifecycle import Hold, JobPhase, RolloutPhase
 
 
@@ -23,13 +24,18 @@ class Entry:
 
 def timeline(pipeline: Pipeline, limit: int = 40) -> list[Entry]:
     """Alarms, jobs and rollout steps of one pipeline, newest first."""
-    entries = [*_alarms(pipeline), *_jobs(pipeline), *_steps(pipeline)]
+    entries = [*_alarms(pipeline.alarms), *_jobs(pipeline), *_steps(pipeline)]
     return sorted(entries, key=lambda entry: entry.time_ms, reverse=True)[:limit]
 
 
-def _alarms(pipeline: Pipeline) -> list[Entry]:
+def of_system(picture: Picture) -> list[Entry]:
+    """Alarms about the deployment itself, newest first."""
+    return sorted(_alarms(picture.system), key=lambda entry: entry.time_ms, reverse=True)
+
+
+def _alarms(events: Iterable[ThresholdEvent]) -> list[Entry]:
     found = []
-    for event in pipeline.alarms:
+    for event in events:
         data = event.data
         firing = data.state == "firing"
         notice = data.severity == "info" or data.kind == "drift" or data.rule.startswith("drift_")

@@ -147,5 +147,7 @@ class Picture:
     from_ms: int
     window_s: int
     pipelines: Mapping[str, Pipeline]
+    system: tuple[ThresholdEvent, ...] = ()
+    """Threshold events about the deployment itself, the newest of a day."""
     trouble: str = ""
     """Why the picture is old, in words; empty: it is fresh."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 from xml.etree import ElementTree
@@ -19,7 +20,7 @@ from dashboards.console.hosts import is_own, own_names
 from dashboards.console.main import application
 from dashboards.console.page import _facts
 from dashboards.console.story import evidence_of, report_file
-from dashboards.console.timeline import compared, standing, timeline
+from dashboards.console.timeline import compared, of_system, standing, timeline
 from dashboards.console.view import Pipeline, Point
 from dashboards.console.wheel import STATIONS, wheel
 from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, picture, pipeline, rollout
@@ -288,6 +289,15 @@ def test_the_timeline_is_newest_first_and_links_each_alarm_to_its_page() -> None
     assert [entry.time_ms for entry in entries] == sorted((entry.time_ms for entry in entries), reverse=True)
     assert len([entry for entry in entries if "schedule-v2 is the canary" in entry.text]) == 1
     assert [entry.link for entry in entries if entry.link] == ["/gate/j1", f"/alarms/{ALARM_ID}"]
+
+
+def test_alarms_about_the_deployment_are_listed_newest_first_and_linked() -> None:
+    fired = alarm(kind="system", summary="local: 12 requests wait in the queue, above 10")
+    over = alarm("resolved", kind="system", summary="queue is in order again")
+    entries = of_system(replace(picture(), system=(over, fired)))
+    assert [entry.text for entry in entries] == [over.data.summary, fired.data.summary]
+    assert [entry.link for entry in entries] == ["", f"/alarms/{ALARM_ID}"]
+    assert of_system(picture()) == []
 
 
 def test_the_timeline_shows_what_the_detector_had_and_what_is_wrong_with_it() -> None:
