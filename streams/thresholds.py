@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from streams.alarms import Alarm, Transition
+from tidemill.clock import day_time
 from tidemill.events import ThresholdData, ThresholdEvent, subject_of, threshold_event
 from tidemill.ids import derived_id
 
@@ -122,7 +123,7 @@ def _summary(pipeline: str, cause: Cause, transition: Transition) -> str:
         if transition.value is None:
             word = "notice" if cause.above is None and cause.severity != "page" else "alarm"
             return f"{subject}: {word} closed, {transition.reason}"
-        return f"{subject} is back at {now} (alarm since {_clock(alarm.started_ms)})"
+        return f"{subject} is back at {now} (alarm since {day_time(alarm.started_ms, transition.end_ms)})"
     if cause.kind == "system":
         return f"{subject}: {alarm.warning}"
     if cause.above is not None:

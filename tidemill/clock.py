@@ -52,3 +52,9 @@ class ManualClock:
 def rfc3339(time_ms: int) -> str:
     """Epoch milliseconds as people and CloudEvents write them: ``2026-01-31T12:00:00.000Z``."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def day_time(time_ms: int, now_ms: int) -> str:
+    """Epoch milliseconds as sentences have them: ``12:00:00 UTC``, with the date where that is another than now's."""
+    time, now = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (time_ms, now_ms))
+    return time.strftime("%H:%M:%S UTC" if time.date() == now.date() else "%Y-%m-%d %H:%M:%S UTC")

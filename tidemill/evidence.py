@@ -14,6 +14,10 @@ from msgspec import Struct
 from tidemill.events.types import Ms
 
 FOLDER = "evidence"
+WAIT_MS = 25_000
+"""From the alarm to its evidence at the earliest: so that there are calls after the change."""
+OLD_MS = 24 * 3_600_000
+"""Alarms older than this get no evidence any more."""
 Found = Literal["slice", "none", "unchanged", "too_few_calls", "not_of_calls"]
 
 

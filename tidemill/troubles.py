@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from tidemill.clock import rfc3339
+from tidemill.clock import day_time
 from tidemill.events import ThresholdData, ThresholdEvent, threshold_event
 from tidemill.ids import derived_id
 
@@ -134,6 +134,6 @@ def _end(alarm: ThresholdEvent, speaker: str, now_ms: int, ending: str) -> Thres
         detector=began.detector,
         alarm_id=began.alarm_id,
         started_ms=began.started_ms,
-        summary=f"{began.metric} {ending} (alarm since {rfc3339(began.started_ms)})",
+        summary=f"{began.metric} {ending} (alarm since {day_time(began.started_ms, now_ms)})",
     )
     return threshold_event(derived_id(began.alarm_id, "resolved"), speaker, data, now_ms)

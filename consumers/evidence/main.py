@@ -26,7 +26,7 @@ from consumers.evidence.report import TOO_FEW
 from consumers.evidence.why import Job
 from tidemill.errors import Quarantine, Retry
 from tidemill.events import ThresholdEvent
-from tidemill.evidence import FOLDER
+from tidemill.evidence import FOLDER, OLD_MS, WAIT_MS
 from tidemill.io.clickhouse import NO_TABLES, Store, StoreError
 from tidemill.io.kafka import consumer, partition_count
 from tidemill.io.modes import write_private
@@ -36,8 +36,6 @@ from tidemill.topics import THRESHOLDS
 
 log = logging.getLogger(__name__)
 GROUP = "tidemill-evidence"
-WAIT_MS = 25_000
-"""From the alarm to the report: so that there are calls after the change."""
 ATTEMPTS = 3
 AGAIN_S = 20.0
 BUILD_TIMEOUT_S = 600.0
@@ -45,8 +43,6 @@ SKEW_MS = 60_000
 """Clocks of producers may be ahead by so much."""
 LATEST_MS = 120_000
 """Calls later than this after the alarm are none of its doing: by then the system may have answered to it."""
-OLD_MS = 24 * 3_600_000
-"""Alarms older than this at start-up get no report any more."""
 DAY_S = 86_400.0
 CLEAR_EVERY_S = 3_600.0
 

@@ -3,7 +3,7 @@ memory; niced):
 
     python -m consumers.evidence.report --job FILE
 
-The job is JSON (``why.Job``). The evidence comes first, as it takes a moment where the report takes a minute. Ends with
+The job is JSON (``why.Job``). The evidence comes first, as it takes a moment where the report takes minutes. Ends with
 code 3 when one side has too few calls for a report; the evidence is there then, too.
 """
 

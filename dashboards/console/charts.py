@@ -21,7 +21,17 @@ _PANELS = (
     "drift",
     "cost, $ / h",
 )
-_QUALITY, _LATENCY = 0, 1
+_QUALITY, _LATENCY, _CALLS, _DRIFT, _COST = range(5)
+TOOLTIP = """(shown) => {
+  const plain = (text) => String(text).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+  const figure = (value) => value == null ? "–" : value.toLocaleString("en", {maximumFractionDigits: 4});
+  const lines = [...shown].sort((a, b) => a.seriesIndex - b.seriesIndex).map(
+    (each) => `${each.marker}${plain(each.seriesId)}: <b>${figure(each.value[1])}</b>`);
+  return shown.length ? [plain(shown[0].axisValueLabel), ...lines].join("<br>") : "";
+}"""
+"""JavaScript from ECharts' description of the points under the pointer to HTML: a series' id says what its figure is,
+and series are in the order of the panels.
+"""
 CUT_SHARE = 0.02
 """Share of the p95s that the latency axis may leave out (one at least): a cold start must not flatten the rest."""
 CUT_FROM = 2.0
@@ -78,16 +88,21 @@ def options(pipeline: Pipeline, from_ms: int, to_ms: int, window_s: int) -> dict
     versions = sorted({v for by_version in pipeline.series.values() for v in by_version if v}, key=version_order)
     colours = {version: VERSION_COLOURS[index % len(VERSION_COLOURS)] for index, version in enumerate(versions)}
     series: list[dict[str, Any]] = []
-    for version in versions:
-        colour = colours[version]
-        series.append(_line(version, 0, _values(pipeline, "quality", version), colour))
-        series.append(_line(version, 0, _estimates(pipeline, version), colour, dashed=True))
-        series.append(_line(version, 1, _quantile(pipeline, version, "p95"), colour))
-        series.append(_line(version, 1, _quantile(pipeline, version, "p50"), colour, dashed=True))
-        series.append(_area(version, 2, _values(pipeline, "answers", version, 1 / window_s), colour))
-        series.append(_line(version, 4, _values(pipeline, "cost", version, 3600 / window_s), colour))
-    series.append(_line("unseen words", 3, _values(pipeline, "input_unseen_share", ""), "#0284c7"))
-    series.append(_line("distance of wording", 3, _values(pipeline, "input_word_distance", ""), "#9333ea"))
+    for version, colour in colours.items():
+        values, estimates = _values(pipeline, "quality", version), _estimates(pipeline, version)
+        series.append(_line(version, _QUALITY, "quality", values, colour))
+        series.append(_line(version, _QUALITY, "quality, estimate", estimates, colour, dashed=True))
+    for version, colour in colours.items():
+        p95, p50 = (_quantile(pipeline, version, name) for name in ("p95", "p50"))
+        series.append(_line(version, _LATENCY, "latency p95, ms", p95, colour))
+        series.append(_line(version, _LATENCY, "latency p50, ms", p50, colour, dashed=True))
+    for version, colour in colours.items():
+        series.append(_area(version, _CALLS, "calls / s", _values(pipeline, "answers", version, 1 / window_s), colour))
+    series.append(_line("unseen words", _DRIFT, "drift", _values(pipeline, "input_unseen_share", ""), "#0284c7"))
+    distance = _values(pipeline, "input_word_distance", "")
+    series.append(_line("distance of wording", _DRIFT, "drift", distance, "#9333ea"))
+    for version, colour in colours.items():
+        series.append(_line(version, _COST, "cost, $ / h", _values(pipeline, "cost", version, 3600 / window_s), colour))
     marked = markers(pipeline, from_ms)
     cut = latency_cut([p.p95 for points in pipeline.series.get("e2e_ms", {}).values() for p in points])
     start_ms = _start(pipeline, from_ms, to_ms)
@@ -96,7 +111,7 @@ def options(pipeline: Pipeline, from_ms: int, to_ms: int, window_s: int) -> dict
     return {
         "animation": False,
         "legend": {"top": 0, "data": [*versions, "unseen words", "distance of wording"], "type": "scroll"},
-        "tooltip": {"trigger": "axis", "confine": True},
+        "tooltip": {"trigger": "axis", "confine": True, ":formatter": TOOLTIP},
         "axisPointer": {"link": [{"xAxisIndex": "all"}]},
         "grid": [
             {"left": 52, "right": 14, "top": _TOP + panel * (_HEIGHT + _GAP), "height": _HEIGHT}
@@ -170,10 +185,11 @@ def _quantile(pipeline: Pipeline, version: str, name: str) -> list[list[float | 
 
 
 def _line(
-    name: str, panel: int, data: list[list[float | None]], colour: str, *, dashed: bool = False
+    name: str, panel: int, figure: str, data: list[list[float | None]], colour: str, *, dashed: bool = False
 ) -> dict[str, Any]:
     return {
         "type": "line",
+        "id": f"{figure} · {name}",
         "name": name,
         "xAxisIndex": panel,
         "yAxisIndex": panel,
@@ -185,8 +201,8 @@ def _line(
     }
 
 
-def _area(name: str, panel: int, data: list[list[float | None]], colour: str) -> dict[str, Any]:
-    return _line(name, panel, data, colour) | {"areaStyle": {"opacity": 0.25}}
+def _area(name: str, panel: int, figure: str, data: list[list[float | None]], colour: str) -> dict[str, Any]:
+    return _line(name, panel, figure, data, colour) | {"areaStyle": {"opacity": 0.25}}
 
 
 def _marks(panel: int, marked: list[Marker], *, labelled: bool) -> dict[str, Any]:

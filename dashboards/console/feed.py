@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dashboards.console.view import Picture, Pipeline, Point
@@ -17,11 +18,15 @@ from tidemill.io.clickhouse import Store
 from tidemill.io.decisions import latest
 from tidemill.io.spend import allowed_a_day, spent
 from tidemill.settings import Settings
+from tidemill.troubles import SYSTEM
 
 log = logging.getLogger(__name__)
 SHOWN_MINUTES = 20
 NOBODY_LOOKS_S = 10.0
 SHOWN_DECISIONS = 5
+SYSTEM_MS = 24 * 3_600_000
+"""So old may an alarm about the deployment itself be that is shown."""
+SHOWN_SYSTEM = 10
 FIRST_LOOK_S = 2.0
 """The longest that a page waits for its first figures."""
 _WINDOWS = """
@@ -33,9 +38,14 @@ _EVENTS = """
 SELECT id, source, type, subject, time_ms, data FROM events
 WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64}) ORDER BY time_ms LIMIT 1 BY id LIMIT 2000
 """
+_SYSTEM = """
+SELECT id, source, type, subject, time_ms, data FROM events
+WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({from_ms:Int64})
+ORDER BY time_ms DESC LIMIT 1 BY id LIMIT {most:UInt32}
+"""
 _JOBS = """
-SELECT state FROM (SELECT job_id, seq, time_ms, state FROM jobs WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64})
-ORDER BY seq DESC LIMIT 1 BY job_id) ORDER BY time_ms
+SELECT state FROM (SELECT seq, time_ms, state FROM jobs WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64})
+ORDER BY time_ms DESC, seq DESC LIMIT 1 BY job_id, seq LIMIT 2000) ORDER BY time_ms, seq
 """
 _ROLLOUTS = """
 SELECT state FROM rollouts WHERE time >= fromUnixTimestamp64Milli({from_ms:Int64})
@@ -84,9 +94,8 @@ class Feed:
                     self._taken.notify_all()
             except TidemillError as error:
                 log.warning("the store does not answer: %s", error)
-                old = self._picture
                 words = f"the store does not answer; figures stand still ({type(error).__name__})"
-                self._picture = Picture(old.taken_ms, old.from_ms, old.window_s, old.pipelines, trouble=words)
+                self._picture = replace(self._picture, trouble=words)
             except Exception:
                 log.exception("the picture could not be taken")
             stop.wait(self._settings.console.refresh_s)
@@ -98,7 +107,7 @@ class Feed:
         since = {"from_ms": from_ms}
         series = series_of(self._store.rows(_WINDOWS, since))
         alarms = _by_pipeline(events_of(self._store.rows(_EVENTS, since)), lambda e: e.data.pipeline)
-        jobs = _by_pipeline(jobs_of(self._store.rows(_JOBS, since)), lambda s: s.pipeline)
+        job_steps = _by_pipeline(jobs_of(self._store.rows(_JOBS, since)), lambda s: s.pipeline)
         steps = _by_pipeline(rollouts_of(self._store.rows(_ROLLOUTS, since)), lambda s: s.pipeline)
         routes = {route.pipeline: route for route in _states(self._store.rows(_ROUTES), _route)}
         progress = {row["pipeline"]: JobProgress(**row) for row in self._store.rows(_PROGRESS, since)}
@@ -111,7 +120,8 @@ class Feed:
                 self._settings.pipelines[name].description if name in self._settings.pipelines else "",
                 series=series.get(name, {}),
                 alarms=tuple(alarms.get(name, ())),
-                jobs=tuple(jobs.get(name, ())),
+                jobs=latest_jobs(job_steps.get(name, ())),
+                job_steps=tuple(job_steps.get(name, ())),
                 rollouts=_latest(steps.get(name, ())),
                 steps=tuple(steps.get(name, ())),
                 decisions=tuple(decisions.get(name, ())),
@@ -123,7 +133,9 @@ class Feed:
             )
             for name in names
         }
-        return Picture(now_ms, from_ms, self._settings.windows.size_s, pipelines)
+        own = {"pipeline": SYSTEM, "from_ms": now_ms - SYSTEM_MS, "most": SHOWN_SYSTEM}
+        system = tuple(events_of(self._store.rows(_SYSTEM, own)))
+        return Picture(now_ms, from_ms, self._settings.windows.size_s, pipelines, system)
 
 
 _job = Decoder[JobState](JobState)
@@ -174,6 +186,15 @@ def events_of(rows: Iterable[Mapping[str, Any]]) -> list[ThresholdEvent]:
 def jobs_of(rows: Iterable[Mapping[str, Any]]) -> list[JobState]:
     """States of jobs from rows with a ``state``."""
     return _states(rows, _job)
+
+
+def latest_jobs(states: Iterable[JobState]) -> tuple[JobState, ...]:
+    """The latest state of each job, in the order of their times."""
+    latest: dict[str, JobState] = {}
+    for state in states:
+        if state.job_id not in latest or state.seq > latest[state.job_id].seq:
+            latest[state.job_id] = state
+    return tuple(sorted(latest.values(), key=lambda state: state.time_ms))
 
 
 def rollouts_of(rows: Iterable[Mapping[str, Any]]) -> list[RolloutState]:

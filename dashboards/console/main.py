@@ -44,6 +44,10 @@ _POLICIES = {
     "/approvals/": _ALARM_POLICY.replace("form-action 'none'", "form-action 'self'"),
 }
 """By the beginning of a path; all else has _POLICY."""
+_NO_REPORT = (
+    "no such report (yet): reports are built one after the other, each in a minute or so on an idle machine and in "
+    "several on a busy one; with fewer than ten calls on a side of the change there is none"
+)
 
 
 def run(settings: Settings) -> None:
@@ -105,7 +109,7 @@ def application(
     def evidence(alarm_id: str) -> FileResponse:
         file = report_file(settings, alarm_id)
         if file is None:
-            raise HTTPException(404, "no such report (yet): it is built about a minute after the alarm")
+            raise HTTPException(404, _NO_REPORT)
         return FileResponse(file, media_type="text/html")
 
     @app.get("/alarms/{alarm_id}")

@@ -11,7 +11,7 @@ from dashboards.console import charts, decided
 from dashboards.console.drawing import drawing
 from dashboards.console.feed import Feed
 from dashboards.console.muted import muted
-from dashboards.console.timeline import compared, standing, timeline
+from dashboards.console.timeline import Entry, compared, of_system, standing, timeline
 from dashboards.console.view import Picture, Pipeline
 from dashboards.console.wheel import wheel
 from tidemill.clock import Clock
@@ -66,6 +66,9 @@ class Page:
             with ui.column().classes("tm-card p-3 w-full gap-1"):
                 ui.label("What happened").classes("text-lg font-bold")
                 self._timeline = ui.column().classes("w-full gap-0")
+            with ui.column().classes("tm-card p-3 w-full gap-1") as self._system_card:
+                ui.label("Alarms about the deployment itself, of the last day").classes("text-lg font-bold")
+                self._system = ui.column().classes("w-full gap-0")
         self._shown: dict[str, object] = {}
         self._draw()
         ui.timer(refresh_s, self._draw)
@@ -91,6 +94,8 @@ class Page:
             self._chosen = next(iter(picture.pipelines), "")
         self._draw_cards(picture)
         self._draw_muted()
+        self._system_card.visible = bool(picture.system)
+        self._draw_entries("system", self._system, of_system(picture))
         if self._chosen:
             self._draw_pipeline(picture, picture.pipelines[self._chosen])
 
@@ -143,19 +148,22 @@ class Page:
             self._chart.update()
         self._draw_rollout(pipeline)
         self._draw_decisions(pipeline)
-        entries = timeline(pipeline)
-        if self._news("timeline", entries):
-            self._timeline.clear()
-            with self._timeline:
-                if not entries:
-                    ui.label("nothing yet").classes("text-slate-500")
-                for entry in entries:
-                    with ui.row().classes("w-full items-start gap-3 py-1 border-b border-slate-100 flex-nowrap"):
-                        ui.label(_clock_time(entry.time_ms, seconds=True)).classes(_TIME)
-                        ui.icon(entry.icon, color=entry.colour).classes("shrink-0")
-                        ui.label(entry.text).classes("text-sm grow min-w-0 break-words")
-                        if entry.link:
-                            ui.link(entry.link_words, entry.link, new_tab=True).classes("text-sm shrink-0")
+        self._draw_entries("timeline", self._timeline, timeline(pipeline))
+
+    def _draw_entries(self, part: str, column: ui.column, entries: list[Entry]) -> None:
+        if not self._news(part, entries):
+            return
+        column.clear()
+        with column:
+            if not entries:
+                ui.label("nothing yet").classes("text-slate-500")
+            for entry in entries:
+                with ui.row().classes("w-full items-start gap-3 py-1 border-b border-slate-100 flex-nowrap"):
+                    ui.label(_clock_time(entry.time_ms, seconds=True)).classes(_TIME)
+                    ui.icon(entry.icon, color=entry.colour).classes("shrink-0")
+                    ui.label(entry.text).classes("text-sm grow min-w-0 break-words")
+                    if entry.link:
+                        ui.link(entry.link_words, entry.link, new_tab=True).classes("text-sm shrink-0")
 
     def _draw_rollout(self, pipeline: Pipeline) -> None:
         rollout = pipeline.rollout

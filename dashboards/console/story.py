@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from dashboards.console.feed import events_of, jobs_of, rollouts_of, series_of
+from dashboards.console.feed import events_of, jobs_of, latest_jobs, rollouts_of, series_of
 from dashboards.console.muted import muted
 from dashboards.console.view import Point
 from tidemill.clock import Clock
@@ -35,9 +35,9 @@ WHERE pipeline = {pipeline:String} AND metric = {metric:String} AND role = 'clie
 ORDER BY revision DESC LIMIT 1 BY model_version, variant, start_ms LIMIT 20000
 """
 _JOBS = """
-SELECT state FROM (SELECT job_id, seq, time_ms, state FROM jobs
+SELECT state FROM jobs
 WHERE pipeline = {pipeline:String} AND time >= fromUnixTimestamp64Milli({from_ms:Int64})
-ORDER BY seq DESC LIMIT 1 BY job_id) ORDER BY time_ms LIMIT 200
+ORDER BY time_ms, seq LIMIT 1 BY job_id, seq LIMIT 2000
 """
 _ROLLOUTS = """
 SELECT state FROM rollouts
@@ -59,6 +59,8 @@ class Story:
     statistic: str = ""
     """Which figure of a window the alarm's rule looks at; empty: no rule of the settings."""
     jobs: tuple[JobState, ...] = ()
+    job_steps: tuple[JobState, ...] = ()
+    """Every recorded state of the jobs, oldest first."""
     steps: tuple[RolloutState, ...] = ()
     neighbour: str = ""
     """The other alarm of the same trouble that the jobs were opened by; empty: they are this alarm's own."""
@@ -88,7 +90,8 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str, mutes: M
     until_ms = resolved.time_ms if resolved is not None else min(now_ms, firing.time_ms + _LATER_MS)
     given = {"pipeline": data.pipeline, "metric": data.metric, "slice": data.slice}
     given |= {"from_ms": changed_ms - AROUND_MS, "to_ms": until_ms + AROUND_MS}  # type: ignore[dict-item]
-    jobs, neighbour = _answers_to(data.alarm_id, jobs_of(store.rows(_JOBS, given)), data.started_ms, until_ms)
+    job_steps = jobs_of(store.rows(_JOBS, given))
+    jobs, neighbour = _answers_to(data.alarm_id, latest_jobs(job_steps), data.started_ms, until_ms)
     ids = {job.job_id for job in jobs}
     steps = [step for step in rollouts_of(store.rows(_ROLLOUTS, given)) if step.job_id in ids]
     pipeline = settings.pipelines.get(data.pipeline)
@@ -100,6 +103,7 @@ def told(settings: Settings, store: Store, clock: Clock, alarm_id: str, mutes: M
         points=series_of(store.rows(_WINDOWS, given)).get(data.pipeline, {}).get(data.metric, {}),
         statistic=rules.get(data.rule, ""),
         jobs=jobs,
+        job_steps=tuple(step for step in job_steps if step.job_id in ids),
         steps=tuple(steps),
         neighbour=neighbour,
         evidence=evidence_of(settings, alarm_id),

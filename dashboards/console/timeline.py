@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dashboards.console.view import Pipeline
-from tidemill.events import OrderTaken, RolloutState, ThresholdData
+from dashboards.console.view import Picture, Pipeline
+from tidemill.events import JobState, OrderTaken, RolloutState, ThresholdData, ThresholdEvent
 from tidemill.events.lifecycle import Hold, JobPhase, RolloutPhase
 
 
@@ -23,13 +24,18 @@ class Entry:
 
 def timeline(pipeline: Pipeline, limit: int = 40) -> list[Entry]:
     """Alarms, jobs and rollout steps of one pipeline, newest first."""
-    entries = [*_alarms(pipeline), *_jobs(pipeline), *_steps(pipeline)]
+    entries = [*_alarms(pipeline.alarms), *_jobs(pipeline), *_steps(pipeline)]
     return sorted(entries, key=lambda entry: entry.time_ms, reverse=True)[:limit]
 
 
-def _alarms(pipeline: Pipeline) -> list[Entry]:
+def of_system(picture: Picture) -> list[Entry]:
+    """Alarms about the deployment itself, newest first."""
+    return sorted(_alarms(picture.system), key=lambda entry: entry.time_ms, reverse=True)
+
+
+def _alarms(events: Iterable[ThresholdEvent]) -> list[Entry]:
     found = []
-    for event in pipeline.alarms:
+    for event in events:
         data = event.data
         firing = data.state == "firing"
         notice = data.severity == "info" or data.kind == "drift" or data.rule.startswith("drift_")
@@ -52,24 +58,39 @@ def _evidence(data: ThresholdData) -> str:
 
 
 def _jobs(pipeline: Pipeline) -> list[Entry]:
-    icons = {
-        "declined": ("block", "grey"),
-        "rejected": ("cancel", "red"),
-        "failed": ("error", "red"),
-        "registered": ("verified", "teal"),
-    }
     found = []
     for job in pipeline.jobs:
-        icon, colour = icons.get(job.phase, ("model_training", "purple"))
-        link = f"/gate/{job.job_id}" if job.phase in ("registered", "rejected") and job.verdicts else ""
-        text = f"{_JOB_WORDS[job.phase]}: {job.reason}"
-        found.append(Entry(job.time_ms, icon, colour, text, link, "the gate's report"))
+        before = [step for step in pipeline.job_steps if step.job_id == job.job_id and step.seq < job.seq]
+        found += [_job(state) for state in _phases(before, job)]
         found += [
             Entry(verdict.time_ms, "fact_check", "grey", f"gate, {verdict.check}: {verdict.outcome}, {verdict.reason}")
             for verdict in job.verdicts
             if verdict.time_ms
         ]
     return found
+
+
+def _phases(before: list[JobState], job: JobState) -> list[JobState]:
+    """The first state of each phase of a job, and its state now where that says more."""
+    firsts: dict[JobPhase, JobState] = {}
+    for state in (*before, job):
+        firsts.setdefault(state.phase, state)
+    said = firsts[job.phase].reason.startswith(job.reason)
+    return [*firsts.values(), *([] if said else [job])]
+
+
+def _job(state: JobState) -> Entry:
+    icons = {
+        "declined": ("block", "grey"),
+        "rejected": ("cancel", "red"),
+        "failed": ("error", "red"),
+        "registered": ("verified", "teal"),
+    }
+    icon, colour = icons.get(state.phase, ("model_training", "purple"))
+    link = f"/gate/{state.job_id}" if state.phase in ("registered", "rejected") and state.verdicts else ""
+    about = f" for the alarm on {state.alarm_metric}" if state.phase == "declined" and state.alarm_metric else ""
+    text = f"{_JOB_WORDS[state.phase]}{about}: {state.reason}"
+    return Entry(state.time_ms, icon, colour, text, link, "the gate's report")
 
 
 def _steps(pipeline: Pipeline) -> list[Entry]:

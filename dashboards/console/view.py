@@ -8,6 +8,15 @@ from dataclasses import dataclass, field
 from tidemill.events import JobProgress, JobState, RetrainDecision, RolloutState, Route, ThresholdEvent
 from tidemill.io.spend import Spend
 
+_LEAST_SHOWN = 0.01
+
+
+def _how_often(a_day: float) -> str:
+    """How often something happens that happens so many times a day, as people say it."""
+    if a_day >= 1:
+        return f"{a_day:,.1f} a day"
+    return f"one in {1 / a_day:,.0f} days" if a_day > 0 else "none"
+
 
 @dataclass(frozen=True)
 class Point:
@@ -33,6 +42,8 @@ class Pipeline:
     """Threshold events of the time shown, oldest first."""
     jobs: tuple[JobState, ...] = ()
     """Latest state of each job, oldest job first."""
+    job_steps: tuple[JobState, ...] = ()
+    """Every recorded state of the jobs of the time shown, oldest first."""
     rollouts: tuple[RolloutState, ...] = ()
     """Latest state of each rollout, oldest rollout first."""
     steps: tuple[RolloutState, ...] = ()
@@ -59,10 +70,21 @@ class Pipeline:
         if self.spend is None:
             return ""
         allowed, alarms, series = self.spend
+        raised = f"{alarms:,} alarm{'' if alarms == 1 else 's'}"
+        so_far = f"{allowed:,.2f}" if allowed >= _LEAST_SHOWN else f"less than {_LEAST_SHOWN}"
         return (
-            f"false alarms allowed: {self.allowed_a_day:.2g} a day, {allowed:.2g} so far; "
-            f"detectors raised {alarms:,} (false or not) on {series:,} series"
+            f"false alarms allowed on average: {_how_often(self.allowed_a_day)}, which makes {so_far} so far; "
+            f"the detectors raised {raised}, false or not, on {series:,} series"
         )
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether questions have arrived in the time shown, and no answer."""
+        asked, answered = (
+            any(point.value for points in self.series.get(metric, {}).values() for point in points)
+            for metric in ("requests", "answers")
+        )
+        return asked and not answered
 
     @property
     def open_alarms(self) -> tuple[ThresholdEvent, ...]:
@@ -125,5 +147,7 @@ class Picture:
     from_ms: int
     window_s: int
     pipelines: Mapping[str, Pipeline]
+    system: tuple[ThresholdEvent, ...] = ()
+    """Threshold events about the deployment itself, the newest of a day."""
     trouble: str = ""
     """Why the picture is old, in words; empty: it is fresh."""

@@ -152,4 +152,6 @@ def _words(
         return "healthy", f"last turn: {standing(rollout)}: {rollout.reason}"
     if job is not None:
         return "healthy", f"last turn: {job.phase}: {job.reason}"
+    if pipeline.is_unanswered:
+        return "no answers yet", "questions arrive; quality, latency and cost need answers"
     return "healthy", "nothing has changed so far"

@@ -17,13 +17,15 @@ from dashboards.console.story import Story
 from dashboards.console.timeline import Entry, timeline
 from dashboards.console.trend import NARROW, WIDE, Mark, legend, trend
 from dashboards.console.view import Pipeline
-from tidemill.evidence import Evidence, Slice
+from tidemill.evidence import OLD_MS, WAIT_MS, Evidence, Slice
 from tidemill.metrics import UNITS
 from tidemill.slices import ATTRIBUTE
 
 SHOWN_SLICES = 8
-SOON_MS = 180_000
-"""So long after an alarm its evidence may still be on the way."""
+SOON_MS = 600_000
+"""So long after an alarm its page looks for evidence often."""
+OFTEN_S, SELDOM_S = 10, 60
+"""Between two looks."""
 _templates = Environment(
     loader=PackageLoader("dashboards.console", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
@@ -57,7 +59,8 @@ class SliceRow:
 def page(story: Story, deployment: str) -> str:
     """The whole page as HTML."""
     data, found = story.alarm.data, story.evidence
-    waiting = found is None and data.kind != "system" and story.now_ms - story.alarm.time_ms < SOON_MS
+    age_ms = story.now_ms - story.alarm.time_ms
+    waiting = found is None and data.kind != "system" and age_ms <= OLD_MS
     return _templates.get_template("alarm.html").render(
         deployment=deployment,
         data=data,
@@ -70,6 +73,9 @@ def page(story: Story, deployment: str) -> str:
         versions=legend(story.points),
         about_calls=data.kind != "system",
         waiting=waiting,
+        again_s=OFTEN_S if age_ms < SOON_MS else SELDOM_S,
+        earliest_s=WAIT_MS // 1000,
+        oldest_h=OLD_MS // 3_600_000,
         evidence=found,
         slice_words=slice_words(found) if found is not None else "",
         slices=slice_rows(found) if found is not None else [],
@@ -178,7 +184,9 @@ def slice_rows(found: Evidence) -> list[SliceRow]:
 def done(story: Story) -> list[Entry]:
     """What the system did about it, oldest first."""
     ends = () if story.resolved is None else (story.resolved,)
-    pipeline = Pipeline("", "", alarms=(story.alarm, *ends), jobs=story.jobs, steps=story.steps)
+    pipeline = Pipeline(
+        "", "", alarms=(story.alarm, *ends), jobs=story.jobs, job_steps=story.job_steps, steps=story.steps
+    )
     return sorted(timeline(pipeline), key=lambda entry: entry.time_ms)
 
 

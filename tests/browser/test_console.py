@@ -266,7 +266,7 @@ def test_the_spend_of_the_budget_is_shown_while_the_stream_processor_says_it(
         for gauge, value in gauges.items():
             gauge.labels("schedule").set(value)
         with Service(console, "streams", port=console.port("streams")):
-            said = "false alarms allowed: 0.048 a day, 0.02 so far; detectors raised 3 (false or not) on 11 series"
+            said = "one in 21 days, which makes 0.02 so far; the detectors raised 3 alarms, false or not, on 11 series"
             page.get_by_text(said).wait_for(timeout=30_000)
         page.get_by_text(said).wait_for(state="hidden", timeout=30_000)
         assert errors == []

@@ -12,10 +12,11 @@ import pytest
 from dashboards.console import why
 from dashboards.console.main import policy_of
 from dashboards.console.story import Story, is_alarm_id
-from dashboards.console.trend import Mark, trend
+from dashboards.console.trend import NARROW, WIDE, Mark, trend
 from dashboards.console.view import Point
 from tests.unit.dashboards.console_pictures import ALARM_ID, CHANGE, NOW, alarm, job
 from tests.unit.dashboards.console_stories import HOSTILE, some_evidence, some_slice, story
+from tidemill.evidence import OLD_MS
 
 
 class Elements(HTMLParser):
@@ -57,6 +58,12 @@ def test_the_page_says_what_changed_since_when_where_and_what_was_done() -> None
     ):
         assert part in said, part
     assert f'href="/evidence/{ALARM_ID}"' in why.page(story(), "demo")
+
+
+def test_the_training_stays_in_what_was_done() -> None:
+    training = job("training", seq=1, time_ms=CHANGE + 30_000, reason="training on 367 rows")
+    said = words(why.page(story(job_steps=(training, job("registered"))), "demo"))
+    assert "retraining trains an adapter: training on 367 rows" in said and "retraining made a new version" in said
 
 
 def hostile_story() -> Story:
@@ -155,11 +162,23 @@ def test_without_texts_the_page_says_so() -> None:
     assert "blacked out" in words(why.page(story(evidence=some_evidence(capture="redacted")), "demo"))
 
 
-def test_a_fresh_alarm_without_evidence_is_looked_at_again_and_an_old_one_is_not() -> None:
-    fresh = why.page(story(evidence=None, resolved=None, now_ms=alarm().time_ms + 20_000), "demo")
-    old = why.page(story(evidence=None), "demo")
-    assert 'http-equiv="refresh"' in fresh and 'http-equiv="refresh"' not in old
-    assert "There is no evidence" in words(old)
+@pytest.mark.parametrize(
+    ("age_ms", "again_s"), [(20_000, 10), (240_000, 10), (3_600_000, 60), (OLD_MS, 60), (OLD_MS + 1, None)]
+)
+def test_evidence_is_awaited_until_the_role_takes_the_alarm_up_no_more(age_ms: int, again_s: int | None) -> None:
+    page = why.page(story(evidence=None, resolved=None, now_ms=alarm().time_ms + age_ms), "demo")
+    said = words(page)
+    if again_s is None:
+        assert 'http-equiv="refresh"' not in page
+        assert "There is no evidence, and none will come: alarms older than 24 hours are not taken up" in said
+    else:
+        assert f'http-equiv="refresh" content="{again_s}"' in page
+        assert "The evidence is not there yet." in said and "25 s after the alarm at the earliest" in said
+        assert f"again every {again_s} seconds" in said and "none will come" not in said
+
+
+def test_no_minute_is_promised_for_the_report() -> None:
+    assert "in several on a busy one" in words(why.page(story(has_report=False), "demo"))
 
 
 def test_an_alarm_of_the_audit_has_no_calls_and_no_report() -> None:
@@ -188,6 +207,35 @@ def test_a_figure_without_points_has_no_picture() -> None:
     assert trend({"v": (Point(CHANGE, None, 0),)}, "", marks, 1.0, "t", str, str) == ""
     drawn = trend({"v": (Point(CHANGE, 0.0, 1), Point(CHANGE, 0.0, 1))}, "", marks, None, "t", str, str)
     assert "polyline" in drawn and "nan" not in drawn
+
+
+def texts(drawn: str) -> dict[str, tuple[float, float, str]]:
+    """Where each text of a picture stands: x, y, anchor."""
+    found = re.findall(r'<text x="([\d.-]+)" y="([\d.-]+)" text-anchor="(\w+)"[^>]*>([^<]*)<', drawn)
+    return {words: (float(x), float(y), anchor) for x, y, anchor, words in found}
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_labels_of_the_levels_have_room(width: int) -> None:
+    points = {"v": (Point(CHANGE, 1_200.0, 1), Point(NOW, 30_040.0, 1))}
+    drawn = trend(points, "", [], None, "t", lambda value: why.amount(value, "ms"), str, width)
+    x, _, anchor = texts(drawn)["30,040 ms"]
+    assert anchor == "end" and x >= 7.2 * len("30,040 ms")
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_the_threshold_is_named_where_the_curve_is_not(rising: bool) -> None:
+    values = [500.0] * 50 + [1_050.0] * 50
+    shown = values if rising else values[::-1]
+    points = {"v": tuple(Point(CHANGE + 5_000 * index, value, 1) for index, value in enumerate(shown))}
+    drawn = trend(points, "", [], 1_000.0, "t", lambda value: why.amount(value, "ms"), str)
+    x, y, anchor = texts(drawn)["threshold 1,000 ms"]
+    assert anchor == "start"
+    curve = re.search(r'polyline points="([^"]+)"', drawn)
+    assert curve is not None
+    for place in curve[1].split():
+        across, down = map(float, place.split(","))
+        assert not (x <= across <= x + 130 and y - 12 <= down <= y + 2), place
 
 
 @pytest.mark.parametrize("name", ["../secrets", "a" * 7, "A" * 32, "a" * 65, "a" * 32 + "\n", ""])

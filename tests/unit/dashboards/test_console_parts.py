@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 from xml.etree import ElementTree
@@ -14,16 +15,17 @@ from starlette.websockets import WebSocketDisconnect
 
 from dashboards.console.charts import latency_cut, markers, options
 from dashboards.console.drawing import drawing
+from dashboards.console.feed import latest_jobs
 from dashboards.console.hosts import is_own, own_names
 from dashboards.console.main import application
 from dashboards.console.page import _facts
 from dashboards.console.story import evidence_of, report_file
-from dashboards.console.timeline import compared, standing, timeline
+from dashboards.console.timeline import compared, of_system, standing, timeline
 from dashboards.console.view import Pipeline, Point
 from dashboards.console.wheel import STATIONS, wheel
 from tests.unit.dashboards.console_pictures import ALARM_ID, FROM, NOW, alarm, job, picture, pipeline, rollout
 from tests.unit.dashboards.console_stories import some_evidence
-from tidemill.events import JobProgress, StationTime
+from tidemill.events import JobProgress, JobState, StationTime
 from tidemill.events.lifecycle import JobPhase, RolloutPhase, Station
 from tidemill.evidence import evidence_file
 from tidemill.io.spend import Spend
@@ -116,6 +118,18 @@ def test_no_data_is_a_dash_and_not_zero() -> None:
     assert wheel(empty, NOW).stations[0].figure == "quality –"
 
 
+def test_questions_without_answers_are_not_called_healthy() -> None:
+    asked: dict[str, object] = {"requests": {"": (Point(FROM, 30.0, 30),)}}
+    unanswered = asked | {"answers": {"v": (Point(FROM, 0.0, 0),)}}
+    answered = asked | {"answers": {"v": (Point(FROM, 0.0, 0), Point(FROM + 5_000, 3.0, 3))}}
+    for series, headline in ((asked, "no answers yet"), (unanswered, "no answers yet"), (answered, "healthy")):
+        found = picture(series=series)
+        assert wheel(found.pipelines["schedule"], NOW).headline == headline
+        assert _facts(found.pipelines["schedule"], found)[0] == headline
+    assert wheel(pipeline(series=asked, alarms=(alarm(),)), NOW).headline == "alarm"
+    assert wheel(Pipeline("new", ""), NOW).headline == "healthy"
+
+
 def test_only_a_fresh_estimate_of_the_champion_is_shown() -> None:
     def shown(version: str, start_ms: int) -> dict[str, str]:
         estimates = {f"quality_estimate{end}": {version: (Point(start_ms, 0.9, 60),)} for end in ("", "_low", "_high")}
@@ -149,10 +163,69 @@ def test_every_phase_has_words_of_its_own() -> None:
     assert not any("0 %" in step for step in steps if "canary" not in step)
 
 
+def test_what_a_job_did_on_its_way_stays_told() -> None:
+    way = (
+        job("collecting", seq=0, time_ms=NOW - 90, reason="it collects"),
+        job("training", seq=1, time_ms=NOW - 80, reason="training on 367 rows, 30 of them older", verdicts=()),
+        job("training", seq=2, time_ms=NOW - 79, reason="training on 367 rows", verdicts=()),
+        job("gating", seq=3, time_ms=NOW - 60, reason="scoring", verdicts=()),
+        job("gating", seq=4, time_ms=NOW - 50, reason="asking the engine"),
+        job("registered", seq=5, time_ms=NOW - 40, reason="registered"),
+    )
+
+    def told(steps: tuple[JobState, ...]) -> list[str]:
+        entries = timeline(pipeline(jobs=latest_jobs(steps), job_steps=steps))
+        return [entry.text for entry in reversed(entries) if entry.text.startswith("retraining")]
+
+    assert told(way[:3])[-1] == "retraining trains an adapter: training on 367 rows, 30 of them older"
+    assert told(way[:5])[2:] == [
+        "retraining has its candidate judged by the gate: scoring",
+        "retraining has its candidate judged by the gate: asking the engine",
+    ]
+    assert [text.split(":")[0] for text in told(way)] == [
+        "retraining collects labels",
+        "retraining trains an adapter",
+        "retraining has its candidate judged by the gate",
+        "retraining made a new version",
+    ]
+
+
+def test_what_starts_no_retraining_is_named() -> None:
+    refused = (job("declined", alarm_metric=metric, job_id=metric, verdicts=()) for metric in ("e2e_ms", "quality", ""))
+    assert {entry.text for entry in timeline(pipeline(jobs=tuple(refused)))} == {
+        "no retraining for the alarm on e2e_ms: it is declined",
+        "no retraining for the alarm on quality: it is declined",
+        "no retraining: it is declined",
+    }
+
+
 def test_the_spend_of_the_budget_of_false_alarms_is_said_where_it_is_known() -> None:
     told = Pipeline("p", "", spend=Spend(0.0214, 3, 11), allowed_a_day=1 / 21).false_alarms
-    assert told == ("false alarms allowed: 0.048 a day, 0.021 so far; detectors raised 3 (false or not) on 11 series")
+    assert told == (
+        "false alarms allowed on average: one in 21 days, which makes 0.02 so far; "
+        "the detectors raised 3 alarms, false or not, on 11 series"
+    )
+    young = Pipeline("p", "", spend=Spend(6.4e-05, 1, 10), allowed_a_day=2.4).false_alarms
+    assert "2.4 a day, which makes less than 0.01 so far; the detectors raised 1 alarm, false" in young
     assert Pipeline("p", "").false_alarms == ""
+
+
+def test_the_tooltip_names_each_figure_in_the_order_of_the_panels() -> None:
+    figure = options(pipeline(), FROM, NOW, 5)
+    drawn = [series for series in figure["series"] if "id" in series]
+    ids = [series["id"] for series in drawn]
+    assert ids == [
+        "quality · schedule-v1",
+        "quality, estimate · schedule-v1",
+        "latency p95, ms · schedule-v1",
+        "latency p50, ms · schedule-v1",
+        "calls / s · schedule-v1",
+        "drift · unseen words",
+        "drift · distance of wording",
+        "cost, $ / h · schedule-v1",
+    ]
+    assert [series["xAxisIndex"] for series in drawn] == sorted(series["xAxisIndex"] for series in drawn)
+    assert "seriesId" in figure["tooltip"][":formatter"] and figure["series"][: len(drawn)] == drawn
 
 
 def test_a_cold_start_does_not_flatten_the_latency_of_all_that_follows() -> None:
@@ -216,6 +289,15 @@ def test_the_timeline_is_newest_first_and_links_each_alarm_to_its_page() -> None
     assert [entry.time_ms for entry in entries] == sorted((entry.time_ms for entry in entries), reverse=True)
     assert len([entry for entry in entries if "schedule-v2 is the canary" in entry.text]) == 1
     assert [entry.link for entry in entries if entry.link] == ["/gate/j1", f"/alarms/{ALARM_ID}"]
+
+
+def test_alarms_about_the_deployment_are_listed_newest_first_and_linked() -> None:
+    fired = alarm(kind="system", summary="local: 12 requests wait in the queue, above 10")
+    over = alarm("resolved", kind="system", summary="queue is in order again")
+    entries = of_system(replace(picture(), system=(over, fired)))
+    assert [entry.text for entry in entries] == [over.data.summary, fired.data.summary]
+    assert [entry.link for entry in entries] == ["", f"/alarms/{ALARM_ID}"]
+    assert of_system(picture()) == []
 
 
 def test_the_timeline_shows_what_the_detector_had_and_what_is_wrong_with_it() -> None:

@@ -35,6 +35,15 @@ def test_the_words_of_an_ending_are_the_rules() -> None:
     ]
 
 
+def test_since_when_an_alarm_was_is_told_with_the_day_where_it_was_another() -> None:
+    def ended_at(time_ms: int) -> str:
+        (event,) = events(said(trouble("disk")), [], ["probe"], SPEAKER, time_ms)
+        return event.data.summary
+
+    assert ended_at(NOW_MS + 60_000) == "disk is in order again (alarm since 08:26:40 UTC)"
+    assert ended_at(NOW_MS + 86_400_000) == "disk is in order again (alarm since 2025-11-22 08:26:40 UTC)"
+
+
 def test_what_is_undecided_is_named_whole_or_up_to_a_slash() -> None:
     open_now = said(trouble("agreement/a"), trouble("agreement/ab"), trouble("windows/a"))
 
