@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 from retrain import gate
-from retrain.controller.states import following
+from retrain.controller.states import entering, following
 from tidemill import approval
 from tidemill.events import JobState, ThresholdData, ThresholdEvent, Verdict
 from tidemill.events.monitoring import threshold_event
@@ -22,7 +22,8 @@ def asked(job: JobState, verdicts: tuple[Verdict, ...], pipeline: PipelineSettin
     hours = pipeline.retrain.approval_timeout_s / 3600
     reason = f"every check passed; waits for approval (`tidemill retrain approve {job.job_id[:8]}`), {hours:.3g} h"
     until = now_ms + round(pipeline.retrain.approval_timeout_s * 1000)
-    return following(job, now_ms, phase=PHASE, reason=reason, verdicts=verdicts, deadline_ms=until)
+    left = entering(job, None, now_ms)  # who waits for a person has no GPU
+    return following(job, now_ms, phase=PHASE, reason=reason, verdicts=verdicts, deadline_ms=until, stations=left)
 
 
 def decided(job: JobState, ruling: Ruling | None, now_ms: int) -> JobState:

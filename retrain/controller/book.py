@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from retrain.controller.states import UNTIL
 from retrain.policy import RETRAINING_KINDS, job_id_of
 from tidemill.events import JobState, RetrainDecision, RolloutState, Route, ThresholdEvent
-from tidemill.events.lifecycle import ORDER
+from tidemill.events.lifecycle import ENDED_ROLLOUTS, OPEN_JOBS, ORDER
 from tidemill.ids import derived_id
 
-OPEN_PHASES = frozenset({"collecting", "snapshot", "training", "gating", "approving"})
 ENDED_JOBS = frozenset({"rejected", "failed"})
-ENDED_ROLLOUTS = frozenset({"champion", "rolled_back", "failed"})
 
 
 @dataclass
@@ -61,7 +59,7 @@ class Book:
     def open_jobs(self) -> list[JobState]:
         """Jobs that go on, oldest first."""
         return sorted(
-            (job for job in self.jobs.values() if job.phase in OPEN_PHASES), key=lambda j: (j.created_ms, j.job_id)
+            (job for job in self.jobs.values() if job.phase in OPEN_JOBS), key=lambda j: (j.created_ms, j.job_id)
         )
 
     def undecided(self, now_ms: int) -> Iterator[ThresholdEvent]:
@@ -100,7 +98,7 @@ class Book:
         for job in self.jobs.values():
             if job.pipeline != pipeline:
                 continue
-            if job.phase in OPEN_PHASES:
+            if job.phase in OPEN_JOBS:
                 return f"job {job.job_id[:8]} ({job.phase})"
             if job.phase == "registered" and derived_id("rollout", job.job_id) not in self.rollouts:
                 return f"the rollout of {job.candidate_version}"

@@ -13,7 +13,7 @@ from retrain import approval, cancel, orders, places
 from retrain.controller import states, works
 from retrain.controller.advance import APPROVAL, COLLECTING, WORKS, Seen, Step, advance, waits_for
 from retrain.controller.asking import DAY_MS, asking, champion_of, known_of
-from retrain.controller.book import OPEN_PHASES, Book
+from retrain.controller.book import Book
 from retrain.controller.labels import SELDOM_MS, LabelCounter, judged
 from retrain.controller.ledger import Ledger
 from retrain.controller.trigger import outcome
@@ -22,6 +22,7 @@ from retrain.policy import Known, Trigger, by_order, counts, job_id_of
 from retrain.work import SETTINGS_FILE, save_settings
 from tidemill.clock import Clock
 from tidemill.events import JobProgress, JobState, RetrainDecision
+from tidemill.events.lifecycle import OPEN_JOBS
 from tidemill.io import rulings
 from tidemill.io.modes import let_engines_through
 from tidemill.io.rulings import Ruling
@@ -56,7 +57,7 @@ class Driver:
         self._counter = counter
         self._told: dict[str, int] = {}
         self._ignored: set[str] = set()
-        self._ended = {job.job_id for job in book.jobs.values() if job.phase not in OPEN_PHASES}
+        self._ended = {job.job_id for job in book.jobs.values() if job.phase not in OPEN_JOBS}
         """Jobs that are over, of which work may still run."""
         self.waiting_for = ""
         """What the jobs under way wait for (store, engine, registry, cluster); empty when for nothing unusual."""
@@ -87,13 +88,13 @@ class Driver:
     def _cancel(self) -> None:
         for file, order in cancel.waiting(self._settings):
             job = self._book.jobs.get(order.job_id) if order else None
-            under_way = job is not None and job.phase in OPEN_PHASES and job.pipeline in self._settings.pipelines
+            under_way = job is not None and job.phase in OPEN_JOBS and job.pipeline in self._settings.pipelines
             if order is None or job is None or not under_way:
                 log.warning("nothing to cancel: no such job is under way", extra={"file": file.name})
                 file.unlink(missing_ok=True)
                 continue
             self._try(job.job_id, partial(self._job, job, order.reason))
-            if self._book.jobs[job.job_id].phase not in OPEN_PHASES:  # else its cluster does not answer
+            if self._book.jobs[job.job_id].phase not in OPEN_JOBS:  # else its cluster does not answer
                 file.unlink(missing_ok=True)
 
     def _rulings(self) -> None:
@@ -209,7 +210,7 @@ class Driver:
         if state is None:
             return
         self._book.note_job(state)
-        (self._ended.discard if state.phase in OPEN_PHASES else self._ended.add)(state.job_id)
+        (self._ended.discard if state.phase in OPEN_JOBS else self._ended.add)(state.job_id)
         JOBS_TOTAL.labels(state.pipeline, state.phase).inc()
         log.info(
             "job %s of %s: %s: %s",

@@ -26,9 +26,9 @@ from retrain.snapshot import OLDER_MS
 from retrain.snapshots import Snapshot
 from tidemill.errors import Stop
 from tidemill.events import JobState, RolloutState, ThresholdEvent
+from tidemill.events.lifecycle import ENDED_ROLLOUTS
 from tidemill.redaction import redact
 
-_ENDED = ("champion", "rolled_back", "failed")
 DAY_MS = 86_400_000
 
 
@@ -163,7 +163,7 @@ def _or_none(name: str, known: Known) -> VersionLineage | None:
 
 
 def _went_on(state: RolloutState, time_ms: int) -> bool:
-    return state.created_ms <= time_ms and (state.phase not in _ENDED or time_ms <= state.time_ms)
+    return state.created_ms <= time_ms and (state.phase not in ENDED_ROLLOUTS or time_ms <= state.time_ms)
 
 
 def _job_of(name: str, known: Known) -> JobState | None:
@@ -261,7 +261,7 @@ def _way(state: RolloutState) -> Way:
         phase=state.phase,
         reason=state.reason,
         created_ms=state.created_ms,
-        ended_ms=state.time_ms if state.phase in _ENDED else None,
+        ended_ms=state.time_ms if state.phase in ENDED_ROLLOUTS else None,
         champion_version=state.champion_version,
         verdicts=state.verdicts,
     )

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tidemill.events import JobState
+from tidemill.events.lifecycle import OPEN_JOBS
 from tidemill.settings import GpuSettings, PipelineSettings
 
 SPENDING = ("train", "gate")
 """Stations of the wheel at which a job has the GPU."""
 LAST_JOBS = 5
-OPEN = ("collecting", "snapshot", "training", "gating")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,12 @@ def funds_of(
     """Where the budgets of the pipeline ``name`` of ``pipelines`` stand."""
     since_ms = now_ms - round(gpu.period_days * 86_400_000)
     known = sorted(jobs, key=lambda job: (job.time_ms, job.job_id))
-    counted = [job for job in known if job.phase in OPEN or job.time_ms > since_ms]
+    counted = [job for job in known if job.phase in OPEN_JOBS or job.time_ms > since_ms]
     expected = {each: _expected_s(known, each, pipelines, now_ms) for each in {job.pipeline for job in known} | {name}}
     spent = dict.fromkeys(expected, 0.0)
     for job in counted:
         took = gpu_seconds(job, now_ms)
-        spent[job.pipeline] += max(took, expected[job.pipeline]) if job.phase in OPEN else took
+        spent[job.pipeline] += max(took, expected[job.pipeline]) if job.phase in OPEN_JOBS else took
     return Funds(
         expected_s=expected[name],
         spent_s=spent[name],
@@ -72,7 +72,7 @@ def funds_of(
 
 def _expected_s(jobs: list[JobState], name: str, pipelines: Mapping[str, PipelineSettings], now_ms: int) -> float:
     """The longest of its last jobs that had the GPU; before there were any, as it is set."""
-    ended = (job for job in jobs if job.pipeline == name and job.phase not in OPEN)
+    ended = (job for job in jobs if job.pipeline == name and job.phase not in OPEN_JOBS)
     took = [seconds for job in ended if (seconds := gpu_seconds(job, now_ms)) > 0]
     if took or name not in pipelines:
         return max(took[-LAST_JOBS:], default=0.0)

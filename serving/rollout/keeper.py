@@ -19,11 +19,11 @@ from serving.rollout.registry import Registry
 from tidemill.clock import Clock
 from tidemill.errors import Retry
 from tidemill.events import JobState, RolloutState, Route
+from tidemill.events.lifecycle import OPEN_JOBS
 from tidemill.ids import derived_id
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
-ENDED = ("declined", "registered", "rejected", "failed")
 """Phases of a job that writes nothing to the registry any more."""
 
 
@@ -123,4 +123,4 @@ class Keeper:
 
 def _goes_on(job_id: str, facts: Facts) -> bool:
     job = facts.jobs.get(job_id)
-    return job is not None and job.phase not in ENDED
+    return job is not None and job.phase in OPEN_JOBS

@@ -13,12 +13,13 @@ from msgspec.structs import replace as with_changes
 
 from retrain.controller import states
 from retrain.controller.asking import asking, champion_of, known_of
-from retrain.controller.book import OPEN_PHASES, Book
+from retrain.controller.book import Book
 from retrain.controller.trigger import outcome
 from retrain.policy import Trigger, by_order, gpu_seconds, job_id_of
 from tests.unit.retrain.made import NOW, alarm, pipeline
 from tidemill.codec import Decoder, encode
 from tidemill.events import JobState, RetrainDecision, RolloutState, ThresholdEvent
+from tidemill.events.lifecycle import OPEN_JOBS
 from tidemill.ids import derived_id
 from tidemill.settings import GpuSettings, PipelineSettings, TriggerSettings
 
@@ -192,7 +193,7 @@ class Deployment:
         for job in self.book.jobs.values():
             if job.pipeline != (name or job.pipeline):
                 continue
-            if job.phase in OPEN_PHASES:
+            if job.phase in OPEN_JOBS:
                 known = known_of(
                     by_order("x", job.pipeline, self.now, 0), self.book, self.pipelines, self.gpu, self.now
                 )

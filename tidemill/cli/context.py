@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 
 from tidemill.errors import Stop, TidemillError
@@ -46,6 +47,14 @@ def quiet(settings: Settings) -> Settings:
     """The same settings with Kafka clients that print nothing of their own: a command says itself what is wrong."""
     kafka = settings.kafka.model_copy(update={"options": {"log_level": 0, **settings.kafka.options}})
     return settings.model_copy(update={"kafka": kafka})
+
+
+def who(by: str = "") -> str:
+    """Who gives an order: ``by``, else the account. Raises Stop where there is none, as in some containers."""
+    try:
+        return by or getpass.getuser()
+    except (OSError, KeyError):
+        raise Stop("who you are is not known here: give --by NAME") from None
 
 
 def no_kafka(settings: Settings) -> Stop:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +16,12 @@ from tidemill.cli import context
 from tidemill.cli.rollout import content
 from tidemill.errors import Stop
 from tidemill.events import JobState
+from tidemill.events.lifecycle import OPEN_JOBS
 from tidemill.settings import Settings
 from tidemill.topics import JOBS
 
 app = typer.Typer(help="Jobs: where retrainings stand, what they say, and how to end one.", no_args_is_help=True)
+By = Annotated[str, typer.Option(help="Who says so; else your account's name.")]
 Job = Annotated[str, typer.Argument(help="A job: its id, or how it begins (`tidemill retrain list`).")]
 LINES = 40
 
@@ -103,14 +104,13 @@ def cancel(
     Example: tidemill retrain cancel 3f2a --reason "labels of the wrong tenant"
     """
     from retrain.cancel import MOST_REASON, Cancel, place
-    from retrain.controller.book import OPEN_PHASES
 
     settings = context.settings()
     if not reason.strip():
         raise Stop("a cancellation needs a reason: --reason TEXT")
     context.needs_stack(settings, ", so nobody would take the order")
     found = one(jobs(settings), job)
-    if found.phase not in OPEN_PHASES:
+    if found.phase not in OPEN_JOBS:
         raise Stop(f"job {found.job_id[:8]} is over already: {found.phase}, {found.reason}")
     place(settings, Cancel(job_id=found.job_id, reason=reason.strip()[:MOST_REASON]))
     typer.echo(
@@ -119,24 +119,28 @@ def cancel(
 
 
 @app.command("approve")
-def approve(job: Job, reason: Annotated[str, typer.Option(help="Why; it stands in the job's log.")] = "") -> None:
+def approve(
+    job: Job, reason: Annotated[str, typer.Option(help="Why; it stands in the job's log.")] = "", by: By = ""
+) -> None:
     """Approve the candidate of a job that waits for it (retrain.approval); it becomes a version and is rolled out.
 
     Example: tidemill retrain approve 3f2a
     """
-    _rule(job, True, reason)
+    _rule(job, True, reason, by)
 
 
 @app.command("reject")
-def reject(job: Job, reason: Annotated[str, typer.Option(help="Why; it stands in the job's log.")]) -> None:
+def reject(
+    job: Job, reason: Annotated[str, typer.Option(help="Why; it stands in the job's log.")], by: By = ""
+) -> None:
     """Reject the candidate of a job that waits for approval (retrain.approval).
 
     Example: tidemill retrain reject 3f2a --reason "not before the fair"
     """
-    _rule(job, False, reason)
+    _rule(job, False, reason, by)
 
 
-def _rule(job: str, approved: bool, reason: str) -> None:
+def _rule(job: str, approved: bool, reason: str, by: str) -> None:
     from tidemill.io.rulings import MOST_TEXT, Ruling, place
 
     settings = context.settings()
@@ -144,7 +148,7 @@ def _rule(job: str, approved: bool, reason: str) -> None:
     found = one(jobs(settings), job)
     if found.phase != "approving":
         raise Stop(f"job {found.job_id[:8]} does not wait for approval: {found.phase}, {found.reason}")
-    ruling = Ruling(job_id=found.job_id, approved=approved, by=getpass.getuser(), why=reason.strip()[:MOST_TEXT])
+    ruling = Ruling(job_id=found.job_id, approved=approved, by=context.who(by), why=reason.strip()[:MOST_TEXT])
     if not place(settings, ruling):
         raise Stop(f"job {found.job_id[:8]} has been decided already; see `tidemill retrain list`")
     word = "approved" if approved else "rejected"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -174,7 +173,7 @@ def _order(
         pipeline,
         state,
         reason,
-        by or getpass.getuser(),
+        context.who(by),
         now_ms,
         freeze,
         version=version,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -73,7 +72,7 @@ def add(
         from tidemill.io.silences import read, write
 
         table = read(quiet, SILENCES, CLIENT)
-        made = new(table, labels, (start_ms, end_ms), comment, by or _who(), now_ms)
+        made = new(table, labels, (start_ms, end_ms), comment, context.who(by), now_ms)
         write(quiet, SILENCES, CLIENT, {made.silence_id: made} | forgotten(table, now_ms))
     for doubt in doubts:
         typer.echo(f"tidemill: {doubt}", err=True)
@@ -207,13 +206,6 @@ def _show(rows: list[dict[str, Any]]) -> None:
 
 def _time(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        raise Stop("who you are is not known here: give --by NAME") from None
 
 
 @contextlib.contextmanager

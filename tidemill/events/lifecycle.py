@@ -12,7 +12,9 @@ Station = Literal["watch", "alarm", "data", "train", "gate", "shadow", "canary",
 JobPhase = Literal[
     "declined", "collecting", "snapshot", "training", "gating", "approving", "registered", "rejected", "failed"
 ]
+OPEN_JOBS: frozenset[JobPhase] = frozenset({"collecting", "snapshot", "training", "gating", "approving"})
 RolloutPhase = Literal["pending", "shadow", "canary", "promoting", "champion", "rolled_back", "failed"]
+ENDED_ROLLOUTS: frozenset[RolloutPhase] = frozenset({"champion", "rolled_back", "failed"})
 Hold = Literal["", "paused", "frozen", "blind", "inconclusive"]
 """Why a rollout takes no step forward: a person's order, a freeze window, the store does not answer, or a step took too
 long and the plan says `hold`. Harm takes it back all the same."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from retrain import approval as waiting
 from retrain import gate
 from retrain.controller.advance import APPROVAL, Seen, Step, advance, waits_for
+from retrain.policy.funds import gpu_seconds
 from tests.unit.retrain import test_controller_steps as steps
 from tests.unit.retrain.made import NOW, pipeline
 from tidemill import approval
@@ -44,6 +45,7 @@ def test_a_candidate_that_passes_waits_and_nothing_is_started() -> None:
     assert "tidemill retrain approve" in job.reason
     assert advance(job, REQUIRED, Seen(now_ms=NOW)) == Step()
     assert waiting.status(job, REQUIRED) == "not asked"
+    assert gpu_seconds(job, NOW + 86_400_000) == gpu_seconds(job, NOW), "who waits for a person has no GPU"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 
 from retrain import cancel
 from retrain.controller.advance import APPROVAL, COLLECTING, TABLE, WORKS, Seen, event_of, waits_for
-from retrain.controller.book import OPEN_PHASES, Book
+from retrain.controller.book import Book
 from retrain.controller.driver import Driver
 from retrain.controller.labels import Counted, LabelCounter
 from retrain.controller.ledger import Ledger
@@ -26,6 +26,7 @@ from tests.unit.retrain.made import NOW, alarm, pipeline
 from tidemill.clock import ManualClock
 from tidemill.codec import Decoder, encode
 from tidemill.events import JobProgress, JobState, RetrainDecision, ThresholdEvent
+from tidemill.events.lifecycle import OPEN_JOBS
 from tidemill.io import rulings
 from tidemill.settings import Settings
 
@@ -216,7 +217,7 @@ def drive(settings: Settings, world: World) -> World:
         states = world.states()
         if (
             states
-            and states[-1].phase not in OPEN_PHASES
+            and states[-1].phase not in OPEN_JOBS
             and not world.running
             and quiet
             and not cancel.waiting(settings)
@@ -229,7 +230,7 @@ def drive(settings: Settings, world: World) -> World:
 def ordered(settings: Settings, world: World) -> None:
     """A person cancels the job once it waits for what the road names, and has for a tick."""
     states = world.states()
-    if not states or states[-1].phase not in OPEN_PHASES or waits_for(states[-1]) != world.at:
+    if not states or states[-1].phase not in OPEN_JOBS or waits_for(states[-1]) != world.at:
         return
     if world.road == "ruled" and states[-1].time_ms + TICK_MS < world.clock.now_ms():
         rulings.place(settings, rulings.Ruling(job_id=JOB, approved=True, by="ada"))
@@ -240,7 +241,7 @@ def ordered(settings: Settings, world: World) -> None:
 def noted(settings: Settings, world: World) -> None:
     """Which cell of the table this tick comes to."""
     states = world.states()
-    if not states or states[-1].phase not in OPEN_PHASES:
+    if not states or states[-1].phase not in OPEN_JOBS:
         return
     name = waits_for(states[-1])
     works = {name: world.look(Path(name), Path(name))} if name not in (COLLECTING, APPROVAL) else {}
@@ -265,7 +266,7 @@ def assert_correct(world: World, expected: tuple[Any, ...]) -> None:
     said = world.decisions()
     assert [each.seq for each in said] == list(range(len(said))), "each decision is said once"
     assert [each.job_id for each in said if each.act == "open"] == [JOB]
-    assert sum(state.phase not in OPEN_PHASES for state in states) == 1, "it ends once"
+    assert sum(state.phase not in OPEN_JOBS for state in states) == 1, "it ends once"
     assert world.running == {}, "nothing runs for a job that is over"
     assert world.at_once <= 1, "one piece of work at a time"
     assert world.done_again == [], "what is done is not done again"

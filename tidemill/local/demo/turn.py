@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from tidemill.clock import Clock
 from tidemill.events import JobState, RolloutState, StationTime, ThresholdEvent
+from tidemill.events.lifecycle import ENDED_ROLLOUTS
 from tidemill.local.demo.kills import Killer
 from tidemill.local.demo.observer import Observer
 from tidemill.local.demo.scenario import Turn
 from tidemill.local.demo.users import Users
 
 ALARM_WITHIN_S = 120.0
-SETTLED = ("champion", "rolled_back", "failed")
-DATA_FROZEN = ("training", "gating", "registered", "rejected", "failed")
+DATA_FROZEN = ("training", "gating", "approving", "registered", "rejected", "failed")
 
 Say = Callable[[str], None]
 
@@ -34,7 +34,9 @@ class Outcome:
     def ending(self) -> str:
         """How it ended: champion, rolled_back, rejected, failed, or the phase in which time ran out."""
         if self.rollout is not None:
-            return self.rollout.phase if self.rollout.phase in SETTLED else f"{self.rollout.phase} (time ran out)"
+            return (
+                self.rollout.phase if self.rollout.phase in ENDED_ROLLOUTS else f"{self.rollout.phase} (time ran out)"
+            )
         if self.job is not None:
             return self.job.phase if self.job.phase in ("rejected", "failed") else f"{self.job.phase} (time ran out)"
         return "alarm only" if self.alarm is not None else "no alarm"
@@ -112,7 +114,7 @@ def tell(turn: Turn, users: Users, observer: Observer, clock: Clock, say: Say, k
         if rollout is not None:
             key = f"{rollout.phase} {rollout.weight}"
             shown.once(say, key, f"{turn.pipeline} rollout {rollout.phase} at {rollout.weight} %: {rollout.reason}")
-            return True if rollout.phase in SETTLED else None
+            return True if rollout.phase in ENDED_ROLLOUTS else None
         return True if job.phase in ("rejected", "failed") else None
 
     spent_s = (clock.now_ms() - changed_ms) / 1000
