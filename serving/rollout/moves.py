@@ -43,6 +43,17 @@ def keeps_way_back(state: RolloutState) -> bool:
     return state.phase in OPEN or state.watch == "open"
 
 
+def refused_start(state: RolloutState) -> bool:
+    """Whether it is only the note of an order to start that was refused."""
+    return any(taken.act == "start" and taken.refused for taken in state.orders)
+
+
+def standing(state: RolloutState) -> tuple[bool, bool, bool, int, int]:
+    """The greatest of a pipeline's rollouts is the one meant: what is open, then what is watched, then what changed the
+    route last. The clock decides last: it may go back."""
+    return not refused_start(state), keeps_way_back(state), state.phase in OPEN, state.route_epoch, state.created_ms
+
+
 def started_at_once(state: RolloutState) -> bool:
     """Whether a person wants it to take all traffic as soon as it can answer."""
     return any(taken.act == "start" and taken.at_once for taken in state.orders)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -158,6 +158,7 @@ def _order(
     at_once: bool = False,
     despite_freeze: bool = False,
 ) -> None:
+    from serving.rollout.moves import OPEN
     from serving.rollout.orders import place
 
     settings = context.settings()
@@ -167,7 +168,10 @@ def _order(
     freeze = _frozen(settings, pipeline, now_ms)
     if act == "start" and freeze and at_once and not despite_freeze:
         raise Stop(f"{freeze}; order it with --despite-freeze")
-    state = None if act == "start" else last_states(settings)[1].get(pipeline)
+    last = last_states(settings)[1].get(pipeline)
+    if act == "start" and last is not None and last.phase in OPEN:
+        raise Stop(f"the rollout of {last.candidate_version} is under way; end it with `abort`")
+    state = None if act == "start" else last
     order = order_of(
         act,
         pipeline,
@@ -235,18 +239,24 @@ def _frozen(settings: Settings, pipeline: str, now_ms: int) -> str:
 
 
 def last_states(settings: Settings) -> tuple[dict[str, Route], dict[str, RolloutState]]:
-    """The route in force and the newest rollout of each pipeline. Blocks; raises Stop when Kafka is away."""
+    """The route in force and the last rollout of each pipeline. Blocks; raises Stop when Kafka is away."""
     routes: dict[str, Route] = {}
     route: Route
     for route in content(settings, ROUTES):
         routes[route.pipeline] = route
-    rollouts: dict[str, RolloutState] = {}
-    state: RolloutState
-    for state in content(settings, ROLLOUTS):
-        known = rollouts.get(state.pipeline)
-        if known is None or (state.created_ms, state.seq) >= (known.created_ms, known.seq):
-            rollouts[state.pipeline] = state
-    return routes, rollouts
+    return routes, last_of(content(settings, ROLLOUTS))
+
+
+def last_of(states: Iterable[RolloutState]) -> dict[str, RolloutState]:
+    """By pipeline the rollout that an order means. A refused start is none, unless there is nothing else."""
+    from serving.rollout.moves import standing
+
+    newest: dict[str, RolloutState] = {}
+    for state in states:
+        known = newest.get(state.rollout_id)
+        if known is None or state.seq >= known.seq:
+            newest[state.rollout_id] = state
+    return {state.pipeline: state for state in sorted(newest.values(), key=standing)}
 
 
 def content(settings: Settings, topic: Topic) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from serving.rollout.decide import decide
 from serving.rollout.ordered import carry_out
 from serving.rollout.orders import Order, place, waiting
 from tests.unit.serving_rollout.test_decide import NOW, PIPELINE, PLAN, ROUTE, figures, in_phase, seen
-from tidemill.cli.rollout import order_of
+from tidemill.cli.rollout import last_of, order_of
 from tidemill.clock import ManualClock
 from tidemill.errors import Stop
 from tidemill.events import JobState, RolloutState, Route
@@ -192,3 +192,29 @@ def test_what_cannot_be_started_has_ended_at_once_and_says_why(tmp_path: Path, v
     steered._take_orders()
     state = list(written.rollouts.values())[-1]
     assert state.phase == "failed" and state.orders[0].refused and written.routes["schedule"] == ROUTE
+
+
+@pytest.mark.parametrize("open_one", [CANARY, in_phase("champion", watch="open")], ids=["canary", "watched champion"])
+def test_an_order_means_the_rollout_under_way_and_no_start_that_was_refused_since(
+    tmp_path: Path, open_one: RolloutState
+) -> None:
+    written = Written(open_one)
+    steered = controller(tmp_path, written)
+    steered._clock.advance(60_000)  # type: ignore[attr-defined]
+    place(steered._settings, order("start", version="schedule-v7", rollout_id=""))
+    steered._take_orders()
+    refused = list(written.rollouts.values())[-1]
+    assert refused.phase == "failed" and refused.created_ms > open_one.created_ms
+    for found in (written.rollouts.values(), reversed(written.rollouts.values())):
+        last = last_of(found)["schedule"]
+        assert last == open_one
+        assert order_of("rollback", "schedule", last, "bad", "anna", NOW, "").rollout_id == open_one.rollout_id
+
+
+def test_the_last_rollout_is_known_by_its_newest_state_and_by_the_route() -> None:
+    ended = in_phase("rolled_back", seq=9, route_epoch=4)
+    later = in_phase("champion", rollout_id="later", route_epoch=6, created_ms=ended.created_ms - 60_000)
+    assert last_of([CANARY, later, ended]) == {"schedule": later}, "the clock went back; the canary has ended"
+    assert last_of([later, in_phase("pending", rollout_id="new", route_epoch=6, created_ms=1)])["schedule"].phase == (
+        "pending"
+    )
