@@ -69,6 +69,8 @@ class Controller:
         self._clock = clock
         self._registry_done: set[tuple[str, str]] = set()
         self._reconcile_at_s = 0.0
+        self._taken: set[str] = set()
+        """Names of order files that were taken and could not be removed."""
         self._looked: dict[str, tuple[int, float, StepFigures]] = {}
         """By rollout: the step looked at (its start), until when that is good enough, and what was seen."""
         self.troubles: dict[str, str] = {}
@@ -125,18 +127,37 @@ class Controller:
         self._write(Next(state, False), route)
 
     def _take_orders(self) -> None:
-        """Each order goes into the log first, then its file goes; both may be repeated."""
-        for file, order in orders.waiting(self._settings):
-            route = self._log.routes.get(order.pipeline) if order else None
-            if order is None or order.pipeline not in self._settings.pipelines:
-                log.warning("order left out: it names no pipeline of the settings", extra={"file": file.name})
-            elif route is None:
-                continue  # until the pipeline has its first route
-            elif order.act == "start":
-                self._start(order, route)
-            else:
-                self._carry_out(order, route)
-            file.unlink(missing_ok=True)
+        """Each order goes into the log first, then its file goes; both may be repeated. A folder or file that another
+        user of the system keeps to itself is said, and holds up nothing else.
+        """
+        stuck = ""
+        try:
+            files = orders.files(self._settings)
+        except OSError as error:
+            files, stuck = [], str(error)
+        for file in files:
+            try:
+                if file.name in self._taken or self._take(file):
+                    self._taken.add(file.name)
+                    file.unlink(missing_ok=True)
+                    self._taken.remove(file.name)
+            except OSError as error:
+                stuck = str(error)
+        self.troubles.pop("orders", None)
+        if stuck:
+            self.troubles["orders"] = f"{stuck}; the user of the rollout role must own the folder and its files"
+
+    def _take(self, file: Path) -> bool:
+        """Whether it is taken; not before the pipeline has its first route. Raises OSError."""
+        order = orders.read(file)
+        if order is None or order.pipeline not in self._settings.pipelines:
+            log.warning("order left out: it names no pipeline of the settings", extra={"file": file.name})
+            return True
+        route = self._log.routes.get(order.pipeline)
+        if route is None:
+            return False
+        (self._start if order.act == "start" else self._carry_out)(order, route)
+        return True
 
     def _carry_out(self, order: Order, route: Route) -> None:
         state = self._log.rollouts.get(order.rollout_id)
@@ -259,7 +280,7 @@ class Controller:
             both = (state.champion_version, state.candidate_version)
             places = {version: self._place(state, version) for version in both}
             route = route_of(state, before, places, pipeline.rollout.shadow_percent, self._clock.now_ms())
-            state = _with_epoch(state, route.epoch)
+            state = msgspec.structs.replace(state, route_epoch=route.epoch)
         if ended(state) and not state.summary:
             told = summary(state, self._log.jobs.get(state.job_id))
             state = msgspec.structs.replace(state, summary=told)
@@ -269,10 +290,6 @@ class Controller:
             STEPS.labels(state.pipeline, state.phase).inc()
         if known is None or known.reason != state.reason:
             log.info("rollout of %s: %s", state.candidate_version, state.reason, extra={"phase": state.phase})
-
-
-def _with_epoch(state: RolloutState, epoch: int) -> RolloutState:
-    return msgspec.structs.replace(state, route_epoch=epoch)
 
 
 def describe(troubles: Iterable[tuple[str, str]]) -> str:

@@ -48,18 +48,34 @@ def place(settings: Settings, order: Order) -> Path:
     return file
 
 
+def files(settings: Settings) -> list[Path]:
+    """Files not yet taken, oldest first. Raises OSError where the folder cannot be read."""
+    try:
+        return sorted(file for file in _folder(settings).iterdir() if file.suffix == ".json")
+    except FileNotFoundError:
+        return []
+
+
+def read(file: Path) -> Order | None:
+    """The order; None for a file that is none. Raises OSError where it cannot be read."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Order)
+    except msgspec.DecodeError:
+        return None
+
+
 def waiting(settings: Settings) -> list[tuple[Path, Order | None]]:
-    """Orders not yet taken, oldest first; None for a file that is no order."""
-    folder = _folder(settings)
-    return [(file, _read(file)) for file in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+    """Orders not yet taken, oldest first; None for a file that is no order, or is not for us to read. Raises OSError
+    where the folder cannot be read."""
+    return [(file, _known(file)) for file in files(settings)]
 
 
 def _folder(settings: Settings) -> Path:
     return settings.data_dir.absolute() / "orders" / "rollout"
 
 
-def _read(file: Path) -> Order | None:
+def _known(file: Path) -> Order | None:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Order)
-    except (OSError, msgspec.DecodeError):
+        return read(file)
+    except OSError:
         return None

@@ -184,7 +184,10 @@ def _order(
         at_once=at_once,
         despite_freeze=despite_freeze,
     )
-    place(settings, order)
+    try:
+        place(settings, order)
+    except OSError as error:
+        raise Stop(f"the order cannot be left: {error}; give it as the user of the rollout role") from error
     said = f"{order.act} of {order.version}" if order.version else order.act
     typer.echo(f"{said} ordered for {pipeline}; the rollout role on this data_dir takes it within a second")
 

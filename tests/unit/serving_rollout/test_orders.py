@@ -12,7 +12,8 @@ from serving.rollout.controller import Controller
 from serving.rollout.decide import decide
 from serving.rollout.ordered import carry_out
 from serving.rollout.orders import Order, place, waiting
-from tests.unit.serving_rollout.test_decide import NOW, PIPELINE, PLAN, ROUTE, figures, in_phase, seen
+from tests.unit.serving_rollout.kill_world import World
+from tests.unit.serving_rollout.test_decide import JOB, NOW, PIPELINE, PLAN, ROUTE, figures, in_phase, seen
 from tidemill.cli.rollout import last_of, order_of
 from tidemill.clock import ManualClock
 from tidemill.errors import Stop
@@ -218,3 +219,38 @@ def test_the_last_rollout_is_known_by_its_newest_state_and_by_the_route() -> Non
     assert last_of([later, in_phase("pending", rollout_id="new", route_epoch=6, created_ms=1)])["schedule"].phase == (
         "pending"
     )
+
+
+def test_orders_that_another_user_keeps_to_itself_hold_up_no_rollout(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "orders").write_text("not for us to read")
+    world.jobs[JOB.job_id] = JOB
+    world.until(lambda w: w.rollout is not None and w.rollout.phase == "shadow", "no candidate tried")
+    assert "must own the folder" in world.controller.troubles["orders"]
+    (tmp_path / "orders").unlink()
+    world.controller._take_orders()
+    assert "orders" not in world.controller.troubles
+
+
+def test_a_file_that_cannot_be_read_or_removed_is_said_and_the_next_one_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Written(CANARY)
+    steered = controller(tmp_path, written)
+    paused = place(steered._settings, order("pause", time_ms=1))
+    (paused.parent / "0-unreadable.json").mkdir()
+    place(steered._settings, order("rollback", time_ms=2))
+    plainly = Path.unlink
+
+    def unlink(file: Path, missing_ok: bool = False) -> None:
+        if file == paused:
+            raise PermissionError(13, "Permission denied", str(file))
+        plainly(file, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    for _ in range(2):
+        steered._take_orders()
+        assert "Permission denied" in steered.troubles["orders"]
+    state = written.rollouts[CANARY.rollout_id]
+    assert state.phase == "rolled_back" and [taken.act for taken in state.orders] == ["pause", "rollback"]
+    assert [file.name for file, _ in waiting(steered._settings)] == ["0-unreadable.json", paused.name]
