@@ -23,7 +23,7 @@ from serving.rollout.figures import step_figures
 from serving.rollout.freeze import frozen
 from serving.rollout.holdings import AdapterEngine, Holdings
 from serving.rollout.log import RolloutLog
-from serving.rollout.moves import OPEN, Next, keeps_way_back
+from serving.rollout.moves import OPEN, Next, keeps_way_back, supersedes
 from serving.rollout.observed import Observed, StepFigures
 from serving.rollout.ordered import begin_by_order, carry_out, started_id
 from serving.rollout.orders import Order
@@ -201,8 +201,7 @@ class Controller:
 
     def _superseded(self, state: RolloutState) -> bool:
         """Whether another rollout of the pipeline has begun since."""
-        others = (other for other in self._log.rollouts.values() if other.pipeline == state.pipeline)
-        return any(other.created_ms > state.created_ms and other.phase != "failed" for other in others)
+        return any(supersedes(other, state) for other in self._log.rollouts.values())
 
     def _advance(self, state: RolloutState) -> None:
         pipeline = self._settings.pipelines.get(state.pipeline)

@@ -54,6 +54,14 @@ def standing(state: RolloutState) -> tuple[bool, bool, bool, int, int]:
     return not refused_start(state), keeps_way_back(state), state.phase in OPEN, state.route_epoch, state.created_ms
 
 
+def supersedes(other: RolloutState, state: RolloutState) -> bool:
+    """Whether ``other`` of the same pipeline has begun since; by what is open and by the route, as a clock may go back.
+    One that failed never had traffic."""
+    if other.pipeline != state.pipeline or other.phase == "failed" or state.phase in OPEN:
+        return False
+    return other.phase in OPEN or other.route_epoch > state.route_epoch
+
+
 def started_at_once(state: RolloutState) -> bool:
     """Whether a person wants it to take all traffic as soon as it can answer."""
     return any(taken.act == "start" and taken.at_once for taken in state.orders)

@@ -254,3 +254,27 @@ def test_a_file_that_cannot_be_read_or_removed_is_said_and_the_next_one_taken(
     state = written.rollouts[CANARY.rollout_id]
     assert state.phase == "rolled_back" and [taken.act for taken in state.orders] == ["pause", "rollback"]
     assert [file.name for file, _ in waiting(steered._settings)] == ["0-unreadable.json", paused.name]
+
+
+@pytest.mark.parametrize(
+    ("other", "over"),
+    [
+        (in_phase("rolled_back", created_ms=NOW + 86_400_000), False),
+        (in_phase("champion", created_ms=NOW + 86_400_000, route_epoch=3), False),
+        (in_phase("pending", created_ms=1, route_epoch=7), True),
+        (in_phase("rolled_back", created_ms=1, route_epoch=8), True),
+        (in_phase("failed", created_ms=NOW + 86_400_000, route_epoch=8), False),
+    ],
+)
+def test_what_began_since_is_known_by_the_route_and_not_by_the_clock(
+    tmp_path: Path, other: RolloutState, over: bool
+) -> None:
+    watched = in_phase("champion", watch="open", route_epoch=7)
+    written = Written(watched)
+    written.rollouts["other"] = msgspec.structs.replace(other, rollout_id="other")
+    steered = controller(tmp_path, written)
+    assert steered._superseded(watched) is over
+    assert not steered._superseded(in_phase("canary", route_epoch=1)), "the one that is open is the last"
+    place(steered._settings, order("rollback"))
+    steered._take_orders()
+    assert (written.rollouts[watched.rollout_id].phase == "rolled_back") is not over
