@@ -36,6 +36,18 @@ def model_version(pipeline: PipelineSettings, version: str) -> str:
     return (one.of or pipeline.champion) if one is not None and one.kind in SAME_MODEL else version
 
 
+def name_taken(pipeline: PipelineSettings, version: str) -> str:
+    """Why a candidate of a training cannot be ``version``, in words; empty: it can. Declared names come first, so its
+    calls would go to what the settings mean by it."""
+    if version not in pipeline.versions:
+        return ""
+    kind = pipeline.versions[version].kind
+    return (
+        f"the settings declare {version} under versions (kind {kind}), so its calls would not go to the trained "
+        f"candidate; give the declared one a number that training never reaches, then `start {version}`"
+    )
+
+
 def need_of(settings: Settings, pipeline: str, version: str, folder: Path | None) -> Need:
     """What the version needs. ``folder``: of the adapter of its ``model_version``; None: the base serves it.
 

@@ -31,7 +31,7 @@ from serving.rollout.registry import Registry
 from serving.rollout.report import ended, summary
 from serving.rollout.routes import champion_of, first_route, route_of
 from serving.rollout.watched import watch_figures
-from serving.versions import Placement
+from serving.versions import Placement, name_taken
 from tidemill.clock import Clock
 from tidemill.errors import Retry
 from tidemill.events import JobState, RolloutState, Route
@@ -123,7 +123,8 @@ class Controller:
             return
         champion = champion_of(route).model_version
         folder = folder_of(self._settings, champion, self._log.rollouts.values())
-        state = begin(job, route, str(folder or ""), pipeline.rollout, self._clock.now_ms())
+        refused = name_taken(pipeline, job.candidate_version)
+        state = begin(job, route, str(folder or ""), pipeline.rollout, self._clock.now_ms(), refused)
         self._write(Next(state, False), route)
 
     def _take_orders(self) -> None:

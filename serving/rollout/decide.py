@@ -46,16 +46,19 @@ WATCH = "watch"
 Outcome = Literal["pass", "fail", "inconclusive"]
 
 
-def begin(job: JobState, route: Route, champion_adapter_dir: str, plan: RolloutSettings, now_ms: int) -> RolloutState:
-    """The first state of the rollout of a registered candidate. The same job always has the same rollout."""
+def begin(
+    job: JobState, route: Route, champion_adapter_dir: str, plan: RolloutSettings, now_ms: int, refused: str = ""
+) -> RolloutState:
+    """The first state of the rollout of a registered candidate; ``refused``: it has ended at once, and says why. The
+    same job always has the same rollout."""
     champion = next(arm for arm in route.arms if arm.variant == "champion")
     return RolloutState(
         rollout_id=derived_id("rollout", job.job_id),
         seq=1,
         time_ms=now_ms,
         pipeline=job.pipeline,
-        phase="pending",
-        reason=f"{job.candidate_version} passed the gate; loading it",
+        phase="failed" if refused else "pending",
+        reason=f"not started: {refused}" if refused else f"{job.candidate_version} passed the gate; loading it",
         job_id=job.job_id,
         alarm_id=job.alarm_id,
         candidate_version=job.candidate_version,

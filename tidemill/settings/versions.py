@@ -48,7 +48,11 @@ Headers = Annotated[dict[str, str], AfterValidator(_sendable)]
 
 
 class VersionSettings(Strict):
-    """One version, by what makes it another one than the champion. It is started by `tidemill rollout start`."""
+    """One version, by what makes it another one than the champion. It is started by `tidemill rollout start`.
+
+    Its number is one that training never reaches (1001 and up): a trained candidate of a declared name is not rolled
+    out.
+    """
 
     kind: Kind
     """`adapter`: a LoRA adapter made elsewhere; `model`: a base, fine-tuned or quantized model on an engine that serves
@@ -102,7 +106,7 @@ def versions_fault(pipeline: str, settings: Versioned, kinds: Mapping[str, str])
         return ("champion",), f"{settings.champion!r} is not <pipeline>-v<N>; for example {pipeline + '-v1'!r}"
     for name, one in settings.versions.items():
         if not re.fullmatch(re.escape(pipeline) + r"-v\d+", name):
-            return ("versions", name), f"{name!r} is not <pipeline>-v<N>; for example {pipeline + '-v100'!r}"
+            return ("versions", name), f"{name!r} is not <pipeline>-v<N>; for example {pipeline + '-v1001'!r}"
         if one.engine and one.engine not in kinds:
             return ("versions", name, "engine"), f"{one.engine!r} is not in engines; {choice(one.engine, kinds)}"
         engine = one.engine or settings.engine

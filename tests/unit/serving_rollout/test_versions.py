@@ -14,7 +14,8 @@ from serving.rollout.ordered import begin_by_order
 from serving.rollout.orders import Order
 from serving.rollout.routes import first_route, route_of
 from serving.versions import Answering, Placement
-from tests.unit.serving_rollout.test_decide import NOW, PLAN
+from tests.unit.serving_rollout.kill_world import World
+from tests.unit.serving_rollout.test_decide import JOB, NOW, PLAN
 from tidemill.errors import SettingsError
 from tidemill.settings import Settings
 from tidemill.settings.load import checked
@@ -108,3 +109,24 @@ def test_a_call_has_the_prompt_the_headers_and_the_prompt_version_of_who_answers
 def test_a_version_that_cannot_be_is_said_at_the_start(version: str, said: dict[str, Any], why: str) -> None:
     with pytest.raises(SettingsError, match=why):
         checked(Settings, settings(versions=VERSIONS | {version: said}), Path("a.yaml"), {})
+
+
+def test_a_trained_candidate_of_a_declared_name_is_not_rolled_out(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    declared = {"schedule-v2": {"kind": "provider", "engine": "cloud", "model": "large-1"}}
+    pipeline = world.settings.pipelines["schedule"].model_dump() | {"versions": declared}
+    world.settings = Settings.model_validate(
+        {
+            "data_dir": tmp_path,
+            "engines": {"local": {}, "cloud": {"kind": "provider"}},
+            "pipelines": {"schedule": pipeline},
+        }
+    )
+    world.controller = world._made()
+    world.jobs[JOB.job_id] = JOB
+    world.until(World.at_rest, "the refusal is not noted")
+    state = world.rollout
+    assert state is not None and state.phase == "failed"
+    assert "declare schedule-v2 under versions (kind provider)" in state.reason
+    assert [arm.model_version for arm in world.routes["schedule"].arms] == ["schedule-v1"]
+    assert world.marked == {"schedule-v2": "failed"}
