@@ -17,7 +17,7 @@ from tidemill.settings.rollout import RolloutSettings
 from tidemill.settings.slices import MAX_DIMENSIONS, dimension_fault, each_fault, recover_fault, slice_fault
 from tidemill.settings.strict import Strict, choice, wrong
 from tidemill.settings.triggers import TriggerSettings
-from tidemill.settings.versions import Headers, VersionSettings
+from tidemill.settings.versions import SAME_MODEL, Headers, VersionSettings
 from tidemill.slices import values_of
 
 HOURS = {"none": 0, "day": 24, "week": 168}
@@ -120,7 +120,7 @@ class PipelineSettings(Strict):
     prompt_version: str = "1"
     """Version of the prompt template, recorded with each call."""
     upstream_headers: Headers = Field(default_factory=dict)
-    """HTTP headers that its calls carry to the engine."""
+    """HTTP headers that its calls carry to the engine; none to another engine that one of ``versions`` names."""
     versions: dict[str, VersionSettings] = Field(default_factory=dict)
     max_tokens: int = Field(default=256, ge=1)
     """Most tokens of an answer when the caller does not say."""
@@ -190,7 +190,9 @@ class PipelineSettings(Strict):
         one = self.versions.get(version)
         if one is None:
             return self
-        changes: dict[str, Any] = {"upstream_headers": self.upstream_headers | one.upstream_headers}
+        answering = self.versions.get(one.of or self.champion) if one.kind in SAME_MODEL else one
+        here = answering is None or answering.engine in ("", self.engine)
+        changes: dict[str, Any] = {"upstream_headers": (self.upstream_headers if here else {}) | one.upstream_headers}
         if one.system_prompt is not None:
             changes["system_prompt"] = one.system_prompt
         if one.prompt_version:

@@ -71,7 +71,8 @@ class VersionSettings(Strict):
     prompt_version: str = ""
     """Instead of the pipeline's: recorded with each of its calls. Empty: that one."""
     upstream_headers: Headers = Field(default_factory=dict)
-    """HTTP headers that its calls carry to the upstream, besides the pipeline's (`X-Retrieval-Index: faq-2026-11`)."""
+    """HTTP headers that its calls carry to the upstream, besides the pipeline's (`X-Retrieval-Index: faq-2026-11`);
+    on another engine than the pipeline's these alone."""
 
     @model_validator(mode="after")
     def _check(self) -> VersionSettings:

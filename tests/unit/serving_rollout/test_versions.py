@@ -130,3 +130,30 @@ def test_a_trained_candidate_of_a_declared_name_is_not_rolled_out(tmp_path: Path
     assert "declare schedule-v2 under versions (kind provider)" in state.reason
     assert [arm.model_version for arm in world.routes["schedule"].arms] == ["schedule-v1"]
     assert world.marked == {"schedule-v2": "failed"}
+
+
+@pytest.mark.parametrize(
+    ("version", "sent"),
+    [
+        ("talk-v1", {"X-Token": "own"}),
+        ("talk-v10", {"X-Token": "own"}),
+        ("talk-v11", {}),
+        ("talk-v12", {}),
+        ("talk-v13", {"X-Token": "own"}),
+        ("talk-v14", {"X-Token": "own"}),
+        ("talk-v15", {"X-Retrieval-Index": "faq-2"}),
+        ("talk-v16", {}),
+        ("talk-v17", {"X-Key": "large"}),
+    ],
+)
+def test_what_the_own_engine_is_told_no_other_one_hears(version: str, sent: dict[str, str]) -> None:
+    more = {
+        "talk-v16": {"kind": "prompt", "of": "talk-v12", "prompt_version": "2"},
+        "talk-v17": VERSIONS["talk-v12"] | {"upstream_headers": {"X-Key": "large"}},
+    }
+    told = Settings.model_validate(settings(versions=VERSIONS | more, upstream_headers={"X-Token": "own"}))
+    pipeline = told.pipelines["talk"]
+    answering = Answering(told).by("talk", version)
+    assert answering.upstream_headers == sent
+    asked = parse({"messages": [{"role": "user", "content": "hi"}]}, pipeline)
+    assert (asked_as(asked, answering) if answering is not pipeline else asked).headers == sent
