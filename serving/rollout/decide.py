@@ -23,9 +23,9 @@ from serving.rollout.moves import (
     first_step,
     forward,
     hold,
+    passes_freeze,
     release,
     rolled_back,
-    started_at_once,
     step_of,
     step_s,
 )
@@ -160,7 +160,7 @@ def _pending(state: RolloutState, plan: RolloutSettings, seen: Observed) -> Next
         return Next(enter(state, seen.now_ms, "failed", f"the engine refuses the adapter: {seen.refused}"), False)
     if state.hold == "paused" or not seen.loaded:
         return None
-    if seen.freeze and not started_at_once(state):
+    if seen.freeze and not passes_freeze(state):
         return hold(state, seen.now_ms, "frozen", f"{state.candidate_version} is loaded; {seen.freeze}")
     return first_step(state, plan, seen.now_ms)
 

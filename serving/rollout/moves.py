@@ -67,6 +67,11 @@ def started_at_once(state: RolloutState) -> bool:
     return any(taken.act == "start" and taken.at_once for taken in state.orders)
 
 
+def passes_freeze(state: RolloutState) -> bool:
+    """Whether it is to take all traffic at once, in a freeze window, too."""
+    return any(taken.act == "start" and taken.at_once and taken.despite_freeze for taken in state.orders)
+
+
 def enter(state: RolloutState, now_ms: int, phase: RolloutPhase, reason: str) -> RolloutState:
     """Come to a phase, or to the next step of it. Raises ValueError where the table has no such move."""
     if phase not in MOVES[state.phase]:

@@ -111,6 +111,7 @@ def _noted(state: RolloutState, order: Order, now_ms: int, refused: str) -> Roll
         reason=order.reason,
         time_ms=now_ms,
         at_once=order.at_once,
+        despite_freeze=order.despite_freeze,
         refused=refused,
     )
     return msgspec.structs.replace(state, orders=(*state.orders, taken))

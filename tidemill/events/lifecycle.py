@@ -148,6 +148,8 @@ class OrderTaken(Struct, frozen=True, kw_only=True):
     """When it was taken."""
     at_once: bool = False
     """Of a start or a promotion: all traffic, without the steps between."""
+    despite_freeze: bool = False
+    """Of a start or a promotion: also in a freeze window."""
     refused: str = ""
     """Why nothing was done; empty: it was carried out."""
 

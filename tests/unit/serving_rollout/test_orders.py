@@ -278,3 +278,19 @@ def test_what_began_since_is_known_by_the_route_and_not_by_the_clock(
     place(steered._settings, order("rollback"))
     steered._take_orders()
     assert (written.rollouts[watched.rollout_id].phase == "rolled_back") is not over
+
+
+@pytest.mark.parametrize(("despite", "phase"), [(False, "pending"), (True, "promoting")])
+def test_a_start_at_once_that_is_loaded_in_a_freeze_window_needs_the_word_more(
+    tmp_path: Path, despite: bool, phase: str
+) -> None:
+    written = Written(in_phase("rolled_back"))
+    steered = controller(tmp_path, written)
+    (tmp_path / "adapters" / "schedule-v3").mkdir(parents=True)
+    place(steered._settings, order("start", version="schedule-v3", rollout_id="", at_once=True, despite_freeze=despite))
+    steered._take_orders()
+    begun = list(written.rollouts.values())[-1]
+    found = decide(begun, PLAN, seen(1, loaded=True, freeze=FREEZE))
+    assert found is not None and (found.state.phase, found.state.hold) == (phase, "" if despite else "frozen")
+    later = decide(found.state, PLAN, seen(2, loaded=True)) if not despite else found
+    assert later is not None and later.state.phase == "promoting"
