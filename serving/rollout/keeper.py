@@ -47,6 +47,8 @@ class Keeper:
         self._noted: dict[str, str] = {}
         """Phase that was last noted in the registry, by rollout."""
         self._said = ""
+        self.trouble = ""
+        """What no outage of the registry explains, and so is said by the role; empty: nothing."""
 
     def see(
         self, routes: Mapping[str, Route], rollouts: Mapping[str, RolloutState], jobs: Mapping[str, JobState]
@@ -64,6 +66,11 @@ class Keeper:
                 self._tell(str(error))
             except OSError as error:  # the folder of the orders
                 self._tell(f"an order cannot be left: {error}")
+            except Exception as error:  # an answer of another shape than MLflow's must not end the thread
+                log.exception("aliases: a look has failed")
+                self.trouble = f"aliases cannot be kept: {type(error).__name__}: {error}"
+                continue
+            self.trouble = ""
 
     def keep(self) -> None:
         """One look at every pipeline's aliases. Blocks for seconds; may be repeated. Raises Retry or OSError."""

@@ -45,7 +45,8 @@ def _steer(service: Service, controller: Controller, written: RolloutLog, keeper
     while not service.stopping:
         controller.round()
         keeper.see(written.routes, written.rollouts, written.jobs)
-        trouble = describe(dict(controller.troubles).items())
+        beside = {"registry's aliases": keeper.trouble} if keeper.trouble else {}
+        trouble = describe((dict(controller.troubles) | beside).items())
         if trouble != said and trouble:
             log.warning("held up: %s", trouble)
         said = trouble

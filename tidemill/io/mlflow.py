@@ -65,9 +65,11 @@ class Mlflow:
         if answer.status_code >= 400:
             raise Retry(f"MLflow: {path} gave {answer.status_code}: {answer.text[:300]}", after_s=5)
         try:
-            found: dict[str, Any] = answer.json()
+            found: Any = answer.json()
         except ValueError as error:
             raise Retry(f"MLflow: {path} gave no JSON") from error
+        if not isinstance(found, dict):
+            raise Retry(f"MLflow: {path} gave no JSON object", after_s=5)
         return found
 
     def close(self) -> None:

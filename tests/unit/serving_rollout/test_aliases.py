@@ -6,8 +6,9 @@ import itertools
 import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
+import httpx
 import pytest
 
 from serving.rollout import orders
@@ -290,3 +291,40 @@ def test_a_registry_that_is_away_is_waited_for(tmp_path: Path, caplog: pytest.Lo
     ending.set()
     watching.join(timeout=30)
     assert not watching.is_alive() and ordered(tmp_path) == [], "the first look sees no wish"
+
+
+class Looks:
+    """Ends the keeper's watch after so many looks; ``seen`` is its trouble before each."""
+
+    def __init__(self, kept: Keeper, most: int) -> None:
+        self.kept, self.most = kept, most
+        self.seen: list[str] = []
+
+    def wait(self, _: float) -> bool:
+        self.seen.append(self.kept.trouble)
+        return len(self.seen) > self.most
+
+
+def test_an_answer_of_another_shape_ends_no_keeper_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake()
+    kept = keeper(tmp_path, fake)
+    answers = [[{"version": 1}], None]
+    plainly = fake.model
+
+    def model(name: str) -> tuple[dict[str, str], dict[str, str]]:
+        return plainly(name) if not answers else cast(Any, answers.pop())["aliases"]
+
+    monkeypatch.setattr(fake, "model", model)
+    looks = Looks(kept, 3)
+    kept.watch(cast(Any, looks))
+    assert [bool(trouble) for trouble in looks.seen] == [False, True, True, False]
+    assert "aliases cannot be kept: TypeError" in looks.seen[1]
+
+
+@pytest.mark.parametrize("answer", ["[]", "null", '"ok"', "7", "<html>"])
+def test_what_is_no_json_object_is_no_answer_of_mlflows(answer: str) -> None:
+    registry = Mlflow("http://nowhere")
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=answer))
+    registry._http = httpx.Client(transport=transport, base_url="http://nowhere")
+    with pytest.raises(Retry, match="gave no JSON"):
+        registry.model("talk")
