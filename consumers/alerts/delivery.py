@@ -89,7 +89,7 @@ class Delivery(threading.Thread):
         self._mutes: Mutes | None = None
         self._sign = signer(webhook)
         self._console = settings.console_url
-        self._links = Links(settings)
+        self._links = Links(settings, webhook)
         self._tls = httpx.create_ssl_context(trust_env=False)
         self._outbox = Outbox(policy(webhook))
         self._at_end: set[int] = set()

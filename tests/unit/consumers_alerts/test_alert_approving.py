@@ -10,6 +10,7 @@ import pytest
 from consumers.alerts.approving import Links
 from consumers.alerts.formats import render
 from consumers.alerts.groups import Notification
+from consumers.alerts.receiver import _line
 from tests.unit.retrain.made import NOW, alarm
 from tidemill import approval
 from tidemill.events import ThresholdEvent
@@ -32,7 +33,7 @@ def asking(state: str = "firing") -> ThresholdEvent:
 def test_the_alert_has_a_link_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APPROVAL_KEY", KEY)
     settings = Settings(approval=ApprovalSettings(key_env="APPROVAL_KEY", link_lasts_s=60))
-    links = Links(settings)
+    links = Links(settings, WebhookSettings(name="demo"))
     given = links.into(told(asking()))
     assert given == links.into(told(asking())), "a repeated delivery says the same"
     link = given.events[0].data.evidence_url
@@ -40,10 +41,27 @@ def test_the_alert_has_a_link_that_counts(monkeypatch: pytest.MonkeyPatch) -> No
     until, proof = (part.partition("=")[2] for part in link.partition("?")[2].split("&"))
     assert approval.refusal(KEY.encode(), "ab" * 16, until, proof, NOW) == ""
     _, body = render(given, WebhookSettings(name="demo"), settings.console_url)
-    assert link in json.loads(body)["alerts"][0]["annotations"]["summary"]
+    notes = json.loads(body)["alerts"][0]["annotations"]
+    assert link == notes["evidence"] and link in notes["description"]
+    assert "proof=" not in notes["summary"], "a summary is printed and logged"
     for other in (asking("resolved"), alarm()):
         assert links.into(told(other)) == told(other)
 
 
 def test_without_a_key_there_is_no_link() -> None:
-    assert Links(Settings()).into(told(asking())) == told(asking())
+    assert Links(Settings(), WebhookSettings(name="demo")).into(told(asking())) == told(asking())
+
+
+@pytest.mark.parametrize("template", ["{summary}", "{summary} ({description})", "{summary} ({evidence})"])
+def test_slack_is_shown_the_link_once(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPROVAL_KEY", KEY)
+    settings = Settings(approval=ApprovalSettings(key_env="APPROVAL_KEY", link_lasts_s=60))
+    slack = WebhookSettings(name="demo", url="https://hooks.example.com/x", format="slack", template=template)
+    _, body = render(Links(settings, slack).into(told(asking())), slack, settings.console_url)
+    assert json.loads(body)["text"].count("proof=") == 1
+
+
+def test_a_receiver_that_is_looked_at_prints_no_proof() -> None:
+    link = approval.path(KEY.encode(), "ab" * 16, NOW)
+    line = _line({"status": "firing", "annotations": {"summary": f"talk-v2 waits: http://c{link} (or by command)"}})
+    assert line.endswith(f"?until={NOW}&proof=... (or by command)")
