@@ -66,13 +66,21 @@ def report_path(settings: Settings, alarm_id: str, ending: str) -> Path:
 
 
 def clear(settings: Settings, now_s: float) -> int:
-    """Remove what is older than ``evidence.keep_days``; how many files. Safe to repeat, and beside a build."""
-    cleared = 0
+    """Remove what is older than ``evidence.keep_days``; how many files. Safe to repeat, and beside a build.
+
+    It must be that much older than the newest file, too: a clock that is ahead would remove every report.
+    """
+    written: dict[Path, float] = {}
     for file in (settings.data_dir / FOLDER).glob("*"):
         with contextlib.suppress(OSError):
-            if file.is_file() and now_s - file.stat().st_mtime > settings.evidence.keep_days * DAY_S:
-                file.unlink()
-                cleared += 1
+            if file.is_file():
+                written[file] = file.stat().st_mtime
+    old_s = min(now_s, max(written.values(), default=now_s)) - settings.evidence.keep_days * DAY_S
+    cleared = 0
+    for file in (file for file, time_s in written.items() if time_s < old_s):
+        with contextlib.suppress(OSError):
+            file.unlink()
+            cleared += 1
     return cleared
 
 

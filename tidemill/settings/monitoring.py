@@ -53,4 +53,5 @@ class EvidenceSettings(Strict):
     """The reports behind alarms."""
 
     keep_days: float = Field(default=90, gt=0)
-    """Days after which a report is removed: unless a pipeline's capture is off, it holds calls of users."""
+    """Days after which a report is removed, once there is one that is so much newer: unless a pipeline's capture is
+    off, it holds calls of users."""

@@ -23,3 +23,14 @@ def test_reports_older_than_is_kept_are_removed(tmp_path: Path) -> None:
         os.utime(folder / name, (NOW_S - days * DAY_S,) * 2)
     assert clear(settings, NOW_S) == 2 and clear(settings, NOW_S) == 0
     assert sorted(file.name for file in folder.iterdir()) == ["ahead.html", "new.html", "sub"]
+
+
+def test_a_clock_that_is_ahead_removes_no_more_than_the_newest_report_allows(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, evidence=EvidenceSettings(keep_days=2))
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    for name, days in (("old.html", 2.5), ("before.html", 1.9), ("newest.html", 0.0)):
+        (folder / name).write_text("x")
+        os.utime(folder / name, (NOW_S - days * DAY_S,) * 2)
+    assert clear(settings, NOW_S + 3_650 * DAY_S) == 1
+    assert sorted(file.name for file in folder.iterdir()) == ["before.html", "newest.html"]
