@@ -5,6 +5,9 @@ Looking decides nothing (a mail scanner looks, too): the buttons do. The link is
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Callable
 from html import escape
 from urllib.parse import parse_qs
 
@@ -14,15 +17,24 @@ from fastapi.responses import HTMLResponse
 from dashboards.console.story import is_alarm_id
 from tidemill import approval
 from tidemill.clock import Clock
+from tidemill.errors import TidemillError
+from tidemill.events.lifecycle import OPEN_JOBS
+from tidemill.io.clickhouse import Store
 from tidemill.io.rulings import MOST_TEXT, Ruling, place
 from tidemill.settings import Settings
 from tidemill.settings.keys import approval_key
 
+log = logging.getLogger(__name__)
 MOST_BODY = 4_096
+MOST_FIELDS = 10
+_PHASE = "SELECT phase FROM jobs WHERE job_id = {job_id:String} ORDER BY seq DESC LIMIT 1"
 
 
-def add_routes(app: FastAPI, settings: Settings, clock: Clock) -> None:
-    """Answer to ``/approvals/<job>``. Raises Stop where the key of the settings cannot be used."""
+def add_routes(app: FastAPI, settings: Settings, clock: Clock, phase_of: Callable[[str], str]) -> None:
+    """Answer to ``/approvals/<job>``. Raises Stop where the key of the settings cannot be used.
+
+    ``phase_of``: a job's phase as far as it is known, empty where it is not. It may block.
+    """
     key = approval_key(settings)
 
     def check(job_id: str, request: Request) -> None:
@@ -42,11 +54,28 @@ def add_routes(app: FastAPI, settings: Settings, clock: Clock) -> None:
         given = await form(request)
         if given.get("decision") not in ("approve", "reject"):
             raise HTTPException(400, "decision is approve or reject")
+        phase = await asyncio.to_thread(phase_of, job_id)
+        if phase and phase not in OPEN_JOBS:
+            raise HTTPException(409, f"nobody is waited for: the job has ended ({phase})")
         approved = given["decision"] == "approve"
         ruling = Ruling(job_id=job_id, approved=approved, by=given.get("by", ""), why=given.get("why", ""))
         if not place(settings, ruling):
             raise HTTPException(409, "it has been decided already; the console says how")
-        return HTMLResponse(_frame(f"<p>Job {escape(job_id)}: {'approved' if approved else 'rejected'}.</p>"))
+        word = "approved" if approved else "rejected"
+        said = (
+            f"{word}." if phase == "approving" else f"{word}, noted for when it waits for you; the console says more."
+        )
+        return HTMLResponse(_frame(f"<p>Job {escape(job_id)}: {said}</p>"))
+
+
+def phase_in(store: Store, job_id: str) -> str:
+    """The job's phase by the newest row that has landed; empty where there is none, or the store is away."""
+    try:
+        rows = store.rows(_PHASE, {"job_id": job_id})
+    except TidemillError as error:
+        log.warning("the store does not answer: %s", error)
+        return ""
+    return str(rows[0]["phase"]) if rows else ""
 
 
 async def form(request: Request) -> dict[str, str]:
@@ -56,7 +85,10 @@ async def form(request: Request) -> dict[str, str]:
         body += part
         if len(body) > MOST_BODY:
             raise HTTPException(413, "too much")
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise HTTPException(400, f"at most {MOST_FIELDS} fields") from error
     return {name: " ".join(values[-1].split())[:MOST_TEXT] for name, values in fields.items()}
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from dashboards.console.feed import Feed
@@ -123,7 +124,7 @@ def application(
             raise HTTPException(404, "nothing is kept of such an alarm (yet): its row lands a few seconds after it")
         return HTMLResponse(why.page(story, settings.deployment))
 
-    approving.add_routes(app, settings, clock)
+    approving.add_routes(app, settings, clock, partial(approving.phase_in, store))
 
     @app.get("/gate/{job_id}")
     def gate(job_id: str) -> FileResponse:
