@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from tidemill.cli import context
+from tidemill.cli.models_made import models_shown
 from tidemill.clock import SystemClock
 from tidemill.errors import Stop
 from tidemill.io.secrets import GATEWAY_KEYS
@@ -137,13 +138,12 @@ def _models(settings: Settings, console: Console, ending: _Ending) -> bool:
 
     clock = SystemClock()
     begun_s = clock.monotonic_s()
-    with console.status("models") as status:
+    with models_shown(console, clock) as show:
 
         def tell(what: str, facts: Mapping[str, Any]) -> None:
             if ending.asked.is_set():
                 raise _Asked
-            if "step" in facts:
-                status.update(f"training {what}: step {facts['step']} of {facts.get('of', '?')}")
+            show(what, facts)
 
         try:
             place_models(settings, telling(settings, clock.now_ms(), tell))
