@@ -26,7 +26,7 @@ from tidemill.local import lifecycle, statefile
 from tidemill.local.engine import embedded_name
 from tidemill.local.needed import refuse_missing
 from tidemill.local.plan import PARTS
-from tidemill.local.stack import Stack
+from tidemill.local.stack import Stack, refuse_taken_ports
 from tidemill.settings import Settings
 
 _REFRESH_S = 2.0
@@ -51,6 +51,7 @@ def up(
     lock = statefile.StackLock(settings.data_dir)
     try:
         lock.take()
+        refuse_taken_ports(settings, names, traffic=traffic and names is None, receiver=names is None)
         if (names is None or "engine" in names) and not _models(settings, console, ending):
             console.print("ended before anything was started; models that were finished are kept")
             return
