@@ -19,10 +19,11 @@ from rich.status import Status
 
 from tidemill.cli import context
 from tidemill.cli.models_made import models_shown
+from tidemill.cli.parts_told import PartLines
 from tidemill.clock import SystemClock
 from tidemill.errors import Stop
 from tidemill.io.secrets import GATEWAY_KEYS
-from tidemill.local import lifecycle, statefile
+from tidemill.local import statefile
 from tidemill.local.engine import embedded_name
 from tidemill.local.needed import refuse_missing
 from tidemill.local.plan import PARTS
@@ -92,6 +93,7 @@ def _run(stack: Stack, settings: Settings, console: Console, ending: _Ending) ->
     stack.begin(lambda _name, state: changes.put(state))
     waiting = threading.Thread(target=_wait, args=(stack, changes), daemon=True)
     waiting.start()
+    parts = PartLines(clock)
     ready, refresh_s = False, begun_s
     with console.status("starting") as status:
         while not ending.asked.is_set():
@@ -114,7 +116,7 @@ def _run(stack: Stack, settings: Settings, console: Console, ending: _Ending) ->
                     console.print(line, soft_wrap=True)
                 console.print("\nCtrl-C stops everything; `tidemill status` looks from another terminal.")
                 continue
-            if line := _line(change):
+            if line := parts.line(change):
                 console.print(line)
 
 
@@ -159,17 +161,6 @@ def _models(settings: Settings, console: Console, ending: _Ending) -> bool:
 def _pending(stack: Stack, status: Status, elapsed_s: float) -> None:
     names = [state.name for state in stack.states() if state.phase in ("preparing", "starting")]
     status.update(f"{elapsed_s:.0f} s, starting: {', '.join(names)}")
-
-
-def _line(state: Mapping[str, Any]) -> str:
-    name, phase, reason = f"{state['name']:<11}", state["phase"], state["reason"]
-    if phase in lifecycle.SETTLED and not reason:
-        if state["restarts"]:
-            return f"  {name} [green]back[/green] after restart {state['restarts']}"
-        return f"  {name} {phase:<5} in {state['started_s'] or 0:6.1f} s  {state['address']}"
-    if phase == "backoff":
-        return f"  {name} [red]{reason}[/red], starts again soon (log: {state['log']})"
-    return ""
 
 
 def addresses(settings: Settings, running: Collection[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 from tidemill.errors import Stop
 from tidemill.local import engine, kafka, mlflow
-from tidemill.local.probes import http_ok, says
+from tidemill.local.probes import FIRST_ANSWER, http_ok, says
 from tidemill.local.process import Process, python
 from tidemill.settings import Settings
 
@@ -84,7 +84,7 @@ def _kafka(settings: Settings) -> Process:
     return Process(
         "kafka",
         tuple(kafka.argv(settings)),
-        probe=says(lambda: kafka.answers(settings), "its first answer"),
+        probe=says(lambda: kafka.answers(settings), FIRST_ANSWER),
         ports=_ports(settings, "kafka", "kafka-controller"),
         before=lambda: kafka.prepare(settings),
         grace_s=20,
