@@ -8,7 +8,6 @@ import shlex
 import signal
 import threading
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -114,7 +113,7 @@ def _run(stack: Stack, settings: Settings, console: Console, ending: _Ending) ->
                 console.print(f"all ready after {clock.monotonic_s() - begun_s:.0f} s\n")
                 for line in addresses(settings, [state.name for state in stack.states()]):
                     console.print(line, soft_wrap=True)
-                console.print("\nCtrl-C stops everything; `tidemill status` looks from another terminal.")
+                console.print(f"\nCtrl-C stops everything; `{context.command()} status` looks from another terminal.")
                 continue
             if line := parts.line(change):
                 console.print(line)
@@ -170,12 +169,12 @@ def addresses(settings: Settings, running: Collection[str]) -> list[str]:
     gateway = f"http://127.0.0.1:{settings.gateway_port}/v1"
     body = {"model": pipeline, "messages": [{"role": "user", "content": _question(settings, pipeline)}]}
     call = (
-        f'curl {gateway}/chat/completions -H "Authorization: Bearer $(head -1 {_short(keys)})" '
+        f'curl {gateway}/chat/completions -H "Authorization: Bearer $(head -1 {context.shorter(keys)})" '
         f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
     )
     rows = [
         ("console", "console", f"http://127.0.0.1:{settings.console_port}"),
-        ("gateway", "gateway", f"{gateway}  (keys: {_short(keys)})"),
+        ("gateway", "gateway", f"{gateway}  (keys: {context.shorter(keys)})"),
         ("gateway", "try it", call),
         ("mlflow", "MLflow", settings.mlflow_url),
         ("store", "store", f"{settings.clickhouse_url}  (ClickHouse's HTTP interface)"),
@@ -183,7 +182,7 @@ def addresses(settings: Settings, running: Collection[str]) -> list[str]:
         ("receiver", "webhooks", f"http://127.0.0.1:{settings.port('receiver')}/alerts"),
     ]
     lines = [f"[bold]{label:<9}[/bold]{escape(where)}" for part, label, where in rows if part in running]
-    return [*lines, f"[bold]{'logs':<9}[/bold]{_short(settings.data_dir / 'logs')}"]
+    return [*lines, f"[bold]{'logs':<9}[/bold]{context.shorter(settings.data_dir / 'logs')}"]
 
 
 def _question(settings: Settings, pipeline: str) -> str:
@@ -194,8 +193,3 @@ def _question(settings: Settings, pipeline: str) -> str:
             return str(json.loads(lines.readline())["prompt"])
     except (OSError, ValueError, KeyError):
         return "hello"
-
-
-def _short(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
