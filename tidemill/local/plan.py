@@ -42,7 +42,8 @@ def embedded_stack(
     Raises Stop on an unknown name, or when a part cannot run on this machine (no Java, no engine environment), with
     the way out.
     """
-    makers = _makers(settings, traffic=traffic or "traffic" in (only or ()), receiver=receiver or bool(only))
+    chosen = only is not None
+    makers = _makers(settings, traffic=traffic or chosen, receiver=receiver or chosen)
     if only is None:
         return [make() for make in makers.values()]
     unknown = [name for name in only if name not in makers]
