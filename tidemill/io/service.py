@@ -60,7 +60,7 @@ def configure_logs(role: str, level: str) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-class _Pages(ThreadingHTTPServer):
+class CalmServer(ThreadingHTTPServer):
     """Takes a client that does not wait for its answer calmly."""
 
     daemon_threads = True
@@ -127,7 +127,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         try:
-            self._server = _Pages((self.settings.health_host, self._port), self._handler())
+            self._server = CalmServer((self.settings.health_host, self._port), self._handler())
         except OSError as error:
             raise Stop(
                 f"port {self._port} for the health page of {self.role} is taken ({error.strerror}); "

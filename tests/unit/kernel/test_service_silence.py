@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from tidemill.clock import ManualClock
-from tidemill.io.service import Service, _Pages
+from tidemill.io.service import CalmServer, Service
 from tidemill.settings import Settings
 
 
@@ -43,7 +43,7 @@ def test_what_a_role_waits_for_is_said_once_and_that_it_is_over(caplog: pytest.L
 def test_a_reader_that_gives_up_leaves_no_traceback(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pages = _Pages(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    pages = CalmServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     try:
         for error in (BrokenPipeError(), ConnectionResetError()):
             try:
