@@ -39,7 +39,7 @@ class ModelLines:
             if not self._announced:
                 self._say(first_time(facts["kept"]))
             self._announced, self._due_s = True, now_s + EVERY_S
-            self._say(f"model {what} ({facts['begun']} of {facts['all']}): training begins")
+            self._say(f"model {what} ({facts['begun']} of {facts['all']}): loads, which takes a while, then trains")
         elif facts.get("done"):
             self._say(f"model {what}: trained")
         elif "step" in facts and now_s >= self._due_s:

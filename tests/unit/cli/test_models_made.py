@@ -28,11 +28,11 @@ def test_a_training_is_announced_once_and_says_its_steps_every_15_s() -> None:
     report("schedule", BEGUN | {"begun": 2})
     assert "trained the first time" in said[0] and "minutes" in said[0] and "/models" in said[0]
     assert said[1:] == [
-        "model base (1 of 3): training begins",
+        "model base (1 of 3): loads, which takes a while, then trains",
         "model base: step 15 of 450",
         "model base: step 30 of 450",
         "model base: trained",
-        "model schedule (2 of 3): training begins",
+        "model schedule (2 of 3): loads, which takes a while, then trains",
     ]
 
 
