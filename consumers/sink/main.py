@@ -250,7 +250,6 @@ class Sink:
     def _wait(self, reason: str, seconds: float) -> None:
         """Between two attempts: visible, and still a member of the group."""
         RETRIES.inc()
-        log.warning("waiting: %s", reason)
         self._service.waiting(reason)
         self._ranges.hold(seconds)
         if self._service.stopping:

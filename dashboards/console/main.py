@@ -81,6 +81,7 @@ async def _serve(app: Any, settings: Settings, service: Service) -> None:
     service.stop_event.set()
     server.should_exit = server.force_exit = True
     await serving
+    await server.lifespan.shutdown()  # left out of a forced end
 
 
 def application(

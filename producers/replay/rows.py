@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tidemill.errors import Stop
 
+T = TypeVar("T")
 Format = Literal["azure", "csv"]
 AZURE_COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 
@@ -77,13 +78,19 @@ def _check_columns(path: Path, columns: Sequence[str], kind: Format, text_column
 def _trace(path: Path, reader: csv.DictReader[str]) -> Iterator[Row]:
     first: float | None = None
     for row in reader:
-        try:
-            at_ms = _epoch_ms(row["TIMESTAMP"])
-            tokens = int(row["ContextTokens"]), int(row["GeneratedTokens"])
-        except (ValueError, TypeError) as error:
-            raise Stop(f"{path}:{reader.line_num}: {error}") from error
+        where = f"{path}:{reader.line_num}"
+        at_ms = _field(where, row, "TIMESTAMP", _epoch_ms, "a time in UTC as 2023-11-16 18:15:46.6805900")
+        tokens = [_field(where, row, column, int, "a whole number") for column in AZURE_COLUMNS[1:]]
         first = at_ms if first is None else first
         yield Row(after_ms=max(0.0, at_ms - first), input_tokens=tokens[0], output_tokens=tokens[1])
+
+
+def _field(where: str, row: dict[str, str], column: str, read: Callable[[str], T], wanted: str) -> T:
+    try:
+        return read(row[column])
+    except (ValueError, TypeError, AttributeError) as error:
+        found = "nothing" if row[column] is None else repr(row[column])
+        raise Stop(f"{where}: column {column!r} must be {wanted} (got {found})") from error
 
 
 def _epoch_ms(text: str) -> float:

@@ -263,3 +263,20 @@ def _pids(log: Path) -> list[int]:
     until(lambda: log.exists() and "pids" in log.read_text(), what="the children have said their names")
     line = next(line for line in log.read_text().splitlines() if line.startswith("pids"))
     return [int(word) for word in line.split()[1:]]
+
+
+def test_a_change_is_told_to_its_end_before_the_wait_for_it_ends(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+
+    def slow_to_tell(state: State) -> None:
+        if state.phase == "ready":
+            threading.Event().wait(0.3)
+        told.append((state.name, state.phase))
+
+    supervisor = Supervisor([sleeper("traffic")], tmp_path, on_change=slow_to_tell)
+    supervisor.start()
+    try:
+        supervisor.wait_ready(30)
+        assert ("traffic", "ready") in told
+    finally:
+        supervisor.stop()

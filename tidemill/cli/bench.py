@@ -27,7 +27,7 @@ def bench(
         str, typer.Argument(help="One of:\n\n" + "\n\n".join(f"{name}: {does}" for name, does in BENCHES.items()))
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line.")] = False,
-    long: Annotated[bool, typer.Option("--long", help="More repetitions and longer soaks (20 to 40 minutes).")] = False,
+    long: Annotated[bool, typer.Option("--long", help="More repetitions, longer soaks (20 to 60 minutes).")] = False,
     page: Annotated[bool, typer.Option("--page", help="Write the tables into their page of docs/ too.")] = False,
 ) -> None:
     """Measure; reports and never judges: a goal that is missed is said so and the exit code stays 0.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import shutil
+import sys
 from pathlib import Path
 
 from tidemill.errors import Stop, TidemillError
@@ -21,6 +23,23 @@ def use(file: Path | None) -> None:
 def settings() -> Settings:
     """The settings of this command. Raises SettingsError."""
     return load_settings(_file)
+
+
+def command() -> str:
+    """How this command was called, as people can call it again from here: ``.venv/bin/tidemill``, say."""
+    called = Path(sys.argv[0]).absolute()
+    if called.suffix == ".py":
+        return f"{shorter(Path(sys.executable))} -m tidemill.cli.main"
+    found = shutil.which(called.name)
+    if found is not None and Path(found).absolute() == called:
+        return called.name
+    return shorter(called)
+
+
+def shorter(path: Path) -> str:
+    """The path from the working directory, where it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def needs_pipelines(settings: Settings) -> None:

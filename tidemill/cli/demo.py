@@ -16,7 +16,8 @@ from rich.console import Console
 
 from producers.language import TextSource, read_csv
 from tidemill.cli import context
-from tidemill.clock import SystemClock
+from tidemill.cli.models_made import ModelLines
+from tidemill.clock import Clock, SystemClock
 from tidemill.errors import Stop
 from tidemill.local.corpus import PIPELINES
 from tidemill.local.demo.goals import judge_exit
@@ -81,7 +82,7 @@ def demo(
     what = Play(scenario=chosen, seed=seed, texts=source, kills=kills, turns=turns or None)
     try:
         with _ended_by_signals():
-            result = play(settings, what, clock, say, _Progress(say))
+            result = play(settings, what, clock, say, _Progress(say, clock))
     except _EndedBySignal as ended:
         say(f"ended from outside ({ended.signal.name}); all that it had started is stopped")
         raise typer.Exit(128 + ended.signal) from None
@@ -127,18 +128,17 @@ def kills_of(names: str) -> tuple[str, ...]:
 class _Progress:
     """Says each step once: a model trained, a process ready or ended."""
 
-    def __init__(self, say: Any) -> None:
+    def __init__(self, say: Any, clock: Clock) -> None:
         self._say = say
+        self._models = ModelLines(say, clock)
         self._said: set[str] = set()
 
     def __call__(self, name: str, facts: Mapping[str, Any]) -> None:
         line = ""
         if facts.get("cached"):
             line = f"model {name}: kept from before"
-        elif facts.get("done"):
-            line = f"model {name}: trained"
-        elif "step" in facts and facts["step"] % 100 == 0:
-            line = f"model {name}: step {facts['step']} of {facts.get('of', '?')}"
+        elif "phase" not in facts:
+            self._models(name, facts)
         elif facts.get("phase") in ("ready", "done") and not facts.get("restarts"):
             line = f"{name} {facts['phase']} in {facts.get('started_s') or 0:.1f} s"
         elif facts.get("phase") == "backoff":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -51,11 +52,20 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tidemill {metadata.version('tidemill')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     settings: Annotated[
         Path | None, typer.Option("--settings", help="Settings file.", envvar="TIDEMILL_SETTINGS", show_default=False)
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and end.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Keeps LLM pipelines good in production: alarm, retraining, rollout, or back."""
     context.use(settings)

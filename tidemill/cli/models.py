@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
+from rich.console import Console
 
 from tidemill.cli import context
 
@@ -15,12 +16,14 @@ def models() -> None:
 
     Example: tidemill models
     """
+    from tidemill.cli.models_made import models_shown
     from tidemill.local.demo.place import place_models
 
-    def tell(name: str, facts: Mapping[str, Any]) -> None:
-        if facts.get("cached") or facts.get("done"):
-            typer.echo(f"{name}: {'kept from before' if facts.get('cached') else 'trained'}")
-        elif "step" in facts and facts["step"] % 100 == 0:
-            typer.echo(f"{name}: step {facts['step']} of {facts.get('of', '?')}")
+    with models_shown(Console(highlight=False)) as show:
 
-    place_models(context.settings(), tell)
+        def tell(name: str, facts: Mapping[str, Any]) -> None:
+            if facts.get("cached"):
+                typer.echo(f"model {name}: kept from before")
+            show(name, facts)
+
+        place_models(context.settings(), tell)

@@ -8,7 +8,6 @@ import shlex
 import signal
 import threading
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -18,14 +17,16 @@ from rich.markup import escape
 from rich.status import Status
 
 from tidemill.cli import context
+from tidemill.cli.models_made import models_shown
+from tidemill.cli.parts_told import PartLines
 from tidemill.clock import SystemClock
 from tidemill.errors import Stop
 from tidemill.io.secrets import GATEWAY_KEYS
-from tidemill.local import lifecycle, statefile
+from tidemill.local import statefile
 from tidemill.local.engine import embedded_name
 from tidemill.local.needed import refuse_missing
 from tidemill.local.plan import PARTS
-from tidemill.local.stack import Stack
+from tidemill.local.stack import Stack, refuse_taken_ports
 from tidemill.settings import Settings
 
 _REFRESH_S = 2.0
@@ -50,6 +51,7 @@ def up(
     lock = statefile.StackLock(settings.data_dir)
     try:
         lock.take()
+        refuse_taken_ports(settings, names, traffic=traffic and names is None, receiver=names is None)
         if (names is None or "engine" in names) and not _models(settings, console, ending):
             console.print("ended before anything was started; models that were finished are kept")
             return
@@ -90,6 +92,7 @@ def _run(stack: Stack, settings: Settings, console: Console, ending: _Ending) ->
     stack.begin(lambda _name, state: changes.put(state))
     waiting = threading.Thread(target=_wait, args=(stack, changes), daemon=True)
     waiting.start()
+    parts = PartLines(clock)
     ready, refresh_s = False, begun_s
     with console.status("starting") as status:
         while not ending.asked.is_set():
@@ -110,9 +113,9 @@ def _run(stack: Stack, settings: Settings, console: Console, ending: _Ending) ->
                 console.print(f"all ready after {clock.monotonic_s() - begun_s:.0f} s\n")
                 for line in addresses(settings, [state.name for state in stack.states()]):
                     console.print(line, soft_wrap=True)
-                console.print("\nCtrl-C stops everything; `tidemill status` looks from another terminal.")
+                console.print(f"\nCtrl-C stops everything; `{context.command()} status` looks from another terminal.")
                 continue
-            if line := _line(change):
+            if line := parts.line(change):
                 console.print(line)
 
 
@@ -137,13 +140,12 @@ def _models(settings: Settings, console: Console, ending: _Ending) -> bool:
 
     clock = SystemClock()
     begun_s = clock.monotonic_s()
-    with console.status("models") as status:
+    with models_shown(console, clock) as show:
 
         def tell(what: str, facts: Mapping[str, Any]) -> None:
             if ending.asked.is_set():
                 raise _Asked
-            if "step" in facts:
-                status.update(f"training {what}: step {facts['step']} of {facts.get('of', '?')}")
+            show(what, facts)
 
         try:
             place_models(settings, telling(settings, clock.now_ms(), tell))
@@ -160,17 +162,6 @@ def _pending(stack: Stack, status: Status, elapsed_s: float) -> None:
     status.update(f"{elapsed_s:.0f} s, starting: {', '.join(names)}")
 
 
-def _line(state: Mapping[str, Any]) -> str:
-    name, phase, reason = f"{state['name']:<11}", state["phase"], state["reason"]
-    if phase in lifecycle.SETTLED and not reason:
-        if state["restarts"]:
-            return f"  {name} [green]back[/green] after restart {state['restarts']}"
-        return f"  {name} {phase:<5} in {state['started_s'] or 0:6.1f} s  {state['address']}"
-    if phase == "backoff":
-        return f"  {name} [red]{reason}[/red], starts again soon (log: {state['log']})"
-    return ""
-
-
 def addresses(settings: Settings, running: Collection[str]) -> list[str]:
     """Where everything is, for people: one line each."""
     keys = settings.data_dir / "secrets" / GATEWAY_KEYS
@@ -178,12 +169,12 @@ def addresses(settings: Settings, running: Collection[str]) -> list[str]:
     gateway = f"http://127.0.0.1:{settings.gateway_port}/v1"
     body = {"model": pipeline, "messages": [{"role": "user", "content": _question(settings, pipeline)}]}
     call = (
-        f'curl {gateway}/chat/completions -H "Authorization: Bearer $(head -1 {_short(keys)})" '
+        f'curl {gateway}/chat/completions -H "Authorization: Bearer $(head -1 {context.shorter(keys)})" '
         f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
     )
     rows = [
         ("console", "console", f"http://127.0.0.1:{settings.console_port}"),
-        ("gateway", "gateway", f"{gateway}  (keys: {_short(keys)})"),
+        ("gateway", "gateway", f"{gateway}  (keys: {context.shorter(keys)})"),
         ("gateway", "try it", call),
         ("mlflow", "MLflow", settings.mlflow_url),
         ("store", "store", f"{settings.clickhouse_url}  (ClickHouse's HTTP interface)"),
@@ -191,7 +182,7 @@ def addresses(settings: Settings, running: Collection[str]) -> list[str]:
         ("receiver", "webhooks", f"http://127.0.0.1:{settings.port('receiver')}/alerts"),
     ]
     lines = [f"[bold]{label:<9}[/bold]{escape(where)}" for part, label, where in rows if part in running]
-    return [*lines, f"[bold]{'logs':<9}[/bold]{_short(settings.data_dir / 'logs')}"]
+    return [*lines, f"[bold]{'logs':<9}[/bold]{context.shorter(settings.data_dir / 'logs')}"]
 
 
 def _question(settings: Settings, pipeline: str) -> str:
@@ -202,8 +193,3 @@ def _question(settings: Settings, pipeline: str) -> str:
             return str(json.loads(lines.readline())["prompt"])
     except (OSError, ValueError, KeyError):
         return "hello"
-
-
-def _short(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

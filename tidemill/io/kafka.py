@@ -18,13 +18,14 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 10.0
 
 
-def _common(settings: Settings, client: str) -> dict[str, Any]:
+def _common(settings: Settings, client: str, log_level: int = 3) -> dict[str, Any]:
+    """Options of every client. ``log_level`` (librdkafka's; kafka.options has the last word) 0: it prints nothing."""
     return {
         "bootstrap.servers": settings.kafka_bootstrap,
         "client.id": client,
         "socket.keepalive.enable": True,
         "reconnect.backoff.max.ms": 2_000,
-        "log_level": 3,
+        "log_level": log_level,
         **settings.kafka.options,
     }
 
@@ -109,9 +110,12 @@ def fetching(max_bytes: int) -> dict[str, int]:
 
 
 def _outside_groups(settings: Settings, client: str, isolation: str) -> Consumer:
-    """A consumer that is assigned by hand, commits nothing and says where a partition ends."""
+    """A consumer that is assigned by hand, commits nothing and says where a partition ends.
+
+    It prints nothing: that the broker is away its calls say.
+    """
     return Consumer(
-        _common(settings, client)
+        _common(settings, client, log_level=0)
         | {
             "group.id": f"{client}-follower",
             "enable.auto.commit": False,
@@ -218,8 +222,10 @@ def end_of(client: Consumer, place: TopicPartition) -> int:
 
 
 def admin(settings: Settings, client: str) -> AdminClient:
-    """A client for the broker's own business. Keep it until its answers have come: they go with it."""
-    return AdminClient(_common(settings, client))
+    """A client for the broker's own business, which prints nothing. Keep it until its answers have come: they go with
+    it.
+    """
+    return AdminClient(_common(settings, client, log_level=0))
 
 
 def cluster_id(settings: Settings) -> str:

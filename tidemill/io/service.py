@@ -24,6 +24,9 @@ from tidemill.errors import Stop
 from tidemill.settings import Settings
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+SAY_AGAIN_S = 10.0
+"""Between two lines on what a role waits for."""
+log = logging.getLogger(__name__)
 SILENT = Gauge("tidemill_role_silent_seconds", "since the role's loop last gave a sign of life")
 
 
@@ -57,6 +60,18 @@ def configure_logs(role: str, level: str) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+class CalmServer(ThreadingHTTPServer):
+    """Takes a client that does not wait for its answer calmly."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if isinstance(sys.exception(), ConnectionError):
+            log.debug("a reader of the health page went away")
+        else:
+            log.exception("the health page failed")
+
+
 class Service:
     """The frame of one role process.
 
@@ -71,6 +86,8 @@ class Service:
         self._port = settings.port(role) if port is None else port
         self._waiting_for: str | None = "start-up"
         self._beat_s = self.clock.monotonic_s()
+        self._said: str | None = None
+        self._said_s = self._beat_s - SAY_AGAIN_S
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -81,11 +98,18 @@ class Service:
     def ready(self) -> None:
         """From now on the role does its work."""
         self._waiting_for = None
+        if self._said is not None:
+            log.info("ready")
+        self._said = None
         self.beat()
 
     def waiting(self, reason: str) -> None:
-        """The role is not ready (any more), because of ``reason``."""
+        """The role is not ready (any more), because of ``reason``: said in its log, too, where it is new."""
         self._waiting_for = reason
+        now_s = self.clock.monotonic_s()
+        if reason != self._said and now_s - self._said_s >= SAY_AGAIN_S:
+            self._said, self._said_s = reason, now_s
+            log.warning("not ready: %s", reason)
         self.beat()
 
     def beat(self) -> None:
@@ -103,13 +127,12 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         try:
-            self._server = ThreadingHTTPServer((self.settings.health_host, self._port), self._handler())
+            self._server = CalmServer((self.settings.health_host, self._port), self._handler())
         except OSError as error:
             raise Stop(
                 f"port {self._port} for the health page of {self.role} is taken ({error.strerror}); "
                 f"move all ports with local.port_base (now {self.settings.local.port_base})"
             ) from error
-        self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
         return self
 
@@ -119,7 +142,7 @@ class Service:
             self._server.server_close()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        logging.getLogger(__name__).info("ending on %s", signal.Signals(number).name)
+        log.info("ending on %s", signal.Signals(number).name)
         self.stop_event.set()
 
     def _handler(service: Service) -> type[BaseHTTPRequestHandler]:

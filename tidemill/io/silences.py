@@ -22,6 +22,10 @@ from tidemill.topics import Topic
 log = logging.getLogger(__name__)
 
 
+LONGEST_PAUSE_S = 10.0
+"""Between two attempts to follow; the first pauses are 1 s, 2 s, 4 s …"""
+
+
 class SilenceFollower(threading.Thread):
     """Keeps ``mutes`` as the topic and the settings say. Ends soon after ``stop`` is set; no error ends it before."""
 
@@ -35,6 +39,7 @@ class SilenceFollower(threading.Thread):
         self._stopping = stop
 
     def run(self) -> None:
+        pause_s = 1.0
         while not self._stopping.is_set():
             reader: Consumer | None = None
             try:
@@ -43,11 +48,12 @@ class SilenceFollower(threading.Thread):
             except Exception as error:
                 if not isinstance(error, Retry | KafkaException):
                     log.exception("silences cannot be followed")
+                pause_s = 1.0 if self.trouble is None else min(LONGEST_PAUSE_S, 2 * pause_s)
                 trouble = f"silences cannot be followed: {error}"
                 if trouble != self.trouble:
                     log.warning("%s; the last known stay in force", trouble)
                 self.trouble = trouble
-                self._stopping.wait(1.0)
+                self._stopping.wait(pause_s)
             finally:
                 if reader is not None:
                     reader.close()

@@ -31,8 +31,11 @@ BASE_ON_TEXTS: Mapping[str, int] = {**BASE, "steps": 1_000}
 CHAMPION: Mapping[str, float] = {"steps": 60, "rank": 16, "alpha": 32, "lr": 1e-3, "batch": 32, "seed": 0}
 
 Report = Callable[[str, Mapping[str, Any]], None]
-"""Called with what is being made ("base", "schedule", …) and one progress fact ({"step", "of", "loss"} or
-{"cached": true} or {"done": true, …})."""
+"""Called with what is being made ("base", "schedule", …) and one progress fact: {"cached": true}, or
+{"begun": n, "all": of so many models, "kept": their folder}, then {"step", "of", "loss"} about once a second, then
+{"done": true, …}."""
+ALL = ("base", *corpus.PIPELINES)
+"""What is made, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ def _written(file: Path, content: bytes) -> Path:
 
 def _run(what: str, module: str, threads: int, progress: Report, log: Path, *options: str) -> None:
     """Run one training process to its end; its complaints go to `log`, its progress lines to `progress`."""
+    progress(what, {"begun": ALL.index(what) + 1, "all": len(ALL), "kept": str(log.parent)})
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 from tidemill.errors import Stop
 from tidemill.local import engine, kafka, mlflow
-from tidemill.local.probes import http_ok, says
+from tidemill.local.probes import FIRST_ANSWER, http_ok, says
 from tidemill.local.process import Process, python
 from tidemill.settings import Settings
 
@@ -42,7 +42,8 @@ def embedded_stack(
     Raises Stop on an unknown name, or when a part cannot run on this machine (no Java, no engine environment), with
     the way out.
     """
-    makers = _makers(settings, traffic=traffic or "traffic" in (only or ()), receiver=receiver or bool(only))
+    chosen = only is not None
+    makers = _makers(settings, traffic=traffic or chosen, receiver=receiver or chosen)
     if only is None:
         return [make() for make in makers.values()]
     unknown = [name for name in only if name not in makers]
@@ -84,7 +85,7 @@ def _kafka(settings: Settings) -> Process:
     return Process(
         "kafka",
         tuple(kafka.argv(settings)),
-        probe=says(lambda: kafka.answers(settings), "its first answer"),
+        probe=says(lambda: kafka.answers(settings), FIRST_ANSWER),
         ports=_ports(settings, "kafka", "kafka-controller"),
         before=lambda: kafka.prepare(settings),
         grace_s=20,

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from tidemill.local.process import Probe
 
 TIMEOUT_S = 2.0
+FIRST_ANSWER = "its first answer"
+"""What is waited for while there is no answer at all."""
 
 
 def http_ok(port: int, path: str) -> Probe:
@@ -21,7 +23,7 @@ def http_ok(port: int, path: str) -> Probe:
             answer = connection.getresponse()
             body = answer.read(10_000)
         except (OSError, http.client.HTTPException):
-            return "its first answer"
+            return FIRST_ANSWER
         finally:
             connection.close()
         return None if answer.status == 200 else _reason(body) or f"{path} answers {answer.status}"

@@ -27,6 +27,13 @@ Progress = Callable[[str, Mapping[str, Any]], None]
 """Called with the name of a process and the fields of its new State, from another thread."""
 
 
+def refuse_taken_ports(
+    settings: Settings, roles: Collection[str] | None = None, *, traffic: bool = False, receiver: bool = False
+) -> None:
+    """Raise Stop as ``Stack(...).begin`` would before its first process: for who has long work to do before that."""
+    refuse_taken(embedded_stack(settings, roles, traffic=traffic, receiver=receiver), settings.local.port_base)
+
+
 class Stack:
     """The processes of a deployment on this machine. One runs on a data directory at a time.
 

@@ -241,10 +241,11 @@ class Supervisor:
         self._move(unit, "backoff", why)
 
     def _move(self, unit: _Unit, phase: Phase, reason: str) -> None:
-        unit.phase, unit.reason = phase, reason
-        if self._on_change is not None:
-            self._on_change(unit.state())
+        """A change is told before ``wait_ready`` can see it."""
         with self._changed:
+            unit.phase, unit.reason = phase, reason
+            if self._on_change is not None:
+                self._on_change(unit.state())
             self._changed.notify_all()
 
     def _refuse_hopeless(self, unit: _Unit) -> None:

@@ -21,6 +21,15 @@ _KINDS = {
     "list": "a list",
 }
 """What is wanted, by the first word of pydantic's error types (``int_parsing``, ``bool_type`` …)."""
+PATTERNS = {
+    "^(https?://.+)?$": "an address that begins with http:// or https://",
+    "^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and _, with no digit at the beginning",
+    "^[A-Za-z0-9_-]*$": "letters, digits, - and _",
+    "^[a-z0-9][a-z0-9-]{0,62}$": "1 to 63 of a-z, 0-9 and -, with no - at the beginning",
+    "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$": "1 to 63 of a-z, 0-9 and -, with no - at either end",
+    "^[a-z0-9][a-z0-9_-]{0,39}$": "1 to 40 of a-z, 0-9, - and _, with a letter or digit at the beginning",
+}
+"""What is wanted, by the pattern of a setting."""
 _MAY_HOLD_SECRETS = {"options", "webhooks", "url"}
 """Settings whose values are not repeated in a message: Kafka's passwords, receivers' addresses."""
 _OF_KIND = ("_type", "_parsing", "_from_float")
@@ -75,6 +84,8 @@ def _message(error: Any, path: Path_, model: type[BaseModel]) -> str:
     first = kind.split("_", maxsplit=1)[0]
     if first in _KINDS and kind.endswith(_OF_KIND):
         return f"must be {_KINDS[first]} (got {_shown(error.get('input'), path)})"
+    if kind == "string_pattern_mismatch" and (wanted := PATTERNS.get(error["ctx"]["pattern"])):
+        return f"must be {wanted} (got {_shown(error.get('input'), path)})"
     message = message.replace("Input should be ", "must be ", 1)
     value = error.get("input")
     return message if isinstance(value, dict | list | BaseModel) else f"{message} (got {_shown(value, path)})"

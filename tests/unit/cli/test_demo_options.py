@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,10 @@ from tidemill.cli import context
 from tidemill.cli.demo import demo, kills_of
 from tidemill.cli.up import up
 from tidemill.errors import Stop
+from tidemill.local.demo import place
 from tidemill.local.demo.kills import MOMENTS
+from tidemill.local.ports import free_port_base
+from tidemill.settings.model import PORTS
 
 
 def test_an_unknown_role_to_kill_is_refused_with_the_known_ones() -> None:
@@ -52,3 +57,19 @@ def test_settings_without_pipelines_are_refused(tmp_path: Path, monkeypatch: pyt
     for command in (demo, up):
         with pytest.raises(Stop, match=r"s\.yaml: no pipelines; see docs/reference/settings\.md"):
             command()
+
+
+def test_a_taken_port_is_named_before_any_model_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(place, "prepare", lambda *arguments: made.append(arguments))
+    monkeypatch.setenv("TIDEMILL_ENGINE_PYTHON", sys.executable)
+    monkeypatch.setenv("TIDEMILL_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(context, "_file", Path(__file__).parents[3] / "tidemill.yaml")
+    base = free_port_base()
+    monkeypatch.setenv("TIDEMILL_LOCAL__PORT_BASE", str(base))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", base + PORTS["engine"]))
+        other.listen(1)
+        with pytest.raises(Stop, match=f"port {base + PORTS['engine']}, which engine needs, is taken"):
+            up(only="engine")
+    assert made == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pytest
 from typer.testing import CliRunner
 
@@ -38,3 +40,8 @@ def test_the_commands_stand_in_panels_with_the_one_to_start_with(monkeypatch: py
 )
 def test_what_can_be_chosen_is_listed(command: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert words in shown(monkeypatch, command)
+
+
+def test_the_version_is_the_packages() -> None:
+    ended = CliRunner().invoke(app, ["--version"])
+    assert (ended.exit_code, ended.output) == (0, f"tidemill {metadata.version('tidemill')}\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from pydantic import ValidationError
 
 from tidemill.errors import SettingsError
 from tidemill.settings import Settings, find_settings_file, load_settings
+from tidemill.settings.explain import PATTERNS
 
 DEMO = Path(__file__).parents[3] / "tidemill.yaml"
 GOOD = """\
@@ -127,6 +130,8 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         (GOOD.replace("    champion: support-v1\n", ""), 4, "required"),
         (GOOD + "windows: {size_s: 0}\n", 7, "greater than or equal to 1 (got 0)"),
         (GOOD + "gateway: {host: 0.0.0.0, auth: none}\n", 7, "use auth: keys"),
+        (GOOD + "alerts: {webhooks: [{name: a, url: there}]}\n", 7, "must be an address that begins with http:// or"),
+        (GOOD + "deployment: Mine\n", 7, "must be 1 to 63 of a-z, 0-9 and -, with no - at the beginning (got 'Mine')"),
         (GOOD + "engines: {}\n", 7, "set twice (first in line 1)"),
         ("a: [", 1, "not valid YAML"),
         ("- a\n", 1, "expected settings by name"),
@@ -229,3 +234,9 @@ def test_what_may_be_secret_is_in_no_message(tmp_path: Path, text: str, environ:
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, text, environ)
     assert "hush" not in str(caught.value)
+
+
+def test_every_pattern_of_a_setting_has_words() -> None:
+    patterns = set(re.findall(r'"pattern": "([^"]+)"', json.dumps(Settings.model_json_schema())))
+    assert "^(https?://.+)?$" in patterns
+    assert patterns <= PATTERNS.keys()

@@ -47,8 +47,14 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
 
 
 def test_a_field_that_cannot_be_read_is_named_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(Stop, match=r"file\.csv:3: "):
+    with pytest.raises(Stop, match=r"file\.csv:3: column 'ContextTokens' must be a whole number \(got 'many'\)"):
         rows(write(tmp_path, TRACE.replace("396", "many")))
+    with pytest.raises(
+        Stop, match=r"file\.csv:2: column 'TIMESTAMP' must be a time in UTC as .* \(got '2023-11-16 18:15"
+    ):
+        rows(write(tmp_path, TRACE.replace("46.6805900", "46.x")))
+    with pytest.raises(Stop, match=r"file\.csv:4: column 'GeneratedTokens' must be a whole number \(got nothing\)"):
+        rows(write(tmp_path, TRACE + "2023-11-16 18:15:51,7\n"))
 
 
 def test_a_header_is_checked_before_any_row_is_sent(tmp_path: Path) -> None:

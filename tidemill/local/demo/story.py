@@ -31,7 +31,7 @@ from tidemill.local.demo.report import machine
 from tidemill.local.demo.scenario import Scenario
 from tidemill.local.demo.turn import Say, tell
 from tidemill.local.demo.users import Users
-from tidemill.local.stack import Stack
+from tidemill.local.stack import Stack, refuse_taken_ports
 from tidemill.settings import Settings
 
 
@@ -67,7 +67,7 @@ def _played(settings: Settings, play_: Play, clock: Clock, say: Say, progress: C
             trained.append(name)
         progress(name, facts)
 
-    say("the demo's models: trained the first time, a minute or two; after that kept")
+    refuse_taken_ports(settings, receiver=True)
     place_models(settings, telling(settings, started_ms, models_progress), play_.texts)
     pause = threading.Event()
     with Stack(settings, settings_file=settings.data_dir / "tidemill.yaml", receiver=True) as stack:
