@@ -48,10 +48,10 @@ def refused_start(state: RolloutState) -> bool:
     return any(taken.act == "start" and taken.refused for taken in state.orders)
 
 
-def standing(state: RolloutState) -> tuple[bool, bool, bool, int, int]:
-    """The greatest of a pipeline's rollouts is the one meant: what is open, then what is watched, then what changed the
+def standing(state: RolloutState) -> tuple[bool, bool, int, int]:
+    """The greatest of a pipeline's rollouts is the last one: what is open, then what is watched, then what changed the
     route last. The clock decides last: it may go back."""
-    return not refused_start(state), keeps_way_back(state), state.phase in OPEN, state.route_epoch, state.created_ms
+    return keeps_way_back(state), state.phase in OPEN, state.route_epoch, state.created_ms
 
 
 def supersedes(other: RolloutState, state: RolloutState) -> bool:

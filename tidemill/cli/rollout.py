@@ -47,7 +47,7 @@ def status(
     if pipeline:
         context.needs_pipeline(settings, pipeline)
     context.needs_stack(settings)
-    routes, rollouts = last_states(settings)
+    routes, rollouts = last_states(settings, refused=True)
     names = sorted(name for name in {*settings.pipelines, *routes} if pipeline in ("", name))
     if as_json:
         found = {name: {"route": routes.get(name), "rollout": rollouts.get(name)} for name in names}
@@ -241,25 +241,27 @@ def _frozen(settings: Settings, pipeline: str, now_ms: int) -> str:
     return frozen(settings.pipelines[pipeline].rollout, now_ms)
 
 
-def last_states(settings: Settings) -> tuple[dict[str, Route], dict[str, RolloutState]]:
-    """The route in force and the last rollout of each pipeline. Blocks; raises Stop when Kafka is away."""
+def last_states(settings: Settings, *, refused: bool = False) -> tuple[dict[str, Route], dict[str, RolloutState]]:
+    """The route in force and the last rollout (see ``last_of``) by pipeline. Blocks; raises Stop when Kafka is away."""
     routes: dict[str, Route] = {}
     route: Route
     for route in content(settings, ROUTES):
         routes[route.pipeline] = route
-    return routes, last_of(content(settings, ROLLOUTS))
+    return routes, last_of(content(settings, ROLLOUTS), refused=refused)
 
 
-def last_of(states: Iterable[RolloutState]) -> dict[str, RolloutState]:
-    """By pipeline the rollout that an order means. A refused start is none, unless there is nothing else."""
-    from serving.rollout.moves import standing
+def last_of(states: Iterable[RolloutState], *, refused: bool = False) -> dict[str, RolloutState]:
+    """By pipeline the rollout that an order means: no refused start where there is anything else; ``refused``: also one
+    that came since."""
+    from serving.rollout.moves import refused_start, standing
 
     newest: dict[str, RolloutState] = {}
     for state in states:
         known = newest.get(state.rollout_id)
         if known is None or state.seq >= known.seq:
             newest[state.rollout_id] = state
-    return {state.pipeline: state for state in sorted(newest.values(), key=standing)}
+    ranked = sorted(newest.values(), key=lambda state: (refused or not refused_start(state), standing(state)))
+    return {state.pipeline: state for state in ranked}
 
 
 def content(settings: Settings, topic: Topic) -> Iterator[Any]:

@@ -206,10 +206,25 @@ def test_an_order_means_the_rollout_under_way_and_no_start_that_was_refused_sinc
     steered._take_orders()
     refused = list(written.rollouts.values())[-1]
     assert refused.phase == "failed" and refused.created_ms > open_one.created_ms
-    for found in (written.rollouts.values(), reversed(written.rollouts.values())):
+    states = list(written.rollouts.values())
+    for found in (states, states[::-1]):
         last = last_of(found)["schedule"]
-        assert last == open_one
+        assert last == last_of(found, refused=True)["schedule"] == open_one
         assert order_of("rollback", "schedule", last, "bad", "anna", NOW, "").rollout_id == open_one.rollout_id
+
+
+def test_a_refused_start_is_shown_and_meant_by_no_order(tmp_path: Path) -> None:
+    settled = in_phase("champion")
+    written = Written(settled)
+    steered = controller(tmp_path, written)
+    steered._clock.advance(60_000)  # type: ignore[attr-defined]
+    place(steered._settings, order("start", version="schedule-v9", rollout_id=""))
+    steered._take_orders()
+    states = written.rollouts.values()
+    assert "no such version" in last_of(states, refused=True)["schedule"].reason
+    assert (
+        order_of("rollback", "schedule", last_of(states)["schedule"], "bad", "anna", NOW, "").version == "schedule-v1"
+    )
 
 
 def test_the_last_rollout_is_known_by_its_newest_state_and_by_the_route() -> None:
