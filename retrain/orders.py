@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from retrain import places
 from retrain.whole import write_json
+from tidemill.io import notes
+from tidemill.io.notes import Amiss, unsaid
 from tidemill.settings import Settings
 
 
@@ -33,14 +34,6 @@ def place(settings: Settings, order: Order) -> Path:
     return file
 
 
-def waiting(settings: Settings) -> list[tuple[Path, Order | None]]:
-    """Orders not yet taken, oldest first; None for a file that is no order."""
-    folder = places.orders_dir(settings)
-    return [(file, _read(file)) for file in sorted(folder.glob("*.json"))] if folder.is_dir() else []
-
-
-def _read(file: Path) -> Order | None:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Order)
-    except (OSError, msgspec.DecodeError):
-        return None
+def waiting(settings: Settings, amiss: Amiss = unsaid) -> list[tuple[Path, Order | None]]:
+    """Orders not yet taken, by their ids; None for a file that is no order."""
+    return notes.waiting(places.orders_dir(settings), Order, amiss)

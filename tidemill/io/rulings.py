@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from tidemill.io import notes
+from tidemill.io.notes import Amiss, unsaid
 from tidemill.settings import Settings
 
 MOST_TEXT = 300
@@ -44,10 +46,9 @@ def place(settings: Settings, ruling: Ruling) -> bool:
     return True
 
 
-def waiting(settings: Settings) -> list[tuple[Path, Ruling | None]]:
+def waiting(settings: Settings, amiss: Amiss = unsaid) -> list[tuple[Path, Ruling | None]]:
     """Notes not yet taken; None for a file that is none."""
-    folder = _folder(settings)
-    return [(file, _read(file)) for file in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+    return notes.waiting(_folder(settings), Ruling, amiss)
 
 
 def take(file: Path) -> None:
@@ -58,10 +59,3 @@ def take(file: Path) -> None:
 
 def _folder(settings: Settings) -> Path:
     return settings.data_dir.absolute() / "orders" / "rulings"
-
-
-def _read(file: Path) -> Ruling | None:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Ruling)
-    except (OSError, msgspec.DecodeError):
-        return None
