@@ -115,8 +115,13 @@ class Driver:
             job = self._book.jobs.get(ruling.job_id) if ruling else None
             if ruling is None or job is None or job.phase != approval.PHASE:
                 self._say(f"nothing to approve by {file.name}: no such job waits for it")
-            elif job.pipeline in self._settings.pipelines:
+            elif job.pipeline not in self._settings.pipelines:
+                self._amiss(f"job {job.job_id[:8]} is decided, but pipelines has no {job.pipeline!r}; put it back")
+                continue
+            else:
                 self._try(job.job_id, partial(self._job, job, ruling=ruling))
+                if self._book.jobs[job.job_id].phase == approval.PHASE:
+                    continue  # the disk is full, or a cluster away
             notes.done_with(partial(rulings.take, file), file, self._amiss)
 
     def _done_with(self, file: Path) -> None:

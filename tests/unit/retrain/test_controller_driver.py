@@ -162,3 +162,14 @@ def test_a_note_that_cannot_be_read_or_taken_is_said_once_and_the_others_are_tak
     driver.tick()
     driver.tick()
     assert (orders.waiting(settings), cancel.waiting(settings), rulings.waiting(settings)) == ([], [], [])
+
+
+def test_a_word_on_a_candidate_stays_until_it_is_acted_on(tmp_path: Path) -> None:
+    job = collecting(phase="approving", deadline_ms=NOW + 9, data_digest="0123456789abcdef")
+    rulings.place(settings_of(tmp_path, "schedule"), rulings.Ruling(job_id=job.job_id, approved=False))
+    for names, left in (("other",), 1), (("schedule",), 0):
+        settings, paper = settings_of(tmp_path, *names), Paper()
+        driver = driver_of(settings, ManualClock(NOW), Book({job.job_id: job}), FullDisk(""), paper)
+        driver.tick()
+        assert (len(rulings.waiting(settings)), len(paper.states)) == (left, 1 - left)
+        assert ("pipelines has no 'schedule'" in driver.waiting_for) is bool(left)
