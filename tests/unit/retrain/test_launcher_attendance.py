@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from retrain.launchers import attend
 from retrain.launchers import folder as places
 from retrain.launchers.folder import Attempt, Usage, note_attempt
 from retrain.launchers.launcher import Work, WorkSeen
@@ -48,6 +50,26 @@ def test_work_that_takes_too_long_is_ended_and_refused_without_any_controller(tm
     launcher, made = LocalLauncher(), work(tmp_path / "w", "hang", limit_s=0.6)
     launcher.start(made, 5)
     assert seen(made, "done", LocalLauncher()).result == {"refused": "it took longer than retrain.timeout_s = 0.6"}
+
+
+def test_a_clock_that_is_set_meanwhile_ends_no_work_and_counts_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = work(tmp_path / "w", "finish")
+    made.folder.mkdir()
+    (made.folder / places.SPEC).write_text('{"do": "finish"}')
+    days = itertools.count(1_800_000_000_000, 86_400_000)
+    monkeypatch.setattr(attend._clock, "now_ms", lambda: next(days), raising=False)
+    asked = attend.Attended(number=1, name="some", module=made.module, result=str(made.result), gpus=2, limit_s=60)
+    lock = places.taken(made.folder)
+    assert lock is not None
+    with (made.folder / places.OUT).open("ab") as out, (made.folder / places.LOG).open("ab") as log:
+        assert attend._attended(made.folder, asked, None, lock, out, log) == 0
+    os.close(lock)
+    held = places.usage(made.folder, 1)
+    assert held is not None and held.ran_s is not None and held.ended_ms - held.begun_ms >= 86_400_000
+    assert held.gpu_seconds == 2 * held.ran_s < 2 * 60
+    assert Usage(begun_ms=9_000, ended_ms=1_000, gpus=2).gpu_seconds == 0, "as an older tidemill has told"
 
 
 def test_the_work_dies_with_its_attendant_and_the_attendant_tells_of_its_work(tmp_path: Path) -> None:
