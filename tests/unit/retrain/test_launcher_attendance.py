@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
+import stat
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +116,36 @@ def test_a_gpu_is_leased_once_and_free_again_when_its_holder_is_gone(tmp_path: P
         held(CARDS, 1, 0, tmp_path / "leases", ExitStack())
     first.close()
     assert held(CARDS, 1, 0, tmp_path / "leases", second) == [taken]
+
+
+def test_whoever_leases_first_locks_no_other_user_out(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with ExitStack() as leases:
+            held(CARDS, 1, 0, tmp_path / "leases", leases)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "leases").stat().st_mode) == 0o1777
+    assert stat.S_IMODE((tmp_path / "leases" / "GPU-0.lock").stat().st_mode) == 0o666
+
+
+def test_a_lock_that_cannot_be_opened_is_waited_for_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def of_another_user(path: Path, flags: int, mode: int = 0o777) -> int:
+        if path.name == "GPU-0.lock":
+            assert not flags & os.O_CREAT, "the kernel may refuse that in a sticky folder"
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", of_another_user)
+    with ExitStack() as leases:
+        assert held(CARDS, 1, 0, tmp_path / "leases", leases) == CARDS[1:]
+    with pytest.raises(NotNow, match=r"1 of 2 are not leased; .*/GPU-0\.lock cannot be used: Permission denied; let"):
+        held(CARDS, 2, 0, tmp_path / "leases", ExitStack())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotNow, match="cannot be used: Not a directory"):
+        held(CARDS, 1, 0, tmp_path / "file" / "leases", ExitStack())
 
 
 def test_gpus_are_leased_all_or_none(tmp_path: Path) -> None:
