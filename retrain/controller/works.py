@@ -53,6 +53,7 @@ def work(settings: Settings, job: JobState, name: str, samples: list[dict[str, s
         module=TRAINER if name == "train" else f"retrain.{name}",
         spec=_parity(settings, job, samples) if name == "parity" else spec[name](settings, job),
         result=result_of(settings, job.job_id, name),
+        deployment=settings.deployment,
         nice=policy.nice if heavy else NICE,
         threads=policy.threads if heavy else 1,
         heavy=heavy,

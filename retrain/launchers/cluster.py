@@ -21,10 +21,13 @@ from retrain.launchers.folder import Attempt
 from retrain.launchers.launcher import LauncherAway, Work, WorkSeen
 from retrain.launchers.local import seen
 from retrain.launchers.start import written
+from tidemill.ids import derived_id
 
 log = logging.getLogger(__name__)
 POLL_MS = 2_000
 """A cluster is asked that often about one try."""
+
+_DEPLOYMENT_CHARS, _JOB_CHARS = 6, 19
 
 
 class Told(NamedTuple):
@@ -111,7 +114,7 @@ class ClusterLauncher:
             started_ms=now_ms,
             launcher=self._cluster.kind,
             at=self._cluster.at,
-            name=name_of(work.folder, number),
+            name=name_of(work.deployment, work.folder, number),
             step=places.checkpoint_step(work.folder),
         )
 
@@ -133,8 +136,9 @@ class ClusterLauncher:
         self._asked.pop(folder, None)
 
 
-def name_of(folder: Path, number: int) -> str:
-    """The name of a try: the same job, work and number have the same one, on every controller. At most 47 characters
-    of lower case, as Kubernetes wants them of a RayJob.
+def name_of(deployment: str, folder: Path, number: int) -> str:
+    """The name of a try: the same deployment, job, work and number have the same one, on every controller, and two
+    deployments on one cluster never have. At most 47 characters of lower case, as Kubernetes wants them of a RayJob.
     """
-    return f"tm-{folder.parent.name[:26].lower().rstrip('-')}-{folder.name}-{number}"
+    job = folder.parent.name[:_JOB_CHARS].lower().rstrip("-")
+    return f"tm-{derived_id('deployment', deployment)[:_DEPLOYMENT_CHARS]}-{job}-{folder.name}-{number}"

@@ -29,6 +29,8 @@ class Work:
     spec: dict[str, Any]
     result: Path
     """The file whose being there means done."""
+    deployment: str = ""
+    """Whose it is; other deployments may have work of the same job, and use the same cluster."""
     nice: int = 10
     threads: int = 1
     heavy: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,8 +78,25 @@ def test_only_work_that_loads_a_model_holds_what_the_launcher_says(tmp_path: Pat
 
 
 def test_names_fit_kubernetes_and_say_the_try(tmp_path: Path) -> None:
-    name = name_of(work(tmp_path, RAY).folder, 3)
-    assert name == "tm-0123456789abcdef0123456789-train-3" and len(name) <= 47
+    folder = work(tmp_path, RAY).folder
+    name = name_of("local", folder, 3)
+    assert re.fullmatch(r"tm-[0-9a-f]{6}-0123456789abcdef012-train-3", name)
+    assert len(name_of("local", folder.with_name("evaluate"), 99_999_999)) <= 47
+
+
+def test_two_deployments_on_one_cluster_submit_two_names(tmp_path: Path) -> None:
+    cluster = Sim()
+    for deployment in ("production", "staging"):
+        made = pipeline(retrain={"launcher": {"kind": "ray", "url": "http://head:8265"}})
+        settings = Settings(
+            data_dir=tmp_path / deployment,
+            deployment=deployment,
+            engines={"local": EngineSettings()},
+            pipelines={"schedule": made},
+        )
+        job = collecting(job_id="0123456789abcdef" * 2, data_digest="0123456789abcdef", figures={"since_ms": 1})
+        ClusterLauncher(cluster, Time()).start(works.work(settings, job, "train", []), NOW)
+    assert len(set(cluster.submitted)) == 2
 
 
 @dataclass
