@@ -18,6 +18,7 @@ class Links:
 
     def __init__(self, settings: Settings) -> None:
         self._key = approval_key(settings)
+        self._deployment = settings.deployment
         self._url, self._lasts_ms = settings.console_url, round(settings.approval.link_lasts_s * 1000)
 
     def into(self, told: Notification) -> Notification:
@@ -28,6 +29,7 @@ class Links:
         data = event.data
         if self._key is None or data.rule != approval.RULE or data.state != "firing":
             return event
-        link = self._url + approval.path(self._key, data.alarm_id, event.time_ms + self._lasts_ms)
+        until_ms = event.time_ms + self._lasts_ms
+        link = self._url + approval.path(self._key, data.alarm_id, until_ms, self._deployment)
         given = {"summary": f"{data.summary}: {link}", "reason": f"{data.reason}. Decide: {link}", "evidence_url": link}
         return msgspec.structs.replace(event, data=msgspec.structs.replace(data, **given))
