@@ -23,11 +23,11 @@ class Cancel(Struct, frozen=True, kw_only=True):
 
 
 def place(settings: Settings, cancel: Cancel) -> Path:
-    """Leave the order for the controller; a second one for the same job takes the first one's place."""
+    """Leave the order for the controller; a second one for the same job takes the first one's place. Raises Stop."""
     folder = _folder(settings)
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{cancel.job_id}.json"
-    write_json(file, cancel)
+    with notes.left_in(folder):
+        write_json(file, cancel)
     return file
 
 

@@ -26,11 +26,11 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 def place(settings: Settings, order: Order) -> Path:
-    """Leave the order for the controller."""
+    """Leave the order for the controller. Raises Stop."""
     folder = places.orders_dir(settings)
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{order.order_id}.json"
-    write_json(file, order)
+    with notes.left_in(folder):
+        write_json(file, order)
     return file
 
 

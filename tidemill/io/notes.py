@@ -6,15 +6,29 @@ Whoever wrote first owns the folder, so that another user's role may not be able
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from tidemill.errors import Stop
+
 N = TypeVar("N")
 Amiss = Callable[[str], None]
 """Takes what is wrong with a folder or a note, in words."""
+
+
+@contextmanager
+def left_in(folder: Path) -> Iterator[None]:
+    """Make the folder and leave a note in it. Raises Stop where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        way_out = "do it as the user whose role reads there, or let yours write"
+        raise Stop(f"no note can be left in {folder}: {error.strerror}; {way_out}") from error
 
 
 def unsaid(words: str) -> None:

@@ -29,20 +29,22 @@ class Ruling(Struct, frozen=True, kw_only=True):
 
 
 def place(settings: Settings, ruling: Ruling) -> bool:
-    """Leave the note; False where the job has one already. The note is there whole or not at all."""
+    """Leave the note; False where the job has one already. The note is there whole or not at all. Raises
+    Stop where none can be left.
+    """
     folder = _folder(settings)
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{ruling.job_id}.json"
-    if file.with_suffix(".taken").exists():
-        return False
     unfinished = folder / f"{ruling.job_id}.{os.getpid()}.part"
-    unfinished.write_bytes(msgspec.json.encode(ruling))
-    try:
-        os.link(unfinished, file)  # fails where there is one, unlike a rename
-    except FileExistsError:
-        return False
-    finally:
-        unfinished.unlink()
+    with notes.left_in(folder):
+        if file.with_suffix(".taken").exists():
+            return False
+        unfinished.write_bytes(msgspec.json.encode(ruling))
+        try:
+            os.link(unfinished, file)  # fails where there is one, unlike a rename
+        except FileExistsError:
+            return False
+        finally:
+            unfinished.unlink()
     return True
 
 

@@ -19,6 +19,7 @@ from retrain.launchers.launcher import Launcher, Work, WorkSeen
 from retrain.policy import job_id_of
 from tests.unit.retrain.made import NOW, alarm, collecting, pipeline
 from tidemill.clock import ManualClock
+from tidemill.errors import Stop
 from tidemill.events import JobProgress, JobState, RetrainDecision, ThresholdEvent
 from tidemill.io import rulings
 from tidemill.settings import Settings
@@ -173,3 +174,15 @@ def test_a_word_on_a_candidate_stays_until_it_is_acted_on(tmp_path: Path) -> Non
         driver.tick()
         assert (len(rulings.waiting(settings)), len(paper.states)) == (left, 1 - left)
         assert ("pipelines has no 'schedule'" in driver.waiting_for) is bool(left)
+
+
+def test_who_may_leave_no_note_is_told_the_way_out(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "schedule")
+    (tmp_path / "orders").write_text("another user's")
+    words = "no note can be left in .*orders.*; do it as the user whose role reads there, or let yours write"
+    with pytest.raises(Stop, match=words):
+        orders.place(settings, orders.Order(order_id="b", pipeline="schedule", time_ms=NOW))
+    with pytest.raises(Stop, match=words):
+        cancel.place(settings, cancel.Cancel(job_id="c", reason="wrong"))
+    with pytest.raises(Stop, match=words):
+        rulings.place(settings, rulings.Ruling(job_id="d", approved=True))
