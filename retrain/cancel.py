@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from retrain import places
 from retrain.whole import write_json
+from tidemill.io import notes
+from tidemill.io.notes import Amiss, unsaid
 from tidemill.settings import Settings
 
 MOST_REASON = 300
@@ -22,26 +23,18 @@ class Cancel(Struct, frozen=True, kw_only=True):
 
 
 def place(settings: Settings, cancel: Cancel) -> Path:
-    """Leave the order for the controller; a second one for the same job takes the first one's place."""
+    """Leave the order for the controller; a second one for the same job takes the first one's place. Raises Stop."""
     folder = _folder(settings)
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{cancel.job_id}.json"
-    write_json(file, cancel)
+    with notes.left_in(folder):
+        write_json(file, cancel)
     return file
 
 
-def waiting(settings: Settings) -> list[tuple[Path, Cancel | None]]:
+def waiting(settings: Settings, amiss: Amiss = unsaid) -> list[tuple[Path, Cancel | None]]:
     """Orders not yet taken; None for a file that is no order."""
-    folder = _folder(settings)
-    return [(file, _read(file)) for file in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+    return notes.waiting(_folder(settings), Cancel, amiss)
 
 
 def _folder(settings: Settings) -> Path:
     return places.orders_dir(settings) / "cancel"
-
-
-def _read(file: Path) -> Cancel | None:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Cancel)
-    except (OSError, msgspec.DecodeError):
-        return None

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from retrain import places
 from retrain.whole import write_json
+from tidemill.io import notes
+from tidemill.io.notes import Amiss, unsaid
 from tidemill.settings import Settings
 
 
@@ -25,22 +26,14 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 def place(settings: Settings, order: Order) -> Path:
-    """Leave the order for the controller."""
+    """Leave the order for the controller. Raises Stop."""
     folder = places.orders_dir(settings)
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{order.order_id}.json"
-    write_json(file, order)
+    with notes.left_in(folder):
+        write_json(file, order)
     return file
 
 
-def waiting(settings: Settings) -> list[tuple[Path, Order | None]]:
-    """Orders not yet taken, oldest first; None for a file that is no order."""
-    folder = places.orders_dir(settings)
-    return [(file, _read(file)) for file in sorted(folder.glob("*.json"))] if folder.is_dir() else []
-
-
-def _read(file: Path) -> Order | None:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Order)
-    except (OSError, msgspec.DecodeError):
-        return None
+def waiting(settings: Settings, amiss: Amiss = unsaid) -> list[tuple[Path, Order | None]]:
+    """Orders not yet taken, by their ids; None for a file that is no order."""
+    return notes.waiting(places.orders_dir(settings), Order, amiss)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tidemill.settings import Settings
+from tidemill.settings.versions import model_version
 
 TRAIN_FILE = "train.jsonl"
 VERIFIED_FILE = "verified.jsonl"
@@ -55,10 +56,13 @@ def base_dir(settings: Settings, pipeline: str) -> Path:
 
 
 def champion_dir(settings: Settings, pipeline: str, version: str) -> Path | None:
-    """The folder of the serving adapter; None when the base itself serves."""
+    """The folder of the serving adapter, of a prompt or an index that of its model; None when there is none."""
     chosen = settings.pipelines[pipeline]
-    if version and version != chosen.champion:
-        return version_dir(settings, version)
+    model = model_version(chosen, version)
+    if (declared := chosen.versions.get(model)) is not None:
+        return settings.resolve(declared.adapter) if declared.adapter else None
+    if model != chosen.champion:
+        return version_dir(settings, model)
     return settings.resolve(chosen.champion_adapter) if chosen.champion_adapter else None
 
 

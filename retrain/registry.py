@@ -162,10 +162,15 @@ def log_report(settings: Settings, run_id: str, files: Sequence[Path]) -> None:
 
 @mapped
 def register(settings: Settings, pipeline: str, run_id: str, job_id: str, tags: Mapping[str, str]) -> str:
-    """The candidate's version ``<pipeline>-v<N>``, aliased ``candidate``. May be repeated."""
+    """The candidate's version ``<pipeline>-v<N>``, aliased ``candidate``. May be repeated.
+
+    Raises Stop where the settings declare that version as another one.
+    """
     ensure_champion(settings, pipeline)
     mlflow = client(settings)
+    _undeclared(settings, pipeline, _next_number(mlflow, pipeline, job_id))
     number = _version(mlflow, pipeline, run_id, dict(tags) | {JOB_TAG: job_id})
+    _undeclared(settings, pipeline, number)  # another deployment may have registered one meanwhile
     mlflow.set_registered_model_alias(pipeline, CANDIDATE, str(number))
     return f"{pipeline}-v{number}"
 
@@ -255,9 +260,29 @@ def _ensure_artifacts(mlflow: Any, run_id: str, folder: Path) -> None:
             mlflow.log_artifact(run_id, str(folder / name), ARTIFACT)
 
 
+def _next_number(mlflow: Any, name: str, job_id: str) -> int:
+    """The number that the job's version has, or would get."""
+    found = {int(each.version): each.tags.get(JOB_TAG) for each in _versions(mlflow, name)}
+    return next((number for number, job in found.items() if job == job_id), max(found, default=0) + 1)
+
+
+def _undeclared(settings: Settings, pipeline: str, number: int) -> None:
+    version = f"{pipeline}-v{number}"
+    if version in settings.pipelines[pipeline].versions:
+        raise Stop(
+            f"the registry (mlflow.url) gives this candidate the version {version}, which pipelines.{pipeline}."
+            f"versions.{version} declares as another one; give that one a number that the registry does not reach "
+            f"({pipeline}-v{number + 1000}) and retrain"
+        )
+
+
+def _versions(mlflow: Any, name: str) -> Any:
+    return mlflow.search_model_versions(f"name = '{name}'", max_results=_MANY)
+
+
 def _version(mlflow: Any, name: str, run_id: str, tags: Mapping[str, str]) -> int:
     """The number of the version made for ``tags[JOB_TAG]``; made once."""
-    for found in mlflow.search_model_versions(f"name = '{name}'", max_results=_MANY):
+    for found in _versions(mlflow, name):
         if found.tags.get(JOB_TAG) == tags[JOB_TAG]:
             return int(found.version)
     source = f"{mlflow.get_run(run_id).info.artifact_uri}/{ARTIFACT}"

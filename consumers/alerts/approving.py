@@ -23,6 +23,7 @@ class Links:
 
     def __init__(self, settings: Settings, webhook: WebhookSettings) -> None:
         self._key = approval_key(settings)
+        self._deployment = settings.deployment
         shown = ("{evidence}", "{description}")
         self._in_summary = webhook.format == "slack" and not any(name in webhook.template for name in shown)
         self._url, self._lasts_ms = settings.console_url, round(settings.approval.link_lasts_s * 1000)
@@ -35,7 +36,8 @@ class Links:
         data = event.data
         if self._key is None or data.rule != approval.RULE or data.state != "firing":
             return event
-        link = self._url + approval.path(self._key, data.alarm_id, event.time_ms + self._lasts_ms)
+        until_ms = event.time_ms + self._lasts_ms
+        link = self._url + approval.path(self._key, data.alarm_id, until_ms, self._deployment)
         given = {"reason": f"{data.reason}. Decide: {link}", "evidence_url": link}
         if self._in_summary:
             given["summary"] = f"{data.summary}: {link}"

@@ -38,8 +38,8 @@ def add_routes(app: FastAPI, settings: Settings, clock: Clock, phase_of: Callabl
     key = approval_key(settings)
 
     def check(job_id: str, request: Request) -> None:
-        asked = request.query_params
-        why = approval.refusal(key, job_id, asked.get("until", ""), asked.get("proof", ""), clock.now_ms())
+        until, proof = (request.query_params.get(name, "") for name in ("until", "proof"))
+        why = approval.refusal(key, job_id, until, proof, clock.now_ms(), settings.deployment)
         if why or not is_alarm_id(job_id):
             raise HTTPException(403, why or "the link names no job")
 

@@ -84,8 +84,8 @@ def event_of(name: str, pipeline: PipelineSettings, seen: Seen) -> Event:
         return "ruled" if seen.ruling is not None else "overdue" if seen.waited_out else "running"
     work = seen.work(name)
     if work.state == "running":
-        late = work.started_ms is not None and seen.now_ms - work.started_ms > pipeline.retrain.timeout_s * 1000
-        return "overdue" if name in TIMED and late else "running"
+        late = name in TIMED and work.took_s(seen.now_ms) > pipeline.retrain.timeout_s
+        return "overdue" if late else "running"
     if work.state == "done":
         return "refused" if work.result.get("refused") else "done"
     return work.state
@@ -151,8 +151,9 @@ def _ended(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str) -> 
         further = "" if work.in_vain == work.attempts else f", the last {work.in_vain} without a further checkpoint"
         reason = f"{name} {tries}{further}; its last words: {work.last_words}"
         return Step(state=_over(job, "failed", reason, seen, name))
-    left_s = ((work.ended_ms or 0) - seen.now_ms) / 1000 + pause_s(pipeline, work.in_vain)
-    if left_s > 0:
+    pause = pause_s(pipeline, work.in_vain)
+    left_s = ((work.ended_ms or 0) - seen.now_ms) / 1000 + pause
+    if 0 < left_s <= 2 * pause:  # longer: the clock was set back
         return Step(pause=f"{name} ended ({work.last_words}); it is tried again in {left_s:.0f} s")
     return Step(start=name)
 

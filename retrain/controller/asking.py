@@ -75,13 +75,15 @@ def known_of(
 ) -> Known:
     """What is known about a trigger without asking the store."""
     name = trigger.pipeline
-    data_end_ms = book.data_end_ms(champion_of(book, name, pipelines[name]))
+    champion = champion_of(book, name, pipelines[name])
+    data_end_ms = book.data_end_ms(champion)
     return Known(
         now_ms=now_ms,
         busy=book.busy(name),
         last_end_ms=book.last_end_ms(name),
         resolved=trigger.trigger_id in book.resolved,
         trains_here=trains_here,
+        champion=champion,
         data_age_days=None if data_end_ms is None else (now_ms - data_end_ms) / DAY_MS,
         funds=funds_of(book.jobs.values(), name, pipelines, gpu, now_ms),
     )

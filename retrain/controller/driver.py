@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import Counter
@@ -23,7 +24,7 @@ from retrain.work import SETTINGS_FILE, save_settings
 from tidemill.clock import Clock
 from tidemill.events import JobProgress, JobState, RetrainDecision
 from tidemill.events.lifecycle import OPEN_JOBS
-from tidemill.io import rulings
+from tidemill.io import notes, rulings
 from tidemill.io.modes import let_engines_through
 from tidemill.io.rulings import Ruling
 from tidemill.settings import Settings
@@ -57,6 +58,7 @@ class Driver:
         self._counter = counter
         self._told: dict[str, int] = {}
         self._ignored: set[str] = set()
+        self._said: set[str] = set()
         self._ended = {job.job_id for job in book.jobs.values() if job.phase not in OPEN_JOBS}
         """Jobs that are over, of which work may still run."""
         self.waiting_for = ""
@@ -85,26 +87,45 @@ class Driver:
         except LauncherAway as error:
             self.waiting_for = f"job {job_id[:8]}: {error}"
 
+    def _amiss(self, words: str) -> None:
+        """What is wrong with a note: the role waits for somebody to mend it, and goes on."""
+        self.waiting_for = words
+        self._say(words)
+
+    def _say(self, words: str) -> None:
+        """Once: a note that cannot be taken is found again at each tick."""
+        if words not in self._said:
+            self._said.add(words)
+            log.warning(words)
+
     def _cancel(self) -> None:
-        for file, order in cancel.waiting(self._settings):
+        for file, order in cancel.waiting(self._settings, self._amiss):
             job = self._book.jobs.get(order.job_id) if order else None
             under_way = job is not None and job.phase in OPEN_JOBS and job.pipeline in self._settings.pipelines
             if order is None or job is None or not under_way:
-                log.warning("nothing to cancel: no such job is under way", extra={"file": file.name})
-                file.unlink(missing_ok=True)
+                self._say(f"nothing to cancel by {file.name}: no such job is under way")
+                self._done_with(file)
                 continue
             self._try(job.job_id, partial(self._job, job, order.reason))
             if self._book.jobs[job.job_id].phase not in OPEN_JOBS:  # else its cluster does not answer
-                file.unlink(missing_ok=True)
+                self._done_with(file)
 
     def _rulings(self) -> None:
-        for file, ruling in rulings.waiting(self._settings):
+        for file, ruling in rulings.waiting(self._settings, self._amiss):
             job = self._book.jobs.get(ruling.job_id) if ruling else None
             if ruling is None or job is None or job.phase != approval.PHASE:
-                log.warning("nothing to approve: no such job waits for it", extra={"file": file.name})
-            elif job.pipeline in self._settings.pipelines:
+                self._say(f"nothing to approve by {file.name}: no such job waits for it")
+            elif job.pipeline not in self._settings.pipelines:
+                self._amiss(f"job {job.job_id[:8]} is decided, but pipelines has no {job.pipeline!r}; put it back")
+                continue
+            else:
                 self._try(job.job_id, partial(self._job, job, ruling=ruling))
-            rulings.take(file)
+                if self._book.jobs[job.job_id].phase == approval.PHASE:
+                    continue  # the disk is full, or a cluster away
+            notes.done_with(partial(rulings.take, file), file, self._amiss)
+
+    def _done_with(self, file: Path) -> None:
+        notes.done_with(partial(file.unlink, missing_ok=True), file, self._amiss)
 
     def _end_work(self, job_id: str) -> None:
         """Nothing runs on for a job that is over, whenever the controller was killed: look, stop, look again."""
@@ -118,15 +139,15 @@ class Driver:
             self._ended.discard(job_id)
 
     def _orders(self) -> None:
-        for file, order in orders.waiting(self._settings):
+        for file, order in orders.waiting(self._settings, self._amiss):
             pipeline = self._settings.pipelines.get(order.pipeline) if order else None
             if order is None or pipeline is None:
-                log.warning("order left out: it names no pipeline of the settings", extra={"file": file.name})
+                self._say(f"order {file.name} left out: it names no pipeline of the settings")
             elif job_id_of(order.order_id) not in self._book.jobs:
                 now = self._clock.now_ms()
                 since = self._book.last_promotion_ms(order.pipeline) or max(0, now - DAY_MS)
                 self._decide(by_order(order.order_id, order.pipeline, now, since))
-            file.unlink(missing_ok=True)
+            self._done_with(file)
 
     def _decide(self, trigger: Trigger) -> None:
         name, pipeline = trigger.pipeline, self._settings.pipelines[trigger.pipeline]

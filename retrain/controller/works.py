@@ -19,6 +19,7 @@ from retrain.report import report
 from retrain.work import SETTINGS_FILE
 from tidemill.events import JobState
 from tidemill.settings import RetrainSettings, Settings
+from tidemill.settings.versions import model_version
 
 NICE = 5
 """Of work that only moves data; training and scoring take retrain.nice."""
@@ -52,6 +53,7 @@ def work(settings: Settings, job: JobState, name: str, samples: list[dict[str, s
         module=TRAINER if name == "train" else f"retrain.{name}",
         spec=_parity(settings, job, samples) if name == "parity" else spec[name](settings, job),
         result=result_of(settings, job.job_id, name),
+        deployment=settings.deployment,
         nice=policy.nice if heavy else NICE,
         threads=policy.threads if heavy else 1,
         heavy=heavy,
@@ -144,12 +146,13 @@ def _evaluate(settings: Settings, job: JobState) -> dict[str, Any]:
 
 def _parity(settings: Settings, job: JobState, samples: list[dict[str, str]]) -> dict[str, Any]:
     has_adapter = places.champion_dir(settings, job.pipeline, job.champion_version) is not None
-    base = settings.engines[settings.pipelines[job.pipeline].engine].base_model
+    pipeline = settings.pipelines[job.pipeline]
+    base = settings.engines[pipeline.engine].base_model
     return _common(settings, job) | {
         "adapter_dir": str(places.candidate_dir(settings, job.job_id)),
         "adapter_digest": job.adapter_digest,
         "samples": samples,
-        "champion": job.champion_version if has_adapter else base,
+        "champion": model_version(pipeline, job.champion_version) if has_adapter else base,
     }
 
 

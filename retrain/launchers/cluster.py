@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from msgspec.structs import replace as changed
 
@@ -21,10 +21,14 @@ from retrain.launchers.folder import Attempt
 from retrain.launchers.launcher import LauncherAway, Work, WorkSeen
 from retrain.launchers.local import seen
 from retrain.launchers.start import written
+from tidemill.ids import derived_id
 
 log = logging.getLogger(__name__)
 POLL_MS = 2_000
 """A cluster is asked that often about one try."""
+
+A = TypeVar("A")
+_DEPLOYMENT_CHARS, _JOB_CHARS = 6, 19
 
 
 class Told(NamedTuple):
@@ -59,13 +63,25 @@ class Cluster(Protocol):
         ...
 
 
+@dataclass
+class _Away:
+    """A cluster did not answer about the work in one folder."""
+
+    at_ms: int
+    folder: Path
+    words: str
+    others: bool = False
+    """Whether other work has been held up by it; then that is asked about first."""
+
+
 class ClusterLauncher:
-    """A `Launcher` on a cluster."""
+    """A `Launcher` on a cluster. One that does not answer is asked again POLL_MS later, however much work it has."""
 
     def __init__(self, cluster: Cluster, now_ms: Callable[[], int]) -> None:
         self._cluster = cluster
         self._now_ms = now_ms
         self._asked: dict[Path, tuple[int, Told]] = {}
+        self._away: _Away | None = None
 
     def look(self, folder: Path, result: Path) -> WorkSeen:
         """What can be seen of the work in ``folder``. Raises LauncherAway."""
@@ -94,7 +110,7 @@ class ClusterLauncher:
         except OSError as error:
             raise LauncherAway(f"{work.name} cannot be started: {error}") from error
         self._asked.pop(work.folder, None)
-        self._cluster.submit(attempt.name, work)
+        self._answered(work.folder, lambda: self._cluster.submit(attempt.name, work))
         log.info("%s submitted as %s", work.name, attempt.name, extra={"folder": str(work.folder)})
 
     def stop(self, folder: Path) -> None:
@@ -102,7 +118,7 @@ class ClusterLauncher:
         tries = places.attempts(folder)
         if tries and not tries[-1].over:
             self._asked.pop(folder, None)
-            self._cluster.stop(tries[-1].name)
+            self._answered(folder, lambda: self._cluster.stop(tries[-1].name))
 
     def _next(self, work: Work, now_ms: int) -> Attempt:
         number = places.next_number(work.folder)
@@ -111,18 +127,32 @@ class ClusterLauncher:
             started_ms=now_ms,
             launcher=self._cluster.kind,
             at=self._cluster.at,
-            name=name_of(work.folder, number),
+            name=name_of(work.deployment, work.folder, number),
             step=places.checkpoint_step(work.folder),
         )
 
     def _told(self, folder: Path, last: Attempt) -> Told:
         now = self._now_ms()
         asked = self._asked.get(folder)
-        if asked is not None and now - asked[0] < POLL_MS:
+        if asked is not None and _lately(asked[0], now):
             return asked[1]
-        told = self._cluster.told(last.name)
+        told = self._answered(folder, lambda: self._cluster.told(last.name))
         self._asked[folder] = (now, told)
         return told
+
+    def _answered(self, folder: Path, ask: Callable[[], A]) -> A:
+        """What the cluster answers. Raises LauncherAway, without asking where it did lately."""
+        now, away = self._now_ms(), self._away
+        if away is not None and _lately(away.at_ms, now, 2 if away.others and away.folder == folder else 1):
+            away.others = away.others or away.folder != folder
+            raise LauncherAway(away.words)
+        try:
+            answer = ask()
+        except LauncherAway as error:
+            self._away = _Away(now, folder, str(error))
+            raise
+        self._away = None
+        return answer
 
     def _note_over(self, folder: Path, last: Attempt, words: str) -> None:
         """Keep what the cluster has to say: it may have forgotten it by tomorrow."""
@@ -133,8 +163,14 @@ class ClusterLauncher:
         self._asked.pop(folder, None)
 
 
-def name_of(folder: Path, number: int) -> str:
-    """The name of a try: the same job, work and number have the same one, on every controller. At most 47 characters
-    of lower case, as Kubernetes wants them of a RayJob.
+def _lately(then_ms: int, now_ms: int, polls: int = 1) -> bool:
+    """Not where the clock was set back in between."""
+    return 0 <= now_ms - then_ms < polls * POLL_MS
+
+
+def name_of(deployment: str, folder: Path, number: int) -> str:
+    """The name of a try: the same deployment, job, work and number have the same one, on every controller, and two
+    deployments on one cluster never have. At most 47 characters of lower case, as Kubernetes wants them of a RayJob.
     """
-    return f"tm-{folder.parent.name[:26].lower().rstrip('-')}-{folder.name}-{number}"
+    job = folder.parent.name[:_JOB_CHARS].lower().rstrip("-")
+    return f"tm-{derived_id('deployment', deployment)[:_DEPLOYMENT_CHARS]}-{job}-{folder.name}-{number}"

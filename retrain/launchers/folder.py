@@ -52,11 +52,14 @@ class Usage(Struct, frozen=True, kw_only=True):
     begun_ms: int
     ended_ms: int
     gpus: int = 0
+    ran_s: float | None = None
+    """Seconds in between by a clock that nobody sets; None: not told (by an older tidemill)."""
 
     @property
     def gpu_seconds(self) -> float:
         """GPUs held times seconds."""
-        return self.gpus * (self.ended_ms - self.begun_ms) / 1000
+        by_wall = max(0, self.ended_ms - self.begun_ms) / 1000
+        return self.gpus * (by_wall if self.ran_s is None else self.ran_s)
 
 
 def attempts(folder: Path) -> list[Attempt]:

@@ -29,6 +29,8 @@ class Work:
     spec: dict[str, Any]
     result: Path
     """The file whose being there means done."""
+    deployment: str = ""
+    """Whose it is; other deployments may have work of the same job, and use the same cluster."""
     nice: int = 10
     threads: int = 1
     heavy: bool = False
@@ -58,6 +60,8 @@ class WorkSeen:
     """Process group on this machine; 0 on a cluster."""
     started_ms: int | None = None
     """When the last try began to work; None while it waits for GPUs, memory or the cluster."""
+    ran_s: float | None = None
+    """Seconds that the last try has worked, by a clock that nobody sets; None: not told."""
     ended_ms: int | None = None
     """The last sign of life of the last try."""
     gpu_seconds: float = 0.0
@@ -66,6 +70,11 @@ class WorkSeen:
     progress: Mapping[str, Any] = field(default_factory=dict)
     """The latest progress line."""
     last_words: str = ""
+
+    def took_s(self, now_ms: int) -> float:
+        """Seconds that the last try, which still runs, has worked."""
+        by_wall = 0.0 if self.started_ms is None else (now_ms - self.started_ms) / 1000
+        return by_wall if self.ran_s is None else self.ran_s
 
 
 class Launcher(Protocol):

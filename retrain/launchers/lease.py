@@ -46,15 +46,23 @@ def held(gpus: Sequence[Gpu], count: int, memory_gb: float, folder: Path, leases
         with_memory = f" with {memory_gb:g} GB (gpu_memory_gb)" if memory_gb else ""
         message = f"retrain.launcher.gpus = {count}{with_memory}: this machine has {len(large)}"
         raise NeverFree(f"{message}; set less, or another retrain.launcher.kind")
-    _make(folder)
+    chosen: list[Gpu] = []
+    locked_out = ""
     with ExitStack() as tried:
-        chosen: list[Gpu] = []
+        try:
+            _make(folder)
+        except OSError as error:
+            raise NotNow(_cannot(folder, error)) from error
         for gpu in large:
-            if len(chosen) < count and gpu.free_gb >= memory_gb and _leased(folder / f"{gpu.uuid}.lock", tried):
-                chosen.append(gpu)
+            try:
+                if len(chosen) < count and gpu.free_gb >= memory_gb and _leased(folder / f"{gpu.uuid}.lock", tried):
+                    chosen.append(gpu)
+            except OSError as error:
+                locked_out = "; " + _cannot(folder / f"{gpu.uuid}.lock", error)
         if len(chosen) < count:
             with_memory = f" and have {memory_gb:g} GB free" if memory_gb else ""
-            raise NotNow(f"{count} GPUs are needed, {len(chosen)} of {len(large)} are not leased{with_memory}")
+            free = f"{len(chosen)} of {len(large)} are not leased{with_memory}"
+            raise NotNow(f"{count} GPUs are needed, {free}{locked_out}")
         leases.push(tried.pop_all())
     return chosen
 
@@ -110,9 +118,29 @@ def _make(folder: Path) -> None:
         pass
 
 
+def _cannot(path: Path, error: OSError) -> str:
+    way_out = "let every user that leases here write it (retrain.launcher.lease_dir)"
+    return f"{path} cannot be used: {error.strerror}; {way_out}"
+
+
+def _opened(file: Path) -> int:
+    """The lock file, made where there is none; whoever came first, every user can open it."""
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    try:
+        return os.open(file, flags)  # with O_CREAT the kernel may refuse another user's file (fs.protected_regular)
+    except FileNotFoundError:
+        pass
+    try:
+        made = os.open(file, flags | os.O_CREAT | os.O_EXCL, _MODE)
+    except FileExistsError:
+        return os.open(file, flags)
+    os.fchmod(made, _MODE)  # whatever the umask
+    return made
+
+
 def _leased(file: Path, leases: ExitStack) -> bool:
-    """Take the lock of one GPU; False when somebody holds it."""
-    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _MODE)
+    """Take the lock of one GPU; False when somebody holds it. Raises OSError."""
+    handle = _opened(file)
     os.set_inheritable(handle, True)  # the work keeps the lease, too
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

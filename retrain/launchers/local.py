@@ -79,6 +79,7 @@ def seen(folder: Path, result: Path, *, running: bool) -> WorkSeen:
         in_vain=places.in_vain(tries, places.checkpoint_step(folder)),
         pid=places.pid(folder) if last is not None and last.launcher == "local" else 0,
         started_ms=held.begun_ms if held is not None else None,
+        ran_s=held.ran_s if held is not None else None,
         ended_ms=held.ended_ms if held is not None else (last.started_ms if last is not None else None),
         gpu_seconds=places.gpu_seconds(folder, tries),
         progress=places.last_progress(folder),

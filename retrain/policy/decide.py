@@ -19,6 +19,7 @@ from retrain.policy.worth import loss_of, weigh
 from tidemill.clock import rfc3339
 from tidemill.scoring import METRIC_VERSIONS
 from tidemill.settings import PipelineSettings
+from tidemill.settings.versions import untrainable
 
 ESTIMATE_MS = 30_000
 """Estimates without labels come so often: an alarm that was declined for want of knowledge is looked at again."""
@@ -124,9 +125,10 @@ def _enabled(trigger: Trigger, pipeline: PipelineSettings, known: Known) -> Agai
 
 
 def _trained_here(trigger: Trigger, pipeline: PipelineSettings, known: Known) -> Against | None:
-    if known.trains_here:
-        return None
-    return Against("provider", f"engine {pipeline.engine!r} is a provider: its models cannot be trained here")
+    if not known.trains_here:
+        return Against("provider", f"engine {pipeline.engine!r} is a provider: its models cannot be trained here")
+    why = untrainable(pipeline, known.champion or pipeline.champion)
+    return Against("champion", f"pipelines.{trigger.pipeline}: {why}") if why else None
 
 
 def _judged(trigger: Trigger, pipeline: PipelineSettings, known: Known) -> Against | None:

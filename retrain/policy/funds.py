@@ -42,10 +42,16 @@ class Funds:
 
 def gpu_seconds(job: JobState, now_ms: int) -> float:
     """GPU seconds a job has taken so far: what it held of GPUs, else (a machine without) the time of its SPENDING."""
-    if measured := job.figures.get("gpu_seconds"):
+    if (measured := job.figures.get("gpu_seconds") or 0.0) > 0:
         return measured
-    took = sum((s.ended_ms or now_ms) - s.started_ms for s in job.stations if s.station in SPENDING)
-    return max(0.0, took / 1000)
+    took = (max(0, (s.ended_ms or now_ms) - s.started_ms) for s in job.stations if s.station in SPENDING)
+    return sum(took) / 1000
+
+
+def most_gpu_s(pipeline: PipelineSettings) -> float:
+    """GPU seconds that one job can take at most: every try at training and at scoring to its end by time."""
+    policy = pipeline.retrain
+    return len(SPENDING) * policy.timeout_s * max(1, policy.launcher.gpus) * policy.launcher.max_tries
 
 
 def funds_of(
@@ -55,11 +61,11 @@ def funds_of(
     since_ms = now_ms - round(gpu.period_days * 86_400_000)
     known = sorted(jobs, key=lambda job: (job.time_ms, job.job_id))
     counted = [job for job in known if job.phase in OPEN_JOBS or job.time_ms > since_ms]
-    expected = {each: _expected_s(known, each, pipelines, now_ms) for each in {job.pipeline for job in known} | {name}}
+    took = [(job, _taken_s(job, pipelines, now_ms)) for job in counted]
+    expected = {each: _expected_s(took, each, pipelines) for each in {job.pipeline for job in counted} | {name}}
     spent = dict.fromkeys(expected, 0.0)
-    for job in counted:
-        took = gpu_seconds(job, now_ms)
-        spent[job.pipeline] += max(took, expected[job.pipeline]) if job.phase in OPEN_JOBS else took
+    for job, seconds in took:
+        spent[job.pipeline] += max(seconds, expected[job.pipeline]) if job.phase in OPEN_JOBS else seconds
     return Funds(
         expected_s=expected[name],
         spent_s=spent[name],
@@ -70,15 +76,27 @@ def funds_of(
     )
 
 
-def _expected_s(jobs: list[JobState], name: str, pipelines: Mapping[str, PipelineSettings], now_ms: int) -> float:
-    """The longest of its last jobs that had the GPU; before there were any, as it is set."""
-    ended = (job for job in jobs if job.pipeline == name and job.phase not in OPEN_JOBS)
-    took = [seconds for job in ended if (seconds := gpu_seconds(job, now_ms)) > 0]
-    if took or name not in pipelines:
-        return max(took[-LAST_JOBS:], default=0.0)
+def _taken_s(job: JobState, pipelines: Mapping[str, PipelineSettings], now_ms: int) -> float:
+    """What was measured; what only the wall clock says, which may have been set meanwhile, up to the most there is."""
+    seconds = gpu_seconds(job, now_ms)
+    measured = (job.figures.get("gpu_seconds") or 0.0) > 0
+    return seconds if measured or job.pipeline not in pipelines else min(seconds, most_gpu_s(pipelines[job.pipeline]))
+
+
+def _expected_s(took: list[tuple[JobState, float]], name: str, pipelines: Mapping[str, PipelineSettings]) -> float:
+    """The longest of its last jobs in the period that had the GPU; without any, as it is set. Never more than a job
+    can take by the settings of now.
+    """
+    last = [seconds for job, seconds in took if job.pipeline == name and job.phase not in OPEN_JOBS and seconds > 0]
+    longest = max(last[-LAST_JOBS:], default=0.0)
+    if name not in pipelines:
+        return longest
     pipeline = pipelines[name]
-    most = pipeline.retrain.timeout_s * max(1, pipeline.retrain.launcher.gpus)
-    return most if pipeline.trigger.expected_gpu_s is None else pipeline.trigger.expected_gpu_s
+    set_s, one_try_s = (
+        pipeline.trigger.expected_gpu_s,
+        pipeline.retrain.timeout_s * max(1, pipeline.retrain.launcher.gpus),
+    )
+    return min(longest or (one_try_s if set_s is None else set_s), most_gpu_s(pipeline))
 
 
 def _seconds(hours: float | None) -> float | None:

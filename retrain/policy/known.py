@@ -20,6 +20,8 @@ class Known:
     """The alarm has been resolved meanwhile."""
     trains_here: bool = True
     """The pipeline's engine takes adapters (kind vllm)."""
+    champion: str = ""
+    """The version that serves; empty: the one of the settings."""
     fresh_labels: int | None = None
     """Labels since the trigger's ``since_ms``; None: the store did not say (yet)."""
     estimated_loss: float | None = None

@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from tidemill.io import notes
+from tidemill.io.notes import Amiss, unsaid
 from tidemill.settings import Settings
 
 MOST_TEXT = 300
@@ -27,27 +29,28 @@ class Ruling(Struct, frozen=True, kw_only=True):
 
 
 def place(settings: Settings, ruling: Ruling) -> bool:
-    """Leave the note; False where the job has one already. The note is there whole or not at all."""
+    """Leave the note; False where the job has one already. The note is there whole or not at all. Raises
+    Stop where none can be left.
+    """
     folder = _folder(settings)
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{ruling.job_id}.json"
-    if file.with_suffix(".taken").exists():
-        return False
     unfinished = folder / f"{ruling.job_id}.{os.getpid()}.part"
-    unfinished.write_bytes(msgspec.json.encode(ruling))
-    try:
-        os.link(unfinished, file)  # fails where there is one, unlike a rename
-    except FileExistsError:
-        return False
-    finally:
-        unfinished.unlink()
+    with notes.left_in(folder):
+        if file.with_suffix(".taken").exists():
+            return False
+        unfinished.write_bytes(msgspec.json.encode(ruling))
+        try:
+            os.link(unfinished, file)  # fails where there is one, unlike a rename
+        except FileExistsError:
+            return False
+        finally:
+            unfinished.unlink()
     return True
 
 
-def waiting(settings: Settings) -> list[tuple[Path, Ruling | None]]:
+def waiting(settings: Settings, amiss: Amiss = unsaid) -> list[tuple[Path, Ruling | None]]:
     """Notes not yet taken; None for a file that is none."""
-    folder = _folder(settings)
-    return [(file, _read(file)) for file in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+    return notes.waiting(_folder(settings), Ruling, amiss)
 
 
 def take(file: Path) -> None:
@@ -58,10 +61,3 @@ def take(file: Path) -> None:
 
 def _folder(settings: Settings) -> Path:
     return settings.data_dir.absolute() / "orders" / "rulings"
-
-
-def _read(file: Path) -> Ruling | None:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Ruling)
-    except (OSError, msgspec.DecodeError):
-        return None

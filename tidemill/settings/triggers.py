@@ -29,8 +29,8 @@ class TriggerSettings(Strict):
     min_gain_ratio: float = Field(default=1, gt=0)
     """The least expected gain for a dollar of GPU."""
     expected_gpu_s: float | None = Field(default=None, gt=0)
-    """GPU seconds that a job is expected to take until there are jobs to go by (the longest of the last five). None:
-    `retrain.timeout_s`, for each of its GPUs."""
+    """GPU seconds that a job is expected to take until there are jobs to go by (the longest of the last five in
+    `gpu.period_days`). None: `retrain.timeout_s`, for each of its GPUs."""
     gpu_budget_hours: float | None = Field(default=None, ge=0)
     """GPU hours that this pipeline's jobs may take in `gpu.period_days`; a job that is expected to take more than what
     is left does not begin. None: no limit but that of all pipelines together."""

@@ -100,6 +100,24 @@ class Versioned(Protocol):
     def versions(self) -> dict[str, VersionSettings]: ...
 
 
+def model_version(pipeline: Versioned, version: str) -> str:
+    """The version whose model answers: of a prompt or an index another one. Empty: the pipeline's champion."""
+    one = pipeline.versions.get(version or pipeline.champion)
+    return (one.of or pipeline.champion) if one is not None and one.kind in SAME_MODEL else version or pipeline.champion
+
+
+def untrainable(pipeline: Versioned, version: str) -> str:
+    """Why no training can begin where this version serves, in words; empty: it is the base, or an adapter on the
+    pipeline's engine."""
+    model = model_version(pipeline, version)
+    one = pipeline.versions.get(model)
+    if one is None or one.kind == "adapter":
+        return ""
+    what = f"{one.kind!r} on the engine {one.engine or pipeline.engine!r}"
+    serves = version if version == model else f"{version} with the model of {model}"
+    return f"{serves} serves, and versions.{model} is {what}: no adapter on {pipeline.engine!r} to go on from or beat"
+
+
 def versions_fault(pipeline: str, settings: Versioned, kinds: Mapping[str, str]) -> tuple[tuple[str, ...], str] | None:
     """The first thing that is wrong with the versions that a pipeline names: where, and the way out. ``kinds``: of all
     engines, by name."""

@@ -52,6 +52,7 @@ def test_no_other_link_does(settings: Settings) -> None:
     for link in (
         approval.path(b"another key of length", JOB, NOW + 1),
         approval.path(KEY.encode(), JOB, NOW - 1),
+        approval.path(KEY.encode(), JOB, NOW + 1, "another-deployment"),
         good.replace(JOB, "cd" * 16),
         f"/approvals/{JOB}",
     ):

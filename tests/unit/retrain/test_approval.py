@@ -95,6 +95,7 @@ def test_a_link_counts_until_it_expires_and_for_its_job_alone() -> None:
     assert "not for this job" in approval.refusal(KEY, "cd" * 16, until, proof, NOW)
     assert "not made here" in approval.refusal(b"another key of some length", JOB, until, proof, NOW)
     assert "not made here" in approval.refusal(KEY, JOB, str(int(until) + 1), proof, NOW), "its end is signed"
+    assert "not made here" in approval.refusal(KEY, JOB, until, proof, NOW, "staging"), "its deployment is, too"
     assert "not whole" in approval.refusal(KEY, JOB, "soon", proof, NOW)
     assert "signs no links" in approval.refusal(None, JOB, until, proof, NOW)
 

@@ -10,6 +10,7 @@ from retrain.controller.asking import DAY_MS, asking, known_of
 from retrain.controller.book import Book
 from retrain.controller.states import following
 from retrain.policy import by_order, funds_of, gpu_seconds, job_id_of
+from retrain.policy.funds import most_gpu_s
 from tests.unit.retrain.made import NOW, collecting, pipeline
 from tidemill.events import JobState, StationTime
 from tidemill.settings import GpuSettings, PipelineSettings, TriggerSettings
@@ -113,6 +114,28 @@ def test_open_jobs_hold_what_they_are_expected_to_take() -> None:
     assert funds_of(jobs, "support", pipelines, gpu, NOW).expected_s == 40
     assert funds_of([], "schedule", pipelines, GpuSettings(), NOW).expected_s == pipelines["schedule"].retrain.timeout_s
     assert funds_of([], "schedule", pipelines, GpuSettings(), NOW).cost_usd is None
+
+
+def test_jobs_before_the_period_say_nothing_of_the_next_one() -> None:
+    pipelines = {"schedule": pipeline(trigger=TriggerSettings(gpu_budget_hours=1, expected_gpu_s=600))}
+    old = trained(time_ms=NOW - 31 * DAY_MS, figures={"gpu_seconds": 9_000.0})
+    assert funds_of([old], "schedule", pipelines, GpuSettings(), NOW).expected_s == 600
+    recent = trained(job_id="recent", time_ms=NOW - DAY_MS, figures={"gpu_seconds": 700.0})
+    assert funds_of([old, recent], "schedule", pipelines, GpuSettings(), NOW).expected_s == 700
+
+
+def test_a_clock_that_was_set_makes_no_job_take_less_than_nothing_or_more_than_it_can() -> None:
+    pipelines = {"schedule": pipeline()}
+    most = most_gpu_s(pipelines["schedule"])
+    assert most == 2 * 900 * 3
+    for ended_ms, taken in ((NOW - HOUR_MS, 0), (NOW + 30 * DAY_MS, most)):
+        spell = (StationTime(station="train", started_ms=NOW, ended_ms=ended_ms),)
+        job = trained(time_ms=NOW, stations=spell, figures={})
+        assert funds_of([job], "schedule", pipelines, GpuSettings(), NOW + 1).spent_s == taken
+    wrong = trained(time_ms=NOW, figures={"gpu_seconds": -3_600.0})
+    assert funds_of([wrong], "schedule", pipelines, GpuSettings(), NOW + 1).spent_s == 0
+    measured = trained(time_ms=NOW, figures={"gpu_seconds": 9_999.0})
+    assert funds_of([measured], "schedule", pipelines, GpuSettings(), NOW + 1).expected_s == most
 
 
 def test_an_order_knows_where_the_budgets_stand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -198,3 +199,15 @@ def test_an_alarm_declined_for_a_while_opens_the_same_job_later() -> None:
     later = from_trigger(trigger(), OPEN, NOW + 10, "v1", cooling)
     assert (cooling.phase, cooling.deadline_ms, later.phase, later.seq) == ("declined", NOW + 9, "collecting", 1)
     assert later.job_id == cooling.job_id
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_a_clock_that_was_set_stops_no_work_and_holds_up_no_try(name: str) -> None:
+    waiting = next(s for s in play(opened())[1:] if work_of(s) == name)
+    day_s = 86_400.0
+    running = WorkSeen(state="running", attempts=1, pid=waiting.trainer_pid, started_ms=NOW, ran_s=5.0)
+    assert advance(waiting, PIPELINE, Seen(now_ms=NOW + round(day_s * 1000), works={name: running})).stop is None
+    slow = replace(running, ran_s=PIPELINE.retrain.timeout_s + 1)
+    assert advance(waiting, PIPELINE, Seen(now_ms=NOW - round(day_s * 1000), works={name: slow})).stop == name
+    ended = WorkSeen(state="ended", attempts=1, in_vain=1, ended_ms=NOW)
+    assert advance(waiting, PIPELINE, Seen(now_ms=NOW - round(day_s * 1000), works={name: ended})).start == name

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import signal
+import stat
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from retrain.launchers import attend
 from retrain.launchers import folder as places
 from retrain.launchers.folder import Attempt, Usage, note_attempt
 from retrain.launchers.launcher import Work, WorkSeen
@@ -48,6 +52,26 @@ def test_work_that_takes_too_long_is_ended_and_refused_without_any_controller(tm
     launcher, made = LocalLauncher(), work(tmp_path / "w", "hang", limit_s=0.6)
     launcher.start(made, 5)
     assert seen(made, "done", LocalLauncher()).result == {"refused": "it took longer than retrain.timeout_s = 0.6"}
+
+
+def test_a_clock_that_is_set_meanwhile_ends_no_work_and_counts_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = work(tmp_path / "w", "finish")
+    made.folder.mkdir()
+    (made.folder / places.SPEC).write_text('{"do": "finish"}')
+    days = itertools.count(1_800_000_000_000, 86_400_000)
+    monkeypatch.setattr(attend._clock, "now_ms", lambda: next(days), raising=False)
+    asked = attend.Attended(number=1, name="some", module=made.module, result=str(made.result), gpus=2, limit_s=60)
+    lock = places.taken(made.folder)
+    assert lock is not None
+    with (made.folder / places.OUT).open("ab") as out, (made.folder / places.LOG).open("ab") as log:
+        assert attend._attended(made.folder, asked, None, lock, out, log) == 0
+    os.close(lock)
+    held = places.usage(made.folder, 1)
+    assert held is not None and held.ran_s is not None and held.ended_ms - held.begun_ms >= 86_400_000
+    assert held.gpu_seconds == 2 * held.ran_s < 2 * 60
+    assert Usage(begun_ms=9_000, ended_ms=1_000, gpus=2).gpu_seconds == 0, "as an older tidemill has told"
 
 
 def test_the_work_dies_with_its_attendant_and_the_attendant_tells_of_its_work(tmp_path: Path) -> None:
@@ -92,6 +116,36 @@ def test_a_gpu_is_leased_once_and_free_again_when_its_holder_is_gone(tmp_path: P
         held(CARDS, 1, 0, tmp_path / "leases", ExitStack())
     first.close()
     assert held(CARDS, 1, 0, tmp_path / "leases", second) == [taken]
+
+
+def test_whoever_leases_first_locks_no_other_user_out(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with ExitStack() as leases:
+            held(CARDS, 1, 0, tmp_path / "leases", leases)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "leases").stat().st_mode) == 0o1777
+    assert stat.S_IMODE((tmp_path / "leases" / "GPU-0.lock").stat().st_mode) == 0o666
+
+
+def test_a_lock_that_cannot_be_opened_is_waited_for_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def of_another_user(path: Path, flags: int, mode: int = 0o777) -> int:
+        if path.name == "GPU-0.lock":
+            assert not flags & os.O_CREAT, "the kernel may refuse that in a sticky folder"
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", of_another_user)
+    with ExitStack() as leases:
+        assert held(CARDS, 1, 0, tmp_path / "leases", leases) == CARDS[1:]
+    with pytest.raises(NotNow, match=r"1 of 2 are not leased; .*/GPU-0\.lock cannot be used: Permission denied; let"):
+        held(CARDS, 2, 0, tmp_path / "leases", ExitStack())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotNow, match="cannot be used: Not a directory"):
+        held(CARDS, 1, 0, tmp_path / "file" / "leases", ExitStack())
 
 
 def test_gpus_are_leased_all_or_none(tmp_path: Path) -> None:

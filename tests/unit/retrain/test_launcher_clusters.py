@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from retrain.launchers.launcher import LauncherAway, Work, WorkSeen
 from retrain.launchers.ray import RayCluster, submission
 from retrain.places import job_dir
 from tests.unit.retrain.made import NOW, collecting, pipeline
+from tidemill.clock import ManualClock
 from tidemill.settings import Settings
 from tidemill.settings.launching import KubernetesSettings, LauncherSettings
 from tidemill.settings.model import EngineSettings
@@ -77,8 +79,25 @@ def test_only_work_that_loads_a_model_holds_what_the_launcher_says(tmp_path: Pat
 
 
 def test_names_fit_kubernetes_and_say_the_try(tmp_path: Path) -> None:
-    name = name_of(work(tmp_path, RAY).folder, 3)
-    assert name == "tm-0123456789abcdef0123456789-train-3" and len(name) <= 47
+    folder = work(tmp_path, RAY).folder
+    name = name_of("local", folder, 3)
+    assert re.fullmatch(r"tm-[0-9a-f]{6}-0123456789abcdef012-train-3", name)
+    assert len(name_of("local", folder.with_name("evaluate"), 99_999_999)) <= 47
+
+
+def test_two_deployments_on_one_cluster_submit_two_names(tmp_path: Path) -> None:
+    cluster = Sim()
+    for deployment in ("production", "staging"):
+        made = pipeline(retrain={"launcher": {"kind": "ray", "url": "http://head:8265"}})
+        settings = Settings(
+            data_dir=tmp_path / deployment,
+            deployment=deployment,
+            engines={"local": EngineSettings()},
+            pipelines={"schedule": made},
+        )
+        job = collecting(job_id="0123456789abcdef" * 2, data_digest="0123456789abcdef", figures={"since_ms": 1})
+        ClusterLauncher(cluster, Time()).start(works.work(settings, job, "train", []), NOW)
+    assert len(set(cluster.submitted)) == 2
 
 
 @dataclass
@@ -161,6 +180,53 @@ def test_a_lost_node_and_a_lost_cluster_end_the_try_and_the_next_one_has_another
     before = cluster.asked
     assert ClusterLauncher(cluster, Time()).look(made.folder, made.result).state == "ended"
     assert cluster.asked == before, "what is known to be over is not asked about"
+
+
+def test_a_cluster_that_does_not_answer_is_asked_once_in_a_while_about_one_after_the_other(tmp_path: Path) -> None:
+    class Dead(Sim):
+        def told(self, name: str) -> Told:
+            self.asked += 1
+            if dead == "all" or dead in name:
+                raise LauncherAway("it does not answer")
+            return Told("running")
+
+    clock, dead = ManualClock(NOW), "all"
+    cluster = Dead()
+    launcher = ClusterLauncher(cluster, clock.now_ms)
+    works = [
+        replace(made, folder=made.folder.with_name(f"work{n}")) for n in range(20) for made in [work(tmp_path, RAY)]
+    ]
+    for made in works:
+        launcher.start(made, NOW)
+
+    def looked() -> list[str]:
+        return [state(made) for made in works]
+
+    def state(made: Work) -> str:
+        try:
+            return launcher.look(made.folder, made.result).state
+        except LauncherAway:
+            return "away"
+
+    for rounds in range(1, 4):
+        assert set(looked()) == {"away"} and cluster.asked == rounds, "one request for 20 looks"
+        clock.advance(POLL_MS)
+    dead = "work0"
+    found = []
+    for _ in range(4):
+        clock.advance(POLL_MS)
+        found.append(looked())
+    assert any(each[1:] == ["running"] * 19 for each in found), "what is amiss with one does not hide the others"
+
+
+def test_what_was_heard_does_not_hold_longer_where_the_clock_is_set_back(tmp_path: Path) -> None:
+    clock, cluster, made = ManualClock(NOW), Sim(), work(tmp_path, RAY)
+    launcher = ClusterLauncher(cluster, clock.now_ms)
+    launcher.start(made, NOW)
+    assert launcher.look(made.folder, made.result).state == "running"
+    cluster.known[cluster.submitted[0]] = Told("over", "FAILED")
+    clock.advance(-3_600_000)
+    assert launcher.look(made.folder, made.result).state == "ended"
 
 
 def test_what_is_done_is_done_though_the_cluster_is_away(tmp_path: Path) -> None:

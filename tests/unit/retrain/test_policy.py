@@ -106,6 +106,28 @@ def test_an_order_skips_the_cooldown_but_not_the_queue() -> None:
     assert on_order(thumbs, Known(now_ms=NOW)).act == "decline"
 
 
+@pytest.mark.parametrize(
+    ("champion", "words"),
+    [
+        ("schedule-v2", ""),
+        ("schedule-v50", ""),
+        ("schedule-v51", "schedule-v51 serves, and versions.schedule-v51 is 'model' on the engine 'green'"),
+        ("schedule-v52", ""),
+        ("schedule-v53", "schedule-v53 with the model of schedule-v51 serves"),
+    ],
+)
+def test_no_job_begins_where_no_adapter_of_the_engine_serves(champion: str, words: str) -> None:
+    declared = {
+        "schedule-v50": {"kind": "adapter", "adapter": "a"},
+        "schedule-v51": {"kind": "model", "engine": "green"},
+        "schedule-v52": {"kind": "prompt", "prompt_version": "2"},
+        "schedule-v53": {"kind": "prompt", "of": "schedule-v51", "prompt_version": "2"},
+    }
+    decision = on_order(pipeline(versions=declared), Known(now_ms=NOW, champion=champion))
+    assert decision.act == ("decline" if words else "open")
+    assert words in decision.reason and decision.cause == ("champion" if words else "open")
+
+
 def trigger_of(kind: str) -> Trigger:
     made = {
         "schedule": by_schedule("schedule", NOW - 1_000, NOW - 500_000, slack_s=60),

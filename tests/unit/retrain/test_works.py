@@ -75,6 +75,32 @@ def test_a_version_after_the_first_has_its_own_folder(tmp_path: Path) -> None:
     assert works.work(deployment(tmp_path), JOB, "evaluate", []).spec["champion"] == ""
 
 
+@pytest.mark.parametrize(
+    ("version", "folder", "served"),
+    [
+        ("schedule-v50", "elsewhere", "schedule-v50"),
+        ("schedule-v51", "", "base"),
+        ("schedule-v52", "adapters/schedule-v7", "schedule-v7"),
+        ("schedule-v53", "elsewhere", "schedule-v50"),
+    ],
+)
+def test_a_declared_version_has_the_adapter_that_the_settings_say(
+    tmp_path: Path, version: str, folder: str, served: str
+) -> None:
+    declared = {
+        "schedule-v50": {"kind": "adapter", "adapter": str(tmp_path / "elsewhere")},
+        "schedule-v51": {"kind": "prompt", "prompt_version": "2"},
+        "schedule-v52": {"kind": "retrieval", "of": "schedule-v7", "upstream_headers": {"X-Index": "b"}},
+        "schedule-v53": {"kind": "prompt", "of": "schedule-v50", "prompt_version": "3"},
+    }
+    engines = {"local": EngineSettings(base_model="base")}
+    settings = Settings(data_dir=tmp_path, engines=engines, pipelines={"schedule": pipeline(versions=declared)})
+    job, expected = replace(JOB, champion_version=version), str(tmp_path / folder) if folder else ""
+    for name in ("train", "evaluate"):
+        assert works.work(settings, job, name, []).spec["champion"] == expected
+    assert works.work(settings, job, "parity", []).spec["champion"] == served
+
+
 def test_temporary_names_differ_by_content() -> None:
     spec = ParitySpec(settings="", job_id="j" * 32, pipeline="p", adapter_dir="", adapter_digest="a" * 64, samples=[])
     other = ParitySpec(settings="", job_id="j" * 32, pipeline="p", adapter_dir="", adapter_digest="b" * 64, samples=[])
