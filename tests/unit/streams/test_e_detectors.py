@@ -253,7 +253,7 @@ def test_they_work_in_a_river_pipeline() -> None:
 
 @pytest.mark.parametrize("make", [Conformal, lambda: Bounded(high=0.9, low=0.1)], ids=["conformal", "bounded"])
 def test_an_update_costs_little(make: type[Conformal]) -> None:
-    """At most 20 µs in the best of some rounds; usually some 9 and 2, in the first. Others may use the machine's caches."""
+    """At most 20 µs in the best of some rounds; usually some 9 and 2, in the first: the machine may be busy."""
     chance = random.Random(10)
     values = [chance.random() for _ in range(2_000)]
     costs: list[float] = []
