@@ -29,7 +29,7 @@ def ray() -> Iterator[str]:
 
 
 def work(folder: Path, url: str, do: str, gpus: int) -> Work:
-    place = folder / "jobs" / f"{folder.name[-20:]}-{do}-{gpus}" / "train"
+    place = folder / "jobs" / f"{do}-{gpus}-{folder.name[-10:]}" / "train"
     on = LauncherSettings(kind="ray", url=url, gpus=gpus)
     module = "tests.unit.retrain.some_work"
     return Work(
