@@ -9,14 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from retrain import places, registry, trials
 from retrain.card import Judged, card
 from retrain.report import JSON_FILE, PAGE_FILE, page
 from retrain.reproduce.compare import made_with
-from retrain.whole import write_json
+from retrain.whole import read_object, write_json
 from retrain.work import load_settings, run_work, say
 from tidemill.ids import derived_id
 from tidemill.settings import Settings
@@ -68,12 +67,12 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
         trials.log_trials(settings, run_id, made)
     manifest = places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE
     if not spec.accepted:
-        registry.describe(settings, run_id, "", card(_judged(settings, spec, "")), manifest)
+        registry.describe(settings, run_id, "", card(_judged(settings, spec, "", with_what)), manifest)
         return {"run_id": run_id, "made_with": with_what}
     say(note="registering the version")
     tags = spec.tags | {"tidemill.rollout_id": derived_id("rollout", spec.job_id)}
     version = registry.register(settings, spec.pipeline, run_id, spec.job_id, tags)
-    registry.describe(settings, run_id, version, card(_judged(settings, spec, version)), manifest)
+    registry.describe(settings, run_id, version, card(_judged(settings, spec, version, with_what)), manifest)
     kept = registry.keep(settings, folder, version)
     return {"run_id": run_id, "version": version, "adapter_dir": str(kept), "made_with": with_what}
 
@@ -87,29 +86,20 @@ def _reported(folder: Path, report: dict[str, Any]) -> list[Path]:
     return made
 
 
-def _judged(settings: Settings, spec: RegisterSpec, version: str) -> Judged:
+def _judged(settings: Settings, spec: RegisterSpec, version: str, with_what: dict[str, str]) -> Judged:
     job = places.job_dir(settings, spec.job_id)
     return Judged(
         pipeline=spec.pipeline,
         job_id=spec.job_id,
         version=version,
         tags=spec.tags,
-        params=spec.params | {f"made with {name}": each for name, each in made_with().items()},
+        params=spec.params | {f"made with {name}": each for name, each in with_what.items()},
         metrics=spec.metrics,
-        scores=spec.report.get("scores") or _json(job / "evaluate" / "result.json").get("scores", {}),
+        scores=spec.report.get("scores") or (read_object(job / "evaluate" / "result.json") or {}).get("scores", {}),
         verdicts=spec.verdicts,
-        manifest=_json(places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE),
-        spec=_json(job / "train" / "spec.json"),
+        manifest=read_object(places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE) or {},
+        spec=read_object(job / "train" / "spec.json") or {},
     )
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """A file that the card can do without: empty where it cannot be read."""
-    try:
-        found = msgspec.json.decode(file.read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from retrain import places
 from retrain.rows import Row, digest_of
+from retrain.whole import read_object
 from tidemill.errors import Stop
 from tidemill.settings import Settings
 
@@ -77,7 +78,7 @@ def find(settings: Settings, name: str) -> Snapshot:
         raise Stop(f"{name!r} begins the ids of {len(fitting)} jobs: {', '.join(each.job_id for each in fitting)}")
     jobs = places.jobs_dir(settings)
     for folder in sorted(jobs.glob(f"{glob.escape(name)}*")) if name else ():
-        refused = _json(folder / "snapshot" / "result.json").get("refused")
+        refused = (read_object(folder / "snapshot" / "result.json") or {}).get("refused")
         raise Stop(f"job {folder.name} has no data set: {refused or 'it has not collected its labels'}")
     if not every:
         raise Stop(f"there is no data set under {jobs}; a job makes one when it has collected its labels")
@@ -122,23 +123,15 @@ def export(snapshot: Snapshot, folder: Path, form: Form) -> Path:
 
 
 def _read(folder: Path) -> Snapshot | None:
-    manifest = _json(folder / "data" / places.MANIFEST_FILE)
+    manifest = read_object(folder / "data" / places.MANIFEST_FILE) or {}
     if "digest" not in manifest:
         return None
     return Snapshot(
         job_id=folder.name,
-        version=str(_json(folder / "register" / "result.json").get("version", "")),
+        version=str((read_object(folder / "register" / "result.json") or {}).get("version", "")),
         folder=str(folder / "data"),
         manifest=manifest,
     )
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(file.read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _labels(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:

@@ -22,3 +22,20 @@ def write_bytes(file: Path, content: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     unfinished.replace(file)
+
+
+def read_object(file: Path) -> dict[str, Any] | None:
+    """A JSON object in a file; None where there is none, or it cannot be read."""
+    try:
+        return decoded(file.read_bytes())
+    except OSError:
+        return None
+
+
+def decoded(content: bytes) -> dict[str, Any] | None:
+    """A JSON object; None where it is none."""
+    try:
+        found = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return None
+    return found if isinstance(found, dict) else None

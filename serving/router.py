@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 
-from serving.versions import first_folder, model_version, need_of
+from serving.versions import first_folder, need_of
 from tidemill.events import Arm, Route, Shadow
 from tidemill.settings import Settings
+from tidemill.settings.versions import model_version
 
 _SCALE = 100 / 2**64
 

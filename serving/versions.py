@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidemill.settings import PipelineSettings, Settings
-from tidemill.settings.versions import SAME_MODEL
+from tidemill.settings.versions import model_version
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,6 @@ class Need:
     place: Placement
     adapter: Path | None = None
     """Folder of the adapter to load; None: the engine serves it by itself."""
-
-
-def model_version(pipeline: PipelineSettings, version: str) -> str:
-    """The version whose model answers: of a prompt or an index another one."""
-    one = pipeline.versions.get(version)
-    return (one.of or pipeline.champion) if one is not None and one.kind in SAME_MODEL else version
 
 
 def name_taken(pipeline: PipelineSettings, version: str) -> str:

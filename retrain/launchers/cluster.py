@@ -21,6 +21,7 @@ from retrain.launchers.folder import Attempt
 from retrain.launchers.launcher import LauncherAway, Work, WorkSeen
 from retrain.launchers.local import seen
 from retrain.launchers.start import written
+from retrain.whole import read_object
 from tidemill.ids import derived_id
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class ClusterLauncher:
     def look(self, folder: Path, result: Path) -> WorkSeen:
         """What can be seen of the work in ``folder``. Raises LauncherAway."""
         tries = places.attempts(folder)
-        if not tries or tries[-1].over or places.read_object(result) is not None:
+        if not tries or tries[-1].over or read_object(result) is not None:
             return seen(folder, result, running=False)
         last = tries[-1]
         told = self._told(folder, last)
@@ -100,7 +101,7 @@ class ClusterLauncher:
 
     def start(self, work: Work, now_ms: int) -> None:
         """Start the work, unless it runs already or is done. Raises LauncherAway."""
-        if places.read_object(work.result) is not None:
+        if read_object(work.result) is not None:
             return
         tries = places.attempts(work.folder)
         try:

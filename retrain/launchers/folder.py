@@ -21,6 +21,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from retrain.whole import decoded
+
 SPEC, ATTEMPTS, ATTEMPT = "spec.json", "attempts.jsonl", "attempt.json"
 OUT, LOG, PID, LOCK = "stdout.jsonl", "log.txt", "pid", "lock"
 CHECKPOINT = "checkpoint.safetensors"
@@ -173,19 +175,11 @@ def note_usage(folder: Path, number: int, held: Usage) -> None:
     _replaced(usage_file(folder, number), msgspec.json.encode(held))
 
 
-def read_object(file: Path) -> dict[str, Any] | None:
-    """A JSON object in a file; None where there is none."""
-    try:
-        return _decoded(file.read_bytes())
-    except OSError:
-        return None
-
-
 def losses(folder: Path) -> list[tuple[int, float]]:
     """(step, loss) of a training as its progress lines tell; what a later try did again counts once."""
     found: dict[int, float] = {}
     for line in _raw_lines(folder / OUT):
-        told = _decoded(line) or {}
+        told = decoded(line) or {}
         step, loss = told.get("step"), told.get("loss")
         if isinstance(step, int) and isinstance(loss, int | float):
             found = {known: found[known] for known in found if known < step} | {step: float(loss)}
@@ -195,7 +189,7 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 def last_progress(folder: Path) -> dict[str, Any]:
     """The latest progress line."""
     for line in reversed(tail(folder / OUT).splitlines()):
-        if (found := _decoded(line)) is not None:
+        if (found := decoded(line)) is not None:
             return found
     return {}
 
@@ -234,11 +228,3 @@ def _raw_lines(file: Path) -> list[bytes]:
         return file.read_bytes().splitlines()
     except OSError:
         return []
-
-
-def _decoded(line: bytes) -> dict[str, Any] | None:
-    try:
-        found = msgspec.json.decode(line)
-    except msgspec.DecodeError:
-        return None
-    return found if isinstance(found, dict) else None

@@ -17,6 +17,7 @@ from retrain.launchers import folder as places
 from retrain.launchers.folder import Attempt
 from retrain.launchers.launcher import LauncherAway, Work, WorkSeen
 from retrain.launchers.start import written
+from retrain.whole import read_object
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class LocalLauncher:
 
     def start(self, work: Work, now_ms: int) -> None:
         """Start the work, unless it runs already or is done. Raises LauncherAway."""
-        if places.read_object(work.result) is not None:
+        if read_object(work.result) is not None:
             return
         try:
             lock = places.taken(work.folder)
@@ -86,7 +87,7 @@ def seen(folder: Path, result: Path, *, running: bool) -> WorkSeen:
     )
     if running:
         return replace(common, state="running")
-    if (found := places.read_object(result)) is not None:
+    if (found := read_object(result)) is not None:
         return replace(common, state="done", result=found)
     if last is None:
         return common

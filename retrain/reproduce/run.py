@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from retrain import adapter, places
 from retrain.alone import Report, run_alone
 from retrain.reproduce.compare import Reproduced, differences, made_with, weights
 from retrain.snapshots import Snapshot, find
+from retrain.whole import read_object
 from tidemill.errors import Stop
 from tidemill.settings import Settings
 
@@ -42,7 +41,7 @@ def reproduce(settings: Settings, name: str, scratch: Path, report: Report, *, s
     both = (str(result["adapter_sha256"]), str(again["adapter_sha256"]))
     compared = weights(_weights(_kept(settings, snapshot, job)), _weights(out), both)
     scores = _scores(job, base, out, both[1], scratch, report) if scored else {}
-    before = _read(job / "register" / "result.json").get("made_with", {})
+    before = (read_object(job / "register" / "result.json") or {}).get("made_with", {})
     return Reproduced(
         version=snapshot.version,
         job_id=snapshot.job_id,
@@ -73,7 +72,8 @@ def _base(settings: Settings, snapshot: Snapshot, pipeline: str, told: Mapping[s
 def _scores(
     job: Path, base: Path, out: Path, digest: str, scratch: Path, report: Report
 ) -> dict[str, tuple[float | None, float | None]]:
-    spec, before = _read(job / "evaluate" / "spec.json"), means(_read(job / "evaluate" / "result.json"))
+    spec = read_object(job / "evaluate" / "spec.json")
+    before = means(read_object(job / "evaluate" / "result.json") or {})
     if not spec or not before:
         return {}
     folder = scratch / "evaluate"
@@ -110,15 +110,7 @@ def _result(job: Path) -> Path:
 
 
 def _needed(file: Path) -> dict[str, Any]:
-    found = _read(file)
+    found = read_object(file) or {}
     if not found:
         raise Stop(f"{file} is gone or cannot be read; a version is trained again from the files of its job")
     return found
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(file.read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from serving.rollout.moves import keeps_way_back
 from serving.rollout.routes import champion_of, places_of
-from serving.versions import Need, Placement, first_folder, model_version, need_of
+from serving.versions import Need, Placement, first_folder, need_of
 from tidemill.events import GatewayStatus, RolloutState, Route
 from tidemill.settings import Settings
+from tidemill.settings.versions import model_version
 
 
 def folder_of(settings: Settings, version: str, rollouts: Iterable[RolloutState]) -> Path | None:

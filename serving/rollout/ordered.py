@@ -14,7 +14,6 @@ from tidemill.events.lifecycle import ORDER
 from tidemill.ids import derived_id
 from tidemill.settings import RolloutSettings
 
-STEPPING = ("shadow", "canary")
 SERVING = ("promoting", "champion")
 
 

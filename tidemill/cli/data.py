@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidemill.cli import context
+from tidemill.cli.times import shown_time
 from tidemill.errors import Stop
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _list(every: list[Snapshot], as_json: bool) -> None:
     table = _table("made (UTC)", "job", "version", "pipeline", "train", "verified", "digest")
     for each in every:
         line = _line(each)
-        made = [_when(line["until_ms"]), line["job_id"][:8], line["version"], line["pipeline"]]
+        made = [shown_time(line["until_ms"]), line["job_id"][:8], line["version"], line["pipeline"]]
         table.add_row(*made, str(line["train"]), str(line["verified"]), line["digest"][:12])
     Console(highlight=False).print(table)
 
@@ -163,7 +163,7 @@ def _told(console: Console, found: Snapshot) -> None:
     console.print(f"job {found.job_id} {found.version}".rstrip(), markup=False)
     console.print(f"pipeline {manifest['pipeline']}, digest {manifest['digest']}: {state}", markup=False)
     console.print(
-        f"fresh: calls from {_when(manifest['change_ms'])} to {_when(manifest['until_ms'])} UTC", markup=False
+        f"fresh: calls from {shown_time(manifest['change_ms'])} to {shown_time(manifest['until_ms'])} UTC", markup=False
     )
     for note in manifest.get("notes", ()):
         console.print(f"! {note}", markup=False)
@@ -235,7 +235,3 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(escape(column), overflow="fold")
     return table
-
-
-def _when(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

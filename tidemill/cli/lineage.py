@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -12,6 +11,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from tidemill.cli import context
+from tidemill.cli.times import shown_time
 from tidemill.errors import Retry
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def lineage(
 
 def call_tree(found: CallLineage) -> Tree:
     """A call's lineage, its answers' versions below it."""
-    tree = Tree(escape(f"call {found.call_id} of {found.pipeline}, {_when(found.time_ms)}"))
+    tree = Tree(escape(f"call {found.call_id} of {found.pipeline}, {shown_time(found.time_ms)}"))
     for answer in found.answers:
         _answer(tree, answer)
     said = tree.add("feedback" if found.feedback else "feedback: none")
     for each in found.feedback:
         score = "" if each.score is None else f": {each.score:g} by {each.metric}"
-        said.add(escape(f"{each.kind} from {each.source}{score}, {_when(each.time_ms)}"))
+        said.add(escape(f"{each.kind} from {each.source}{score}, {shown_time(each.time_ms)}"))
     used = tree.add("in data sets" if found.used_by else "in data sets: no job has asked for labels of its time")
     for holder in found.used_by:
         made = f" ({holder.version})" if holder.version else ""
@@ -72,7 +72,7 @@ def version_tree(found: VersionLineage) -> Tree:
     served = tree.add("answers" if found.served else "answers: none")
     for each in found.served:
         role = each.variant if each.role == "client" else f"{each.variant}, unseen"
-        served.add(escape(f"{each.answers:,} as {role}, {_when(each.first_ms)} to {_when(each.last_ms)}"))
+        served.add(escape(f"{each.answers:,} as {role}, {shown_time(each.first_ms)} to {shown_time(each.last_ms)}"))
     used = tree.add("its labelled calls" if found.used_by else "its labelled calls: in no data set of this machine")
     for user in found.used_by:
         made = f" ({user.version})" if user.version else ""
@@ -82,7 +82,7 @@ def version_tree(found: VersionLineage) -> Tree:
 
 def _answer(tree: Tree, answer: Answered) -> None:
     seen = "answer" if answer.role == "client" else "unseen answer"
-    at = f"{seen} of {answer.version} as {answer.variant}: {answer.status}, {_when(answer.time_ms)}"
+    at = f"{seen} of {answer.version} as {answer.variant}: {answer.status}, {shown_time(answer.time_ms)}"
     branch = tree.add(escape(f"{at}, route {answer.route_epoch}"))
     if answer.rollout_id:
         branch.add(escape(f"given during rollout {answer.rollout_id[:8]}"))
@@ -115,7 +115,9 @@ def _way(tree: Tree, way: Way) -> None:
 
 
 def _training(tree: Tree, job: Training) -> None:
-    made = tree.add(escape(f"job {job.job_id}: {job.phase}, {_when(job.created_ms)} to {_when(job.ended_ms)}"))
+    made = tree.add(
+        escape(f"job {job.job_id}: {job.phase}, {shown_time(job.created_ms)} to {shown_time(job.ended_ms)}")
+    )
     gate = made.add(escape("gate: " + (_scores(job) or "no scores")))
     for verdict in job.verdicts:
         gate.add(escape(f"{verdict.check} {verdict.outcome}: {verdict.reason}"))
@@ -125,7 +127,7 @@ def _training(tree: Tree, job: Training) -> None:
     else:
         value = "" if alarm.value is None else f" {alarm.value:.3g}"
         before = "" if alarm.reference is None else f" after {alarm.reference:.3g}"
-        changed = f", changed at {_when(alarm.change_time_ms)}" if alarm.change_time_ms is not None else ""
+        changed = f", changed at {shown_time(alarm.change_time_ms)}" if alarm.change_time_ms is not None else ""
         kept = " (the alarm itself is not kept any more)" if alarm.kind == "gone" else ""
         made.add(escape(f"alarm {alarm.alarm_id}: {alarm.metric}{value}{before}{changed}{kept}"))
     _data(made, job.data)
@@ -142,7 +144,7 @@ def _data(tree: Tree, data: Data) -> None:
     digest = data.digest[:12] or "none yet"
     branch = tree.add(escape(f"data {digest}: {states[data.intact] if data.digest else 'no data set'}"))
     if data.since_ms is not None and data.until_ms is not None:
-        branch.add(escape(f"labels of calls from {_when(data.since_ms)} to {_when(data.until_ms)}"))
+        branch.add(escape(f"labels of calls from {shown_time(data.since_ms)} to {shown_time(data.until_ms)}"))
     counts = ", ".join(
         f"{name} {data.counts[name]:,}" for name in ("train", "verified", "replay") if name in data.counts
     )
@@ -171,7 +173,3 @@ def _scores(job: Training) -> str:
             against = f" (champion {beside.mean:.2f})" if beside is not None and beside.mean is not None else ""
             told.append(f"{data_set} {score.mean:.2f}{against} on {score.n:,}")
     return ", ".join(told)
-
-
-def _when(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

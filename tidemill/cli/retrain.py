@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from tidemill.cli import context
 from tidemill.cli.rollout import content
+from tidemill.cli.times import shown_time
 from tidemill.errors import Stop
 from tidemill.events import JobState
 from tidemill.events.lifecycle import OPEN_JOBS
@@ -60,7 +60,7 @@ def list_(
         held = job.figures.get("gpu_seconds")
         gpu = "" if held is None else f"{held:.0f}"
         cells = (job.job_id[:8], job.pipeline, job.phase, gpu, job.candidate_version, job.reason)
-        table.add_row(_when(job.created_ms), *map(escape, cells))
+        table.add_row(shown_time(job.created_ms), *map(escape, cells))
     Console(highlight=False).print(table)
 
 
@@ -183,7 +183,3 @@ def _folder(jobs_folder: Path, named: str) -> Path:
 
 def _not_one(named: str, count: int) -> str:
     return f"{count or 'no'} jobs begin with {named!r}; see `tidemill retrain list`"
-
-
-def _when(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""Times as people give them to a command."""
+"""Times as people give them to a command, and as a command shows them."""
 
 from __future__ import annotations
 
@@ -40,3 +40,8 @@ def epoch_ms(option: str, text: str, now_ms: int) -> int:
     except ValueError as error:
         raise Stop(f"{option} {text!r} is no time: give 90m, 2h, 7d, 2026-01-31T12:00 or epoch milliseconds") from error
     return round((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def shown_time(time_ms: int) -> str:
+    """``2026-01-31 12:00:00``, UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

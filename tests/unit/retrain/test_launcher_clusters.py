@@ -20,6 +20,7 @@ from retrain.launchers.kubernetes import GPU, KubernetesCluster, manifest, statu
 from retrain.launchers.launcher import LauncherAway, Work, WorkSeen
 from retrain.launchers.ray import RayCluster, submission
 from retrain.places import job_dir
+from retrain.whole import read_object
 from tests.unit.retrain.made import NOW, collecting, pipeline
 from tidemill.clock import ManualClock
 from tidemill.settings import Settings
@@ -243,7 +244,7 @@ def test_what_is_done_is_done_though_the_cluster_is_away(tmp_path: Path) -> None
 def test_the_cluster_leases_not_the_attendant(tmp_path: Path) -> None:
     made = work(tmp_path, RAY)
     ClusterLauncher(Sim(), Time()).start(made, NOW)
-    asked = places.read_object(made.folder / places.ATTEMPT) or {}
+    asked = read_object(made.folder / places.ATTEMPT) or {}
     assert set(asked) <= set(Attended.__struct_fields__)
     assert (asked["lease_dir"], asked["gpus"], asked["limit_s"]) == ("", 2, 900)
 
@@ -271,7 +272,7 @@ def test_kubectl_is_told_what_to_do_and_a_name_that_is_known_is_fine(tmp_path: P
     kubectl.chmod(kubectl.stat().st_mode | stat.S_IXUSR)
     cluster = KubernetesCluster("mills", str(kubectl))
     cluster.submit("tm-1", work(tmp_path, KUBERNETES))
-    assert places.read_object(given) == manifest("tm-1", work(tmp_path, KUBERNETES))
+    assert read_object(given) == manifest("tm-1", work(tmp_path, KUBERNETES))
     assert cluster.told("tm-1") == Told("running")
     cluster.stop("tm-1")
     assert (tmp_path / "calls").read_text().splitlines() == [
