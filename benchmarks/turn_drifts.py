@@ -21,10 +21,9 @@ from benchmarks.turn_labels import say
 from benchmarks.turn_training import Ground, Say, Spec, exact_match, ground, recipe, rows_of, spec_of, tests_of, trained
 
 REPLAY_SHARE = 0.8
-MANY: Spec = {"start": "champion", "keep_weight": 1.0}
+MANY: Spec = {"start": "champion"}
 """Where many turns follow each other a champion knows more with each: more of what a turn trains on is old, and the
-training goes on from the champion and is held to it more than in one turn (``retrain.replay_share``,
-``retrain.recipe``)."""
+training goes on from the champion (``retrain.replay_share``, ``retrain.recipe.start``)."""
 LEAST_STEPS = 0.4
 """A turn with few rows takes at least this share of the recipe's steps."""
 
@@ -42,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.turn_drifts", description="Turns one after the other.")
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--keep-weight", type=float, default=MANY["keep_weight"])
+    parser.add_argument("--keep-weight", type=float)
     parser.add_argument("--start", choices=("base", "champion"), default=MANY["start"])
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--replay-share", type=float, default=REPLAY_SHARE)

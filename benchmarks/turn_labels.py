@@ -39,16 +39,17 @@ def main() -> None:
     parser.add_argument("--labels", default="150,600,1500,all")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--keep-weight", type=float)
+    parser.add_argument("--start", choices=("base", "champion"))
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
-    given = {"steps": asked.steps, "keep_weight": asked.keep_weight, "lr": asked.learning_rate}
+    given = {name: getattr(asked, name) for name in ("steps", "keep_weight", "start")} | {"lr": asked.learning_rate}
     at = ground(asked.seed, asked.threads, say)
     spec = spec_of(recipe(), at) | {name: value for name, value in given.items() if value is not None}
     labels = [None if part == "all" else int(part) for part in asked.labels.split(",")]
     for point in curve(at, spec, labels, say):
-        print(json.dumps(point._asdict() | {"steps": spec["steps"], "keep_weight": spec["keep_weight"]}), flush=True)
+        print(json.dumps(point._asdict() | {name: spec[name] for name in ("steps", "keep_weight", "start")}), flush=True)
 
 
 def curve(at: Ground, spec: Spec, labels: Sequence[int | None], tell: Say) -> Iterator[Point]:

@@ -115,7 +115,7 @@ def on_texts(rate: float, min_fresh_labels: int) -> Scenario:
             "pipelines.support.retrain.min_fresh_labels": min_fresh_labels,
             "pipelines.support.retrain.collect_deadline_s": 900,
             "pipelines.support.retrain.steps": 1_000,  # real texts are harder: some five passes over the labels
-            "pipelines.support.retrain.recipe.keep_weight": 0.7,
+            "pipelines.support.retrain.recipe.keep_weight": 1.0,
             "pipelines.support.retrain.rank": 32,
             "pipelines.support.retrain.alpha": 64,
             "pipelines.support.retrain.learning_rate": 3e-3,
