@@ -114,8 +114,8 @@ TRAINED = (
     "unseen intents as many of known ones are trained on. CPU s: processor time of the training on one core.",
     "Drifts in a row: the unseen intents come in as many parts as there are turns; a turn trains on all questions of "
     f"its part and on others of all intents before (`replay_share: {REPLAY_SHARE}`), goes on from its champion's "
-    f"adapter (`start: {MANY['start']}`). What is forgotten is the largest share of any earlier part's best score that is "
-    "lost after the last turn.",
+    f"adapter (`start: {MANY['start']}`). What is forgotten is the largest share of any earlier part's best score that "
+    "is lost after the last turn.",
 )
 
 

@@ -49,7 +49,9 @@ def main() -> None:
     spec = spec_of(recipe(), at) | {name: value for name, value in given.items() if value is not None}
     labels = [None if part == "all" else int(part) for part in asked.labels.split(",")]
     for point in curve(at, spec, labels, say):
-        print(json.dumps(point._asdict() | {name: spec[name] for name in ("steps", "keep_weight", "start")}), flush=True)
+        print(
+            json.dumps(point._asdict() | {name: spec[name] for name in ("steps", "keep_weight", "start")}), flush=True
+        )
 
 
 def curve(at: Ground, spec: Spec, labels: Sequence[int | None], tell: Say) -> Iterator[Point]:

@@ -10,11 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 from msgspec import Struct, field
 
 from streams.alarms import Found
-from streams.detectors import novelty
-from streams.detectors.baseline import BATCHES, Batch, Measured, against_each_other, joined_words, level_of, word_metric
+from streams.detectors.baseline import (
+    BATCHES,
+    Batch,
+    Measured,
+    against_each_other,
+    joined_words,
+    level_of,
+    size_for,
+    word_metric,
+)
 from streams.detectors.budget import Budget
 from streams.detectors.languages import Languages
 from streams.detectors.novelty import Novelty
@@ -36,7 +45,7 @@ class Drift(Struct, omit_defaults=True):
     batch: Batch = field(default_factory=Batch)
     """Words that make no whole batch yet."""
     size: int = 0
-    """Calls that make a batch of words, at least; it grows so that a window never holds more than twice as many."""
+    """Calls that make a batch of words, at least; it grows (``size_for``)."""
     reference: dict[int, int] = field(default_factory=dict)
     """Empty while it is gathered."""
     languages: Languages = field(default_factory=Languages)
@@ -98,9 +107,11 @@ class Drift(Struct, omit_defaults=True):
             self.champion = champion
         least = math.ceil(settings.reference_calls / BATCHES)
         for metric in watched:
-            if metric not in WORD_METRICS and (sums := self._observed(metric, tally, compared, settings)) is not None:
+            if metric == NOVELTY:
+                said += self._take_questions(tally, compared.get(metric), least, budget, where)
+            elif metric not in WORD_METRICS and (sums := self._observed(metric, tally, compared, settings)) is not None:
                 watch = self.watches.setdefault(metric, Watch())
-                full = watch.add(*sums, where.start_ms, max(least, novelty.BATCH) if metric == NOVELTY else least)
+                full = watch.add(*sums, where.start_ms, least)
                 if full is not None:
                     said.append((metric, judged(watch, full, budget, where._replace(metric=metric))))
         words = [metric for metric in watched if metric in WORD_METRICS]
@@ -113,22 +124,35 @@ class Drift(Struct, omit_defaults=True):
     ) -> tuple[int, float] | None:
         if metric == LANGUAGE_MISMATCH:
             self.languages.gather(tally, settings.reference_calls)
-        elif metric == NOVELTY:
-            self.novelty.gather(tally)
         else:
             return observed(metric, tally)
         figure = compared.get(metric)
         return figure and (figure.n, figure.total)
 
+    def _take_questions(
+        self, tally: Tally, figure: Figure | None, least: int, budget: Budget, where: Where
+    ) -> list[tuple[str, Found]]:
+        self.novelty.gather(tally)
+        where, watch = where._replace(metric=NOVELTY), self.watches.get(NOVELTY, Watch())
+        if figure is None or figure.each is None:
+            if watch.level is None or self.novelty.whole:
+                return []
+            said = watch.close(where, "a larger reference is gathered")
+            watch.begin()
+            return [(NOVELTY, said)]
+        self.watches[NOVELTY] = watch
+        values = np.random.default_rng(where.start_ms).permutation(figure.each).tolist()  # chance knows no content
+        return [(NOVELTY, judged(watch, full, budget, where)) for full in watch.add_each(values, where.start_ms, least)]
+
     def _take_words(
         self, tally: Tally, words: list[str], least: int, budget: Budget, where: Where
     ) -> list[tuple[str, Found]]:
         size = max(self.size, least)
-        grown, added = tally.sampled > 2 * size, self.reference and not self.watches.keys() >= set(words)
-        if (grown or added) and not any(self.watches[m].alarm for m in words if m in self.watches):
+        grown, added = size_for(size, tally.sampled), self.reference and not self.watches.keys() >= set(words)
+        if (grown > size or added) and not any(self.watches[m].alarm for m in words if m in self.watches):
             self._forget_words()
-            if grown:
-                self.size = size = tally.sampled
+            if grown > size:
+                self.size = size = grown
         self.batch.add(tally, where.start_ms)
         if self.batch.calls < size:
             return []

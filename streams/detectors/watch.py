@@ -2,8 +2,8 @@
 
 The first batches make the reference. From then on each batch is a value for the conformal detector: by how many
 deviations of the reference it is off. What the detector finds is a notice when the new level lies at least SHIFT
-deviations from the reference; a smaller change becomes part of the past. A notice resolves when the last BACK_BATCHES
-lie nearer to the reference, on average, than half way to the level that was found.
+deviations from the reference (SHIFTS); a smaller change becomes part of the past. A notice resolves when the last
+BACK_BATCHES lie nearer to the reference, on average, than half way to the level that was found.
 
 With a season a batch is compared with what its hour is usually like instead, and the detector gets the residual: no
 verdict before the hour is known. While a notice lasts the season learns nothing; it resolves within SHIFT deviations of
@@ -16,6 +16,7 @@ The false-alarm budget holds for notices: each needs a word of the detector.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -23,7 +24,7 @@ from msgspec import Struct, field
 
 from streams.alarms import Alarm, Found, Transition, closed
 from streams.detectors import warnings
-from streams.detectors.baseline import BATCHES, Level, Measured, level_of
+from streams.detectors.baseline import BATCHES, MOST, Level, Measured, level_of, size_for
 from streams.detectors.budget import Budget, Series
 from streams.detectors.change import split
 from streams.detectors.conformal import Conformal, ConformalState, Direction
@@ -33,11 +34,13 @@ from streams.detectors.season import Period, Usual
 from streams.thresholds import dependent
 from tidemill.events import subject_of
 from tidemill.ids import derived_id
-from tidemill.metrics import WORD_DISTANCE, WORD_METRICS
+from tidemill.metrics import NOVELTY, WORD_DISTANCE, WORD_METRICS
 
 GONE = "the metric is no longer watched"
 SEASON_CHANGED = "the pipeline's season was set anew; so is what is usual"
 SHIFT = 1.0
+SHIFTS = {NOVELTY: 0.7}
+"""Questions about something new, a third of all, hardly move a batch's mean by one deviation."""
 BACK_BATCHES = 4
 
 
@@ -90,7 +93,7 @@ class Watch(Struct, omit_defaults=True):
     alarm: Alarm | None = None
     warning: Alarm | None = None
     size: int = 0
-    """Observations that make a batch, at least; it grows so that a window never holds more than twice as many."""
+    """Observations that make a batch, at least; it grows (``size_for``)."""
     n: int = 0
     total: float = 0.0
     start_ms: int = 0
@@ -110,9 +113,9 @@ class Watch(Struct, omit_defaults=True):
     def add(self, n: int, total: float, start_ms: int, least: int) -> Measured | None:
         """Take in a window's observations and their sum; the batch, where it is full with them."""
         size = max(self.size, least)
-        if n > 2 * size and self.alarm is None:
+        if self.alarm is None and (grown := size_for(size, n)) > size:
             self.begin()
-            self.size = size = n
+            self.size = size = grown
         self.start_ms = self.start_ms or start_ms
         self.n += n
         self.total += total
@@ -121,6 +124,15 @@ class Watch(Struct, omit_defaults=True):
         full = Measured(self.n, self.total / self.n, self.start_ms)
         self.n, self.total, self.start_ms = 0, 0.0, 0
         return full
+
+    def add_each(self, values: Sequence[float], start_ms: int, least: int) -> Iterator[Measured]:
+        """Take in a window's observations one by one: no batch holds more than it needs, unless the window has MOST."""
+        while values:
+            size = max(self.size, least)
+            taken = values if len(values) > MOST * size else values[: max(0, size - self.n)]
+            values = values[len(taken) :]
+            if (full := self.add(len(taken), sum(taken), start_ms, least)) is not None:
+                yield full
 
     def begin(self) -> None:
         """Gather a new reference; the detector forgets its past, its wealth stays, and so does the season."""
@@ -228,7 +240,7 @@ class Watch(Struct, omit_defaults=True):
         found, times = split(self.recent.numbers()), self.recent.times_ms()
         if found is None:
             return []
-        if abs(found.after) < SHIFT or (found.after < 0 and where.metric in WORD_METRICS):
+        if abs(found.after) < SHIFTS.get(where.metric, SHIFT) or (found.after < 0 and where.metric in WORD_METRICS):
             self.recent.keep(len(self.recent) - found.start)
             return []
         self.halfway = found.after / 2

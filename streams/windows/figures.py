@@ -34,6 +34,8 @@ class Figure(NamedTuple):
     histogram: dict[int, int] | None = None
     share: float = 1.0
     """Share of the calls (or answers) that were looked at for it."""
+    each: tuple[float, ...] | None = None
+    """The observations themselves, in no order of time, where they are known."""
 
     def statistic(self, name: str) -> float | None:
         """``value``, ``p50``, ``p95`` or ``p99``; None where there is none."""

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from streams.alarms import Transition
+from streams.detectors.baseline import MOST, size_for
 from streams.detectors.budget import Budget
 from streams.detectors.cusum import Cusum
 from streams.detectors.drift import Drift
@@ -230,3 +231,12 @@ def test_it_can_be_switched_off_and_what_is_no_longer_watched_is_closed() -> Non
     assert off.take(window, settings=DriftSettings(enabled=False)) == []
     assert off.drift == Drift()
     assert off.budget.spend.series == 0
+
+
+def test_batches_grow_so_that_busy_windows_fill_one_each() -> None:
+    assert size_for(25, 50) == 25
+    grown = size_for(25, 51)
+    assert grown == 39
+    assert size_for(grown, 51 + 51 // 2) == grown
+    for n in range(51, 2_000, 7):
+        assert size_for(25, n) <= n <= MOST * size_for(25, n)
