@@ -12,6 +12,7 @@ from retrain.adapter import base_digest
 from retrain.snapshot import golden, read_rows
 from retrain.whole import write_json
 from retrain.work import Refused
+from tidemill.ids import pipeline_and_number
 from tidemill.io.modes import let_engines_read
 from tidemill.settings import Settings
 
@@ -66,7 +67,7 @@ def derive(
 
 def adapter_of(settings: Settings, version: str) -> tuple[str, Path]:
     """Pipeline and adapter folder of a version. Raises Refused where there is none."""
-    pipeline = version.rpartition("-v")[0]
+    pipeline = pipeline_and_number(version)[0]
     if pipeline not in settings.pipelines:
         raise Refused(f"{version!r} is no version: give <pipeline>-v<N>, of {', '.join(settings.pipelines)}")
     folder = places.champion_dir(settings, pipeline, version)

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from retrain import adapter, places
 from tidemill.errors import Retry, Stop, without_credentials
+from tidemill.ids import pipeline_and_number, version_of
 from tidemill.io.modes import let_engines_read, let_engines_through
 from tidemill.settings import Settings
 
@@ -172,7 +173,7 @@ def register(settings: Settings, pipeline: str, run_id: str, job_id: str, tags: 
     number = _version(mlflow, pipeline, run_id, dict(tags) | {JOB_TAG: job_id})
     _undeclared(settings, pipeline, number)  # another deployment may have registered one meanwhile
     mlflow.set_registered_model_alias(pipeline, CANDIDATE, str(number))
-    return f"{pipeline}-v{number}"
+    return version_of(pipeline, number)
 
 
 @mapped
@@ -186,8 +187,7 @@ def describe(settings: Settings, run_id: str, version: str, card: str, manifest:
     if manifest.is_file():
         mlflow.log_artifact(run_id, str(manifest), "data")
     if version:
-        name, _, number = version.rpartition("-v")
-        mlflow.update_model_version(name, number, shortened(card))
+        mlflow.update_model_version(*pipeline_and_number(version), shortened(card))
 
 
 def shortened(card: str) -> str:
@@ -267,12 +267,12 @@ def _next_number(mlflow: Any, name: str, job_id: str) -> int:
 
 
 def _undeclared(settings: Settings, pipeline: str, number: int) -> None:
-    version = f"{pipeline}-v{number}"
+    version = version_of(pipeline, number)
     if version in settings.pipelines[pipeline].versions:
         raise Stop(
             f"the registry (mlflow.url) gives this candidate the version {version}, which pipelines.{pipeline}."
             f"versions.{version} declares as another one; give that one a number that the registry does not reach "
-            f"({pipeline}-v{number + 1000}) and retrain"
+            f"({version_of(pipeline, number + 1000)}) and retrain"
         )
 
 

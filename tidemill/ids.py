@@ -69,6 +69,17 @@ def derived_id(*parts: object) -> str:
     return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()[:32]
 
 
+def version_of(pipeline: str, number: object) -> str:
+    """The version that the registry has under this number: ``<pipeline>-v<N>``."""
+    return f"{pipeline}-v{number}"
+
+
+def pipeline_and_number(version: str) -> tuple[str, str]:
+    """Pipeline and the registry's number of a version ``<pipeline>-v<N>``; no pipeline where it is no such name."""
+    pipeline, _, number = version.rpartition("-v")
+    return pipeline, number
+
+
 def new_routing_key() -> bytes:
     """A fresh key for routing tags; ``tidemill init`` makes one, all gateways share it."""
     return secrets.token_bytes(ROUTING_KEY_BYTES)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboards.console.view import Pipeline, Point
+from tidemill.ids import pipeline_and_number
 
 VERSION_COLOURS = ("#0f766e", "#d97706", "#7c3aed", "#2563eb", "#be185d", "#4d7c0f")
 _PANELS = (
@@ -233,5 +234,5 @@ def _marks(panel: int, marked: list[Marker], *, labelled: bool) -> dict[str, Any
 
 def version_order(version: str) -> tuple[str, int]:
     """Versions in the order they were made."""
-    name, _, number = version.rpartition("-v")
+    name, number = pipeline_and_number(version)
     return name, int(number) if number.isdigit() else 0

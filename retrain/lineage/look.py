@@ -15,7 +15,7 @@ from retrain.snapshots import known as data_sets
 from tidemill import sql
 from tidemill.errors import Retry, Stop
 from tidemill.events import JobState, RolloutState, ThresholdData, ThresholdEvent
-from tidemill.ids import uuid7_time_ms
+from tidemill.ids import uuid7_time_ms, version_of
 from tidemill.io.clickhouse import Store
 from tidemill.io.mlflow import Mlflow
 from tidemill.settings import Settings
@@ -118,7 +118,7 @@ class Looker:
             return {}
         aliases = model[0] if model else {}
         return {
-            f"{pipeline}-v{number}": Registered(
+            version_of(pipeline, number): Registered(
                 aliases=sorted(alias for alias, named in aliases.items() if named == number), tags=tags
             )
             for number, tags in versions.items()

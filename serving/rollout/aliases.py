@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from serving.rollout.moves import OPEN
 from serving.rollout.routes import champion_of
 from tidemill.events import JobState, RolloutState, Route
-from tidemill.ids import derived_id
+from tidemill.ids import derived_id, pipeline_and_number
 
 ALIASES = ("champion", "canary", "candidate", "shadow", "previous")
 WISHES = ("champion", "canary", "candidate")
@@ -95,7 +95,7 @@ def refusal(version: str, route: Route, rollouts: Collection[RolloutState], jobs
 
 def number_of(version: str) -> str:
     """MLflow's number of our version ``<pipeline>-v<N>``."""
-    return version.rpartition("-v")[2]
+    return pipeline_and_number(version)[1]
 
 
 def _waiting(jobs: Iterable[JobState], rollouts: Iterable[RolloutState], pipeline: str) -> list[JobState]:

@@ -20,7 +20,7 @@ from tidemill.clock import Clock
 from tidemill.errors import Retry
 from tidemill.events import JobState, RolloutState, Route
 from tidemill.events.lifecycle import OPEN_JOBS
-from tidemill.ids import derived_id
+from tidemill.ids import derived_id, version_of
 from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Keeper:
         self._note(pipeline, facts)
 
     def _wish(self, pipeline: str, number: str, alias: str, facts: Facts) -> None:
-        version, route = f"{pipeline}-v{number}", facts.routes[pipeline]
+        version, route = version_of(pipeline, number), facts.routes[pipeline]
         refused = refusal(version, route, facts.rollouts.values(), facts.jobs.values())
         if not refused:
             before = sum(state.pipeline == pipeline for state in facts.rollouts.values())

@@ -16,6 +16,7 @@ import httpx
 from streams.host.served import Adapter, Expected
 from tidemill.errors import Quarantine, Retry, without_credentials
 from tidemill.events import Route
+from tidemill.ids import version_of
 from tidemill.io import kafka
 from tidemill.settings import Settings
 from tidemill.topics import ROUTES
@@ -63,7 +64,7 @@ class Registry:
     def digests(self, pipeline: str) -> dict[str, str | None]:
         """By version ``<pipeline>-v<N>`` its digest, None where the registry notes none. Raises Retry."""
         found = (
-            (f"{pipeline}-v{version['version']}", {tag["key"]: tag["value"] for tag in version.get("tags") or ()})
+            (version_of(pipeline, version["version"]), {tag["key"]: tag["value"] for tag in version.get("tags") or ()})
             for version in self._versions(pipeline)
         )
         return {version: tags.get(DIGEST_TAG) or None for version, tags in found}

@@ -11,11 +11,17 @@ from types import TracebackType
 class AdapterEngine:
     """Serves /health, /v1/models and the adapter routes as vLLM does; remembers the adapters it holds."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, base: str = "base") -> None:
+        self.base = base
         self.adapters: dict[str, str] = {}
         self.unloaded: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_address[1])
 
     def restart(self) -> None:
         """A restarted engine holds no adapter."""
@@ -34,8 +40,8 @@ class AdapterEngine:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                cards = [{"id": "base", "root": "/models/base", "parent": None}]
-                cards += [{"id": name, "root": path, "parent": "base"} for name, path in engine.adapters.items()]
+                cards: list[dict[str, str | None]] = [{"id": engine.base, "root": "/models/base", "parent": None}]
+                cards += [{"id": name, "root": path, "parent": engine.base} for name, path in engine.adapters.items()]
                 body = {"data": cards} if self.path == "/v1/models" else {}
                 self._answer(200, json.dumps(body).encode())
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
-from types import TracebackType
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType, TracebackType
 
 import pyarrow as pa
 import pytest
@@ -39,10 +39,10 @@ def deployment(settings: Settings, store: StoreProcess, unique: Callable[[str], 
     return moved
 
 
-def rollout_of(deployment: Settings) -> Role:
+def rollout_of(deployment: Settings, more: Mapping[str, str] = MappingProxyType({})) -> Role:
     """The controller's process; it watches a new champion for two seconds."""
     watch = {"TIDEMILL_PIPELINES__SCHEDULE__ROLLOUT__WATCH_S": "2"}
-    return Role("rollout", deployment, environment_of(deployment) | watch)
+    return Role("rollout", deployment, environment_of(deployment) | watch | dict(more))
 
 
 class World:
@@ -105,11 +105,9 @@ class World:
 
         return until(found, within_s=150, what=f"{phase} {weight}")
 
-    def order(self, act: OrderAct, reason: str) -> None:
-        """Somebody orders something of the rollout."""
-        state = self.state()
-        assert state is not None
-        now = CLOCK.now_ms()
+    def order(self, act: OrderAct, reason: str, version: str = "") -> None:
+        """Somebody orders something of the rollout, or the start of this version's."""
+        state, now = self.state(), CLOCK.now_ms()
         order = Order(
             order_id=f"{act}-{now}",
             act=act,
@@ -117,7 +115,8 @@ class World:
             by="anna",
             reason=reason,
             time_ms=now,
-            rollout_id=state.rollout_id,
+            rollout_id="" if version or state is None else state.rollout_id,
+            version=version,
         )
         place(self.settings, order)
 
@@ -150,7 +149,7 @@ class World:
             now = CLOCK.now_ms()
             for version, level, variant in (
                 ("schedule-v1", champion, "champion"),
-                ("schedule-v2", candidate, "shadow" if shadow else "canary"),
+                (state.candidate_version, candidate, "shadow" if shadow else "canary"),
             ):
                 same = number if shadow else 2 * number + (variant == "canary")
                 call = uuid7(state.created_ms, same.to_bytes(10, "big"))
@@ -270,3 +269,39 @@ def test_adapter_the_engine_refuses_fails_the_rollout_and_moves_no_traffic(
         route = world.route()
     assert "no such adapter" in failed.reason
     assert route is not None and route.epoch == 1
+
+
+def test_a_model_on_a_second_engine_takes_over_by_order_and_goes_back_by_order(
+    deployment: Settings, kafka: str, mlflow: str, fresh_topics: None, engine: AdapterEngine
+) -> None:
+    green, version = AdapterEngine(0, "base-int8"), "schedule-v1001"
+    declared = {
+        "TIDEMILL_ENGINES__GREEN": f"{{url: 'http://127.0.0.1:{green.port}/v1', base_model: base-int8}}",
+        "TIDEMILL_PIPELINES__SCHEDULE__VERSIONS": f"{{{version}: {{kind: model, engine: green}}}}",
+        "TIDEMILL_PIPELINES__SCHEDULE__ROLLOUT__STEPS": "[100]",
+        "TIDEMILL_PIPELINES__SCHEDULE__ROLLOUT__WATCH_S": "600",
+    }
+    with green, World(deployment) as world, rollout_of(deployment, declared) as rollout:
+        rollout.start().ready(within_s=120)
+        world.order("start", "in eight bits it is cheaper", version)
+        world.reach("shadow")
+        rollout.kill()
+        rollout.start()
+        world.scored(45, candidate=0.9)
+        world.reach("champion")
+        served = world.route()
+        rollout.kill()
+        rollout.start().ready(within_s=120)
+        assert "schedule-v1" in engine.adapters, "blue stays while green is watched"
+        world.order("rollback", "the answers are too long")
+        world.reach("rolled_back")
+        back = until(
+            lambda: (route := world.route()) and route.arms[0].model_version == "schedule-v1" and route,
+            within_s=120,
+            what="the way back",
+        )
+    assert served is not None and [(arm.engine, arm.model, arm.weight) for arm in served.arms] == [
+        ("green", "base-int8", 100)
+    ]
+    assert [(arm.engine, arm.model, arm.weight) for arm in back.arms] == [("local", "schedule-v1", 100)]
+    assert engine.unloaded == [] and not green.adapters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 
 from serving.gateway.asked import asked_as, parse
 from serving.rollout.adapters import need, wanted
+from serving.rollout.holdings import Holdings
 from serving.rollout.ordered import begin_by_order
 from serving.rollout.orders import Order
 from serving.rollout.routes import first_route, route_of
@@ -157,3 +159,29 @@ def test_what_the_own_engine_is_told_no_other_one_hears(version: str, sent: dict
     assert answering.upstream_headers == sent
     asked = parse({"messages": [{"role": "user", "content": "hi"}]}, pipeline)
     assert (asked_as(asked, answering) if answering is not pipeline else asked).headers == sent
+
+
+def test_an_engine_that_serves_another_model_is_told_by_name_until_it_serves_this_one() -> None:
+    class Green:
+        served = frozenset({"base"})
+
+        def models(self) -> frozenset[str]:
+            return self.served
+
+        def load(self, model: str, folder: Path | str) -> bool:
+            raise AssertionError(model)
+
+        def unload(self, model: str) -> bool:
+            raise AssertionError(model)
+
+    green, troubles = Green(), dict[str, str]()
+    known = SimpleNamespace(rollouts={}, routes={"talk": first_route(SETTINGS, "talk", NOW)})
+    holdings = Holdings(SETTINGS, known, lambda _: green, troubles)
+    place = Placement("green", "base-int8")
+    assert holdings.loaded(place) is None, "it was not asked yet"
+    holdings.reconcile("green", (), NOW)
+    assert not holdings.loaded(place)
+    assert troubles["model base-int8"].endswith("serves base")
+    green.served = frozenset({"base-int8"})
+    holdings.reconcile("green", (), NOW)
+    assert holdings.loaded(place) and not troubles
