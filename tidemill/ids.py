@@ -75,7 +75,7 @@ def version_of(pipeline: str, number: object) -> str:
 
 
 def pipeline_and_number(version: str) -> tuple[str, str]:
-    """Pipeline and the registry's number of a version ``<pipeline>-v<N>``; no pipeline where it is no such name."""
+    """What stands before and after the last ``-v``: pipeline and the registry's number. No pipeline without one."""
     pipeline, _, number = version.rpartition("-v")
     return pipeline, number
 

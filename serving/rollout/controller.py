@@ -93,6 +93,7 @@ class Controller:
         self._take_orders()
         for job in list(self._log.jobs.values()):
             self._pick_up(job)
+        self.troubles.pop("model", None)
         for state in list(self._log.rollouts.values()):
             if keeps_way_back(state) or registry_wish(state) != "none":
                 self._advance(state)
@@ -223,6 +224,8 @@ class Controller:
         moved = decide(state, pipeline.rollout, seen)
         if moved is not None:
             self._write(moved, route)
+        elif state.phase == "pending" and (instead := self._holdings.not_served(candidate)):
+            self.troubles["model"] = f"{candidate.model} of {state.candidate_version}: {instead}"
 
     def _figures(self, state: RolloutState, pipeline: PipelineSettings) -> StepFigures | None:
         watched = state.phase == "promoting" or state.watch == "open"

@@ -76,12 +76,14 @@ class Holdings:
         provided = self._settings.engines[place.engine].kind != "vllm"
         if held is None or self._as_of_ms.get(place.engine, 0) < since_ms:
             return None
-        there, what = provided or place.model in held, f"model {place.model}"
-        self._troubles.pop(what, None)
-        if not there and place not in self._wanted():  # no adapter that is about to be loaded
-            where = f"engine {place.engine} at {self._settings.engine_url(place.engine)}"
-            self._troubles[what] = f"{where} serves {', '.join(sorted(held)) or 'no model'}"
-        return there
+        return provided or place.model in held
+
+    def not_served(self, place: Placement) -> str:
+        """What its engine serves instead; empty where it serves it, does not answer, or is to load it."""
+        if self.loaded(place) is not False or place in self._wanted():
+            return ""
+        where = f"engine {place.engine} at {self._settings.engine_url(place.engine)}"
+        return f"{where} serves {', '.join(sorted(self.held[place.engine])) or 'no model'}"
 
     def reconcile(self, name: str, live: Collection[GatewayStatus] | None, now_ms: int) -> None:
         """Load what is wanted of an engine and missing, take out what is left over and drained. ``live``: the live

@@ -20,15 +20,15 @@ from tidemill.metrics import UNSEEN_SHARE, WORD_DISTANCE
 BATCHES = 8
 """The reference is this many batches."""
 WIDE = 1 + 6 / BATCHES
-MOST = 2
-"""A window holds at most so many batches, or batches grow."""
+MOST_BATCHES = 2
+"""A window with more than so many batches' worth makes them grow."""
 
 
 def size_for(size: int, n: int) -> int:
     """What makes a batch after a window of ``n`` observations: ``size``, or so much that windows like this one fill a
-    batch each, quieter ones too, and half as much traffic again is no reason to grow again.
+    batch each, those of three quarters of it too, and half as much traffic again is no reason to grow again.
     """
-    return size if n <= MOST * size else math.ceil(0.75 * n)
+    return size if n <= MOST_BATCHES * size else math.ceil(0.75 * n)
 
 
 class Measured(NamedTuple):

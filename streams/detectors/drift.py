@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from streams.alarms import Found
+from streams.detectors import novelty
 from streams.detectors.baseline import (
     BATCHES,
     Batch,
@@ -132,17 +133,19 @@ class Drift(Struct, omit_defaults=True):
     def _take_questions(
         self, tally: Tally, figure: Figure | None, least: int, budget: Budget, where: Where
     ) -> list[tuple[str, Found]]:
+        where, was_whole = where._replace(metric=NOVELTY), self.novelty.whole
+        watch = self.watches.setdefault(NOVELTY, Watch())
         self.novelty.gather(tally)
-        where, watch = where._replace(metric=NOVELTY), self.watches.get(NOVELTY, Watch())
-        if figure is None or figure.each is None:
-            if watch.level is None or self.novelty.whole:
-                return []
+        if not was_whole:  # what a watch of an earlier version knows is of a smaller reference
             said = watch.close(where, "a larger reference is gathered")
             watch.begin()
+            watch.hours = b""
             return [(NOVELTY, said)]
-        self.watches[NOVELTY] = watch
-        values = np.random.default_rng(where.start_ms).permutation(figure.each).tolist()  # chance knows no content
-        return [(NOVELTY, judged(watch, full, budget, where)) for full in watch.add_each(values, where.start_ms, least)]
+        if figure is None or figure.each is None:
+            return []
+        by_chance = np.random.default_rng(where.start_ms).permutation(np.repeat(*figure.each))
+        batches = watch.add_each(by_chance, where.start_ms, max(least, novelty.BATCH))
+        return [(NOVELTY, judged(watch, full, budget, where)) for full in batches]
 
     def _take_words(
         self, tally: Tally, words: list[str], least: int, budget: Budget, where: Where
@@ -192,6 +195,7 @@ class Drift(Struct, omit_defaults=True):
             said.append((metric, watch.close(where._replace(metric=metric), reason)))
             watch.begin()
         self._forget_words()
+        self.size = 0
         self.languages, self.novelty = Languages(), Novelty()
         for metric in (LANGUAGE_MISMATCH, NOVELTY):
             if (watched := self.watches.get(metric)) is not None:

@@ -18,6 +18,9 @@ from tidemill.word_sets import distances
 REFERENCE = 1_000
 """Questions in the reference: of 500 a question about something new stands out by a fifth less."""
 
+BATCH = 25
+"""Questions in a batch, at least: of fewer, 30 % about something new do not stand out."""
+
 
 class Novelty(Struct, omit_defaults=True):
     """The reference of one pipeline's questions."""
@@ -40,6 +43,6 @@ class Novelty(Struct, omit_defaults=True):
         if not self.whole or not tally.word_sets:
             return None
         each = distances(list(tally.word_sets), self.questions)
-        each = np.repeat(each, list(tally.word_sets.values()))
-        total = float(each.sum())
-        return Figure(len(each), total, float(each @ each), total / len(each), each=tuple(each.tolist()))
+        counts = np.fromiter(tally.word_sets.values(), np.int64, len(each))
+        n, total = int(counts.sum()), float(counts @ each)
+        return Figure(n, total, float(counts @ (each * each)), total / n, each=(each, counts))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
 from msgspec import Struct
 
 KEPT = 48
 PER_UNIT = 64
+LEAST_BACK = 4
+SURE = 6.0
 _MOST = 2**15 - 1
 _LONGEST_S = 2**16 - 1
 
@@ -47,3 +53,16 @@ class Recent(Struct, array_like=True):
             found.append(at_s * 1000)
             at_s -= int.from_bytes(self.gaps[at : at + 2], "little")
         return found[::-1]
+
+
+def back(values: Sequence[float], halfway: float) -> bool:
+    """Whether the last values are surely nearer to zero than to a level at twice ``halfway``.
+
+    A CUSUM of the LEAST_BACK last values or more: at the level it would say so once in some e^(2 SURE) values.
+    """
+    if len(values) < LEAST_BACK:
+        return False
+    nearer = abs(halfway) - math.copysign(1, halfway) * np.asarray(values[::-1])
+    spread = max(1.0, min(float(np.var(values)), halfway * halfway))  # it may vary more than it did
+    enough = min(SURE * spread / max(abs(halfway), 1e-9), 0.75 * KEPT * abs(halfway))
+    return bool((np.cumsum(nearer)[LEAST_BACK - 1 :] >= enough).any())

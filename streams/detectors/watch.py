@@ -1,9 +1,9 @@
 """One metric under watch: batches in, notices out.
 
 The first batches make the reference. From then on each batch is a value for the conformal detector: by how many
-deviations of the reference it is off. What the detector finds is a notice when the new level lies at least SHIFT
-deviations from the reference (SHIFTS); a smaller change becomes part of the past. A notice resolves when the last
-BACK_BATCHES lie nearer to the reference, on average, than half way to the level that was found.
+deviations of the reference it is off. What the detector finds is a notice when the new level lies at least SHIFT (or
+what SHIFTS has for the metric) deviations from the reference; a smaller change becomes part of the past. A notice
+resolves when the last batches are surely nearer to the reference than to the level that was found.
 
 With a season a batch is compared with what its hour is usually like instead, and the detector gets the residual: no
 verdict before the hour is known. While a notice lasts the season learns nothing; it resolves within SHIFT deviations of
@@ -16,20 +16,22 @@ The false-alarm budget holds for notices: each needs a word of the detector.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 from msgspec import Struct, field
+from numpy.typing import NDArray
 
 from streams.alarms import Alarm, Found, Transition, closed
 from streams.detectors import warnings
-from streams.detectors.baseline import BATCHES, MOST, Level, Measured, level_of, size_for
+from streams.detectors.baseline import BATCHES, MOST_BATCHES, Level, Measured, level_of, size_for
 from streams.detectors.budget import Budget, Series
 from streams.detectors.change import split
 from streams.detectors.conformal import Conformal, ConformalState, Direction
 from streams.detectors.hours import Hours, least_deviation
-from streams.detectors.recent import Recent
+from streams.detectors.recent import Recent, back
 from streams.detectors.season import Period, Usual
 from streams.thresholds import dependent
 from tidemill.events import subject_of
@@ -41,7 +43,6 @@ SEASON_CHANGED = "the pipeline's season was set anew; so is what is usual"
 SHIFT = 1.0
 SHIFTS = {NOVELTY: 0.7}
 """Questions about something new, a third of all, hardly move a batch's mean by one deviation."""
-BACK_BATCHES = 4
 
 
 class Where(NamedTuple):
@@ -125,19 +126,19 @@ class Watch(Struct, omit_defaults=True):
         self.n, self.total, self.start_ms = 0, 0.0, 0
         return full
 
-    def add_each(self, values: Sequence[float], start_ms: int, least: int) -> Iterator[Measured]:
-        """Take in a window's observations one by one: no batch holds more than it needs, unless the window has MOST."""
-        while values:
+    def add_each(self, values: NDArray[np.float64], start_ms: int, least: int) -> Iterator[Measured]:
+        """Take in a window's observations one by one: no batch holds more than it needs; over MOST_BATCHES are one."""
+        while len(values):
             size = max(self.size, least)
-            taken = values if len(values) > MOST * size else values[: max(0, size - self.n)]
+            taken = values if len(values) > MOST_BATCHES * size else values[: max(0, size - self.n)]
             values = values[len(taken) :]
-            if (full := self.add(len(taken), sum(taken), start_ms, least)) is not None:
+            if (full := self.add(len(taken), float(taken.sum()), start_ms, least)) is not None:
                 yield full
 
     def begin(self) -> None:
         """Gather a new reference; the detector forgets its past, its wealth stays, and so does the season."""
         self.level, self.alarm, self.gathered, self.recent = None, None, [], Recent()
-        self.n, self.total, self.start_ms = 0, 0.0, 0
+        self.size, self.n, self.total, self.start_ms = 0, 0, 0.0, 0
 
     def take(self, found: Measured, where: Where, mass: float) -> Found:
         """Judge a batch; ``mass``: what the budget grants for it."""
@@ -238,6 +239,7 @@ class Watch(Struct, omit_defaults=True):
 
     def _changed(self, usual: Usual, detector: Conformal, value: float, where: Where) -> Found:
         found, times = split(self.recent.numbers()), self.recent.times_ms()
+        window_ms = where.end_ms - where.start_ms
         if found is None:
             return []
         if abs(found.after) < SHIFTS.get(where.metric, SHIFT) or (found.after < 0 and where.metric in WORD_METRICS):
@@ -254,7 +256,7 @@ class Watch(Struct, omit_defaults=True):
             reference=usual.level,
             change_time_ms=times[found.start],
             change_from_ms=times[found.first - 1],
-            change_until_ms=times[found.last + 1] if found.last + 1 < len(times) else where.end_ms,
+            change_until_ms=min(where.end_ms, max([times[found.last] + window_ms, *times[found.last + 1 :][:1]])),
             statistic=detector.wealth,
             statistic_limit=where.run_length,
             warning=self.warning.warning if self.warning else "",
@@ -268,10 +270,7 @@ class Watch(Struct, omit_defaults=True):
         return [(where.rule, Transition("firing", self.alarm, where.start_ms, where.end_ms, value))]
 
     def _back(self, alarm: Alarm, value: float, where: Where) -> Found:
-        last = self.recent.numbers()[-BACK_BATCHES:]
-        mean = sum(last) / len(last)
-        halfway = self.halfway or (self.level or STANDARD).z(alarm.threshold)
-        if len(last) < BACK_BATCHES or (mean >= halfway if halfway > 0 else mean <= halfway):
+        if not back(self.recent.numbers(), self.halfway or (self.level or STANDARD).z(alarm.threshold)):
             return []
         self.alarm, self.recent = None, Recent()
         return [(where.rule, Transition("resolved", alarm, where.start_ms, where.end_ms, value))]

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streams.windows.tally import Sums, Tally
 from tidemill import sketch
 from tidemill.events import Window
@@ -34,8 +37,8 @@ class Figure(NamedTuple):
     histogram: dict[int, int] | None = None
     share: float = 1.0
     """Share of the calls (or answers) that were looked at for it."""
-    each: tuple[float, ...] | None = None
-    """The observations themselves, in no order of time, where they are known."""
+    each: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
+    """The different observations and how many there are of each, where they are known."""
 
     def statistic(self, name: str) -> float | None:
         """``value``, ``p50``, ``p95`` or ``p99``; None where there is none."""

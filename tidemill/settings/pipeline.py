@@ -82,7 +82,8 @@ class DriftSettings(Strict):
     """Window metrics that are watched; tokens and cost as means of an answer. Durations can be listed and are not by
     default: load makes neighbours depend on each other, which voids the promise on false alarms; rules watch them."""
     reference_calls: int = Field(default=200, ge=20)
-    """Calls after start (or after a new champion) that make the reference, in eight batches of a window or more."""
+    """Calls after start (or after a new champion) that make the reference, in eight batches; ``input_novelty`` takes
+    1,000 questions before."""
     samples_per_second: int = Field(default=20, ge=1, le=1000)
     """Bound on the calls whose text is looked at, per second; chosen by hash of the call id."""
 

@@ -174,14 +174,13 @@ def test_an_engine_that_serves_another_model_is_told_by_name_until_it_serves_thi
         def unload(self, model: str) -> bool:
             raise AssertionError(model)
 
-    green, troubles = Green(), dict[str, str]()
+    green = Green()
     known = SimpleNamespace(rollouts={}, routes={"talk": first_route(SETTINGS, "talk", NOW)})
-    holdings = Holdings(SETTINGS, known, lambda _: green, troubles)
+    holdings = Holdings(SETTINGS, known, lambda _: green, {})
     place = Placement("green", "base-int8")
-    assert holdings.loaded(place) is None, "it was not asked yet"
+    assert holdings.loaded(place) is None and not holdings.not_served(place), "it was not asked yet"
     holdings.reconcile("green", (), NOW)
-    assert not holdings.loaded(place)
-    assert troubles["model base-int8"].endswith("serves base")
+    assert holdings.not_served(place).endswith("serves base")
     green.served = frozenset({"base-int8"})
     holdings.reconcile("green", (), NOW)
-    assert holdings.loaded(place) and not troubles
+    assert holdings.loaded(place) and not holdings.not_served(place)

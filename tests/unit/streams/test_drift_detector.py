@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from streams.alarms import Transition
-from streams.detectors.baseline import MOST, size_for
+from streams.detectors.baseline import MOST_BATCHES, size_for
 from streams.detectors.budget import Budget
 from streams.detectors.cusum import Cusum
 from streams.detectors.drift import Drift
@@ -239,4 +239,4 @@ def test_batches_grow_so_that_busy_windows_fill_one_each() -> None:
     assert grown == 39
     assert size_for(grown, 51 + 51 // 2) == grown
     for n in range(51, 2_000, 7):
-        assert size_for(25, n) <= n <= MOST * size_for(25, n)
+        assert size_for(25, n) <= n <= MOST_BATCHES * size_for(25, n)

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 
 import msgspec
+import numpy as np
 import pytest
 
 from streams.detectors.drift import Drift
@@ -73,7 +74,7 @@ def test_the_reference_is_the_first_questions_and_then_stands() -> None:
 
 
 def test_batches_of_questions_hold_no_more_than_they_need() -> None:
-    watch, values = Watch(), [float(n) for n in range(40)]
+    watch, values = Watch(), np.arange(40.0)
     batches = [*watch.add_each(values, 1_000, 25), *watch.add_each(values, 2_000, 25)]
     assert batches == [(25, 12.0, 1_000), (25, 21.0, 1_000), (25, 22.0, 2_000)]
     assert watch.n == 5
@@ -81,28 +82,37 @@ def test_batches_of_questions_hold_no_more_than_they_need() -> None:
 
 def test_a_busy_window_of_questions_is_one_batch_and_the_next_ones_fill_one_each() -> None:
     watch = Watch()
-    assert [batch.n for batch in watch.add_each([0.5] * 100, 1_000, 25)] == [100]
+    assert [batch.n for batch in watch.add_each(np.full(100, 0.5), 1_000, 25)] == [100]
     assert watch.size == 75
-    assert [batch.n for _ in range(6) for batch in watch.add_each([0.5] * 75, 1_000, 25)] == [75] * 6
+    assert [batch.n for _ in range(6) for batch in watch.add_each(np.full(75, 0.5), 1_000, 25)] == [75] * 6
 
 
 def test_how_new_each_question_is_goes_with_the_figure() -> None:
     novelty = Novelty([word_set([1, 2])] * REFERENCE)
     figure = novelty.figure(Tally(word_sets={word_set([1, 2]): 2, word_set([8]): 3}))
     assert figure is not None and figure.each is not None
-    assert sorted(figure.each) == pytest.approx([0.0, 0.0, 1.0, 1.0, 1.0], abs=1e-6)
-    assert (figure.n, figure.value) == (5, pytest.approx(0.6))
+    assert np.repeat(*figure.each).tolist() == pytest.approx([0.0, 0.0, 1.0, 1.0, 1.0], abs=1e-6)
+    assert figure.n == 5 and figure.value == pytest.approx(0.6)
 
 
-def test_a_reference_of_before_that_was_smaller_is_gathered_to_its_end_and_the_notice_ends() -> None:
+@pytest.mark.parametrize("kept", [500, 970])
+def test_a_reference_of_before_that_was_smaller_is_gathered_to_its_end_and_the_notice_ends(kept: int) -> None:
     watched = Watched(4)
     windows(watched, 80, 0.0)
     assert windows(watched, 40, 0.3) == [NOVELTY]
-    del watched.drift.novelty.questions[500:]
+    del watched.drift.novelty.questions[kept:]
     assert windows(watched, 1, 0.3) == [f"-{NOVELTY}"]
-    assert windows(watched, 9, 0.3) == []
-    assert watched.drift.novelty.whole
-    assert windows(watched, 200, 0.3) == []
+    assert windows(watched, 10, 0.3) == []
+    watch = watched.drift.watches[NOVELTY]
+    assert watched.drift.novelty.whole and (watch.level is None) == (kept == 500)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_notice_lasts_as_long_as_the_new_topics_do(seed: int) -> None:
+    watched = Watched(seed)
+    windows(watched, 80, 0.0)
+    assert windows(watched, 200, 0.12) == [NOVELTY]
+    assert windows(watched, 20, 0.0) == [f"-{NOVELTY}"]
 
 
 def test_a_state_of_before_gathers_its_questions() -> None:
