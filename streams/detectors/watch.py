@@ -239,7 +239,6 @@ class Watch(Struct, omit_defaults=True):
 
     def _changed(self, usual: Usual, detector: Conformal, value: float, where: Where) -> Found:
         found, times = split(self.recent.numbers()), self.recent.times_ms()
-        window_ms = where.end_ms - where.start_ms
         if found is None:
             return []
         if abs(found.after) < SHIFTS.get(where.metric, SHIFT) or (found.after < 0 and where.metric in WORD_METRICS):
@@ -256,7 +255,7 @@ class Watch(Struct, omit_defaults=True):
             reference=usual.level,
             change_time_ms=times[found.start],
             change_from_ms=times[found.first - 1],
-            change_until_ms=min(where.end_ms, max([times[found.last] + window_ms, *times[found.last + 1 :][:1]])),
+            change_until_ms=next((ms for ms in times[found.last + 1 :] if ms > times[found.last]), where.end_ms),
             statistic=detector.wealth,
             statistic_limit=where.run_length,
             warning=self.warning.warning if self.warning else "",
