@@ -43,6 +43,8 @@ class Novelty(Struct, omit_defaults=True):
         if not self.whole or not tally.word_sets:
             return None
         each = distances(list(tally.word_sets), self.questions)
-        counts = np.fromiter(tally.word_sets.values(), np.int64, len(each))
+        counts = np.fromiter(tally.word_sets.values(), np.int64, len(each)).clip(0)
         n, total = int(counts.sum()), float(counts @ each)
+        if not n:
+            return None
         return Figure(n, total, float(counts @ (each * each)), total / n, each=(each, counts))

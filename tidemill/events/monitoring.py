@@ -44,7 +44,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     """Hash-bucket counts of the users' words, from the sampled requests."""
     languages: dict[str, int] = field(default_factory=dict)
     """Sampled requests by language of the users' text, where it is known."""
-    word_sets: dict[WordSet, Count] = field(default_factory=dict)
+    word_sets: dict[WordSet, int] = field(default_factory=dict)
     """Some sampled requests by the set of the users' words, in hash buckets (tidemill.word_sets)."""
     sampled: Count = 0
     """Requests whose text features were taken (a bounded, deterministic sample)."""
