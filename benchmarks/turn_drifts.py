@@ -18,7 +18,18 @@ from random import Random
 from typing import NamedTuple
 
 from benchmarks.turn_labels import say
-from benchmarks.turn_training import Ground, Say, Spec, exact_match, ground, recipe, rows_of, spec_of, tests_of, trained
+from benchmarks.turn_training import (
+    Ground,
+    Say,
+    Spec,
+    add_options,
+    asked_spec,
+    exact_match,
+    ground,
+    rows_of,
+    tests_of,
+    trained,
+)
 
 REPLAY_SHARE = 0.8
 MANY: Spec = {"start": "champion"}
@@ -40,17 +51,12 @@ def main() -> None:
     """Command line entry."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.turn_drifts", description="Turns one after the other.")
     parser.add_argument("--turns", type=int, default=4)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--keep-weight", type=float)
-    parser.add_argument("--start", choices=("base", "champion"), default=MANY["start"])
-    parser.add_argument("--learning-rate", type=float)
+    add_options(parser)
+    parser.set_defaults(start=MANY["start"])
     parser.add_argument("--replay-share", type=float, default=REPLAY_SHARE)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
-    given = {name: getattr(asked, name) for name in ("steps", "keep_weight", "start")} | {"lr": asked.learning_rate}
     at = ground(asked.seed, asked.threads, say)
-    spec = spec_of(recipe(), at) | {name: value for name, value in given.items() if value is not None}
+    spec = asked_spec(asked, at)
     turns = []
     for turn in drifts(at, spec, asked.turns, say, asked.replay_share):
         turns.append(turn)

@@ -15,7 +15,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.turn_training import Ground, Say, Spec, exact_match, ground, recipe, rows_of, spec_of, tests_of, trained
+from benchmarks.turn_training import (
+    Ground,
+    Say,
+    Spec,
+    add_options,
+    asked_spec,
+    exact_match,
+    ground,
+    rows_of,
+    tests_of,
+    trained,
+)
 
 LABELS = (150, 600, 1_500, None)
 """Fresh labels of unseen intents; None: all there are."""
@@ -37,16 +48,10 @@ def main() -> None:
     """Command line entry."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.turn_labels", description="Labels and what they give.")
     parser.add_argument("--labels", default="150,600,1500,all")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--keep-weight", type=float)
-    parser.add_argument("--start", choices=("base", "champion"))
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    add_options(parser)
     asked = parser.parse_args()
-    given = {name: getattr(asked, name) for name in ("steps", "keep_weight", "start")} | {"lr": asked.learning_rate}
     at = ground(asked.seed, asked.threads, say)
-    spec = spec_of(recipe(), at) | {name: value for name, value in given.items() if value is not None}
+    spec = asked_spec(asked, at)
     labels = [None if part == "all" else int(part) for part in asked.labels.split(",")]
     for point in curve(at, spec, labels, say):
         print(

@@ -6,6 +6,7 @@ file's own test questions, which no training holds.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import subprocess
@@ -62,6 +63,22 @@ def spec_of(policy: RetrainSettings, at: Ground) -> Spec:
         "threads": at.threads,
         "max_seconds": 3_600,
     }
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What a training by hand may have otherwise than the recipe."""
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--keep-weight", type=float)
+    parser.add_argument("--start", choices=("base", "champion"))
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+
+
+def asked_spec(asked: argparse.Namespace, at: Ground) -> Spec:
+    """The recipe's spec with the options that were given."""
+    given = {name: getattr(asked, name) for name in ("steps", "keep_weight", "start")} | {"lr": asked.learning_rate}
+    return spec_of(recipe(), at) | {name: value for name, value in given.items() if value is not None}
 
 
 def rows_of(at: Ground, labels: Collection[str], *, name: str, most: int | None = None) -> list[Row]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -72,6 +73,11 @@ def derived_id(*parts: object) -> str:
 def version_of(pipeline: str, number: object) -> str:
     """The version that the registry has under this number: ``<pipeline>-v<N>``."""
     return f"{pipeline}-v{number}"
+
+
+def is_version_of(pipeline: str, version: str) -> bool:
+    """Whether it is ``<pipeline>-v<N>``."""
+    return re.fullmatch(re.escape(pipeline) + r"-v\d+", version) is not None
 
 
 def pipeline_and_number(version: str) -> tuple[str, str]:

@@ -7,7 +7,6 @@ where the log stands. A trouble of one part (store, registry, engine) holds only
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,7 @@ from serving.versions import Placement, name_taken
 from tidemill.clock import Clock
 from tidemill.errors import Retry
 from tidemill.events import JobState, RolloutState, Route
-from tidemill.ids import derived_id
+from tidemill.ids import derived_id, is_version_of
 from tidemill.io.clickhouse import Store, StoreError
 from tidemill.settings import PipelineSettings, Settings
 
@@ -188,7 +187,7 @@ class Controller:
             return "another rollout of the pipeline is under way; end it with `abort`"
         if order.version == champion_of(route).model_version:
             return f"{order.version} is the champion"
-        if not re.fullmatch(re.escape(order.pipeline) + r"-v\d+", order.version):
+        if not is_version_of(order.pipeline, order.version):
             return f"{order.version!r} is not <pipeline>-v<N>"
         declared = self._settings.pipelines[order.pipeline].versions
         if order.version not in declared and folder is not None and not folder.is_dir():

@@ -80,10 +80,12 @@ class Holdings:
 
     def not_served(self, place: Placement) -> str:
         """What its engine serves instead; empty where it serves it, does not answer, or is to load it."""
-        if self.loaded(place) is not False or place in self._wanted():
+        held = self.held.get(place.engine)  # once: a look that runs aside may take it out
+        provided = self._settings.engines[place.engine].kind != "vllm"
+        if held is None or provided or place.model in held or place in self._wanted():
             return ""
         where = f"engine {place.engine} at {self._settings.engine_url(place.engine)}"
-        return f"{where} serves {', '.join(sorted(self.held[place.engine])) or 'no model'}"
+        return f"{where} serves {', '.join(sorted(held)) or 'no model'}"
 
     def reconcile(self, name: str, live: Collection[GatewayStatus] | None, now_ms: int) -> None:
         """Load what is wanted of an engine and missing, take out what is left over and drained. ``live``: the live

@@ -11,7 +11,9 @@ from msgspec import Struct
 KEPT = 48
 PER_UNIT = 64
 LEAST_BACK = 4
+"""Fewer values than this end no notice."""
 SURE = 6.0
+"""How far beyond chance the sum of those values must be."""
 _MOST = 2**15 - 1
 _LONGEST_S = 2**16 - 1
 

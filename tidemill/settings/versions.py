@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, Field, model_validator
 
+from tidemill.ids import is_version_of
 from tidemill.settings.strict import Strict, choice, wrong
 
 Kind = Literal["adapter", "model", "provider", "router", "prompt", "retrieval"]
@@ -121,10 +122,10 @@ def untrainable(pipeline: Versioned, version: str) -> str:
 def versions_fault(pipeline: str, settings: Versioned, kinds: Mapping[str, str]) -> tuple[tuple[str, ...], str] | None:
     """The first thing that is wrong with the versions that a pipeline names: where, and the way out. ``kinds``: of all
     engines, by name."""
-    if not re.fullmatch(re.escape(pipeline) + r"-v\d+", settings.champion):
+    if not is_version_of(pipeline, settings.champion):
         return ("champion",), f"{settings.champion!r} is not <pipeline>-v<N>; for example {pipeline + '-v1'!r}"
     for name, one in settings.versions.items():
-        if not re.fullmatch(re.escape(pipeline) + r"-v\d+", name):
+        if not is_version_of(pipeline, name):
             return ("versions", name), f"{name!r} is not <pipeline>-v<N>; for example {pipeline + '-v1001'!r}"
         if one.engine and one.engine not in kinds:
             return ("versions", name, "engine"), f"{one.engine!r} is not in engines; {choice(one.engine, kinds)}"
