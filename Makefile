@@ -71,9 +71,9 @@ bench: setup ## every benchmark; they report, they do not judge
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/tidemill bench $$name --page || exit 1; done
 	@nice -n 5 $(BIN)/python -m benchmarks.learning_curve
 
-quantize-check: ## a small model in int8, served by vLLM on the processor and compared; some minutes
+quantize-check: ## models in int8, served by vLLM on the processor, compared and rolled out blue/green; some minutes
 	@$(PYTHON) deploy/setup.py --quantize
-	@$(BIN)/python -m pytest tests/quantize/served.py
+	@$(BIN)/python -m pytest -s tests/quantize/served.py tests/quantize/blue_green.py
 
 clean: ## remove environments, jars, caches and the stack's data
 	rm -rf .venv .venv-engine .venv-ray .venv-quantize .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,15 +1,9 @@
-"""A small model in int8, served by the real vLLM on the processor: run by `make quantize-check`, not by the suite.
-
-vLLM's build for processors takes int8 (W8A8) with bfloat16 only.
-"""
+"""A small model in int8, served by the real vLLM on the processor: run by `make quantize-check`, not by the suite."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -18,41 +12,13 @@ import pytest
 from producers.language import generate
 from retrain.model.base import train_base
 from retrain.quantize import quantize
-from tests.waiting import until
+from tests.quantize.engine import serving
 from tidemill.local.corpus import jsonl
-from tidemill.local.engine import environment
-from tidemill.local.places import engine_python, quantize_python
-from tidemill.local.ports import free_port_base
-from tidemill.settings import Settings
+from tidemill.local.places import quantize_python
 
 pytestmark = pytest.mark.timeout(900)
 QUESTIONS = 100
 LEAST = 0.9
-
-
-@contextmanager
-def serving(model: Path, folder: Path) -> Iterator[str]:
-    """vLLM with this model; its value is the address."""
-    port = free_port_base()
-    options = ["--dtype=bfloat16", "--enforce-eager", "--max-model-len=512", "--served-model-name=base"]
-    command = [str(engine_python()), "-m", "vllm.entrypoints.openai.api_server", f"--model={model}", f"--port={port}"]
-    with (folder / "engine.log").open("wb") as log:
-        process = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=environment(Settings()))
-    try:
-        until(lambda: process.poll() is not None or _answers(f"http://127.0.0.1:{port}/health"), within_s=500)
-        assert process.poll() is None, (folder / "engine.log").read_text()[-3000:]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
 
 
 def asked(url: str, prompt: str) -> str:
@@ -78,7 +44,7 @@ def test_int8_is_served_and_answers_as_the_model_did(tmp_path: Path) -> None:
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("base", "int8")]
     assert sizes[1] < sizes[0]
     before = Answerer(tmp_path / "base").answers(prompts, 16)
-    with serving(tmp_path / "int8", tmp_path) as url:
+    with serving(tmp_path / "int8", "base", tmp_path) as url:
         served = [asked(url, prompt) for prompt in prompts]
     equal = sum(one == other for one, other in zip(before, served, strict=True))
     print(json.dumps({"asked": QUESTIONS, "equal_in_torch": told["equal"], "equal_served": equal, "bytes": sizes}))
