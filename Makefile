@@ -6,7 +6,7 @@ SCENARIOS := loop bad-labels bad-canary
 SEEDS := 0 1 2
 TEST_JOBS ?= 2
 FAULT_JOBS ?= 2
-BENCHES := meter sink freshness scale drift turn shared
+BENCHES := meter sink freshness scale drift turn live shared
 # The environments are ours: they keep their bytecode, or each of some thirty processes would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help

@@ -36,6 +36,11 @@ SERVED = """
 SELECT model_version, count() AS calls, countIf(status != 'ok') AS failed, quantileExact(0.5)(e2e_ms) AS median_ms
 FROM responses WHERE pipeline = 'schedule' AND role = 'client' GROUP BY model_version
 """
+SCORED = """
+SELECT model_version, count() AS scores, avg(score) AS quality FROM feedback
+WHERE pipeline = 'schedule' AND source = 'scorer' AND metric = 'exact_match' AND label_source = 'audit'
+    AND variant != 'shadow' GROUP BY model_version
+"""
 
 
 def deployment(folder: Path, green: str) -> Settings:
@@ -87,7 +92,9 @@ def test_int8_on_an_engine_of_its_own_takes_over_and_goes_back(tmp_path: Path) -
                 store = Store(settings)
                 rows = books.settled_rows(store, users.tally.answered_ids, threading.Event().wait)
                 by_version = {row["model_version"]: row for row in store.rows(SERVED)}
-    print(json.dumps({"served": by_version, "rows": rows.requests, "verdicts": [v.check for v in champion.verdicts]}))
+                scored = {row["model_version"]: row for row in store.rows(SCORED)}
+    sizes = {each.name: (each / "model.safetensors").stat().st_size for each in (merged, int8)}
+    print(json.dumps({"served": by_version, "scored": scored, "bytes": sizes, "rows": rows.requests}))
     assert users.tally.failed.total() == 0, users.tally.failures
     assert (rows.lost, rows.duplicates) == (0, 0)
     assert set(by_version) == {BLUE, GREEN} and not any(row["failed"] for row in by_version.values())

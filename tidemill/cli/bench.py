@@ -17,6 +17,7 @@ BENCHES = {
     "scale": "cost against traffic and series, memory over a soak",
     "drift": "change detectors: delay beside false alarms, and whether the false-alarm budget holds",
     "turn": "a candidate's way: what labels give (--long), how often the rollout decides wrongly, how soon rightly",
+    "live": "a whole turn by itself on real questions, on a running deployment: from the alarm to the champion",
     "shared": "one shared base with an adapter a pipeline, beside a model of its own for each",
 }
 """What each measures. The module ``benchmarks.<name>`` has ``measure(long: bool) -> Result``."""
