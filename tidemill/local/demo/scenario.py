@@ -24,6 +24,8 @@ class Turn:
     note: str
     after_freeze: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """New habits by pipeline, applied once the data set of this turn's job is frozen."""
+    freeze_note: str = "the users go back to their old ways"
+    """What those new habits are."""
     afterwards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """New habits by pipeline, applied once a new champion serves; its quality is taken from then on."""
     time_limit_s: float = 1_200
@@ -107,7 +109,9 @@ def on_texts(rate: float, min_fresh_labels: int) -> Scenario:
                 "questions with labels never seen before arrive",
                 time_limit_s=TEXTS_LIMIT_S,
                 champion_within_s=TEXTS_LIMIT_S,
-                afterwards={"support": {"way": UNSEEN}},
+                after_freeze={"support": {"rate": rate / 2}, "schedule": {"rate": 2.0}},
+                freeze_note="fewer calls, so that two cores can train beside them",
+                afterwards={"support": {"way": UNSEEN, "rate": rate}},
                 after_scores=450,
             ),
         ),

@@ -107,7 +107,7 @@ def tell(turn: Turn, users: Users, observer: Observer, clock: Clock, say: Say, k
         shown.once(say, job.phase, f"{turn.pipeline} job {job.phase}: {job.reason}")
         if job.phase in DATA_FROZEN and turn.after_freeze and not frozen:
             frozen.append(users.change(turn.after_freeze))
-            say("the data set is frozen; the users go back to their old ways")
+            say(f"the data set is frozen; {turn.freeze_note}")
         rollout = observer.rollout(job.job_id)
         for kill in killer.look(job, rollout):
             say(f"killed {kill.role} while {kill.phase}")
