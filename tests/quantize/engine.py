@@ -21,7 +21,7 @@ def serving(model: Path, name: str, folder: Path) -> Iterator[str]:
     port = free_port_base()
     options = ["--dtype=bfloat16", "--enforce-eager", "--max-model-len=512", f"--served-model-name={name}"]
     command = [str(engine_python()), "-m", "vllm.entrypoints.openai.api_server", f"--model={model}", f"--port={port}"]
-    command += ["--host=127.0.0.1", "--distributed-executor-backend=uni"]
+    command += ["--host=127.0.0.1", "--distributed-executor-backend=uni", "--scheduling-policy=priority"]
     with (folder / "engine.log").open("wb") as log:
         process = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=environment(Settings()))
     try:

@@ -95,4 +95,6 @@ def environment(settings: Settings) -> dict[str, str]:
         # (15 calls/s on 1.4 cores then, 22 on 0.9 together).
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "TOKENIZERS_PARALLELISM": "false",
+        # Log-probabilities would be counted by a kernel compiled at their first call: seconds, and a C++ compiler.
+        "TORCH_COMPILE_DISABLE": "1",
     }
