@@ -54,8 +54,8 @@ SEASON_NOTE = (
     "Seasons: the traffic is the average over the day, half as much more or less at its ends; each call has a score. "
     "Quality is 0.84 with 12 points from night to day and 3 points less at weekends, lengths double over the day. Each "
     "run has ten series of 15 days; on day 15 shifts are injected at four hours, each into a copy of one series of a "
-    f"kind. Stage 2 runs its own code: quality with `min_drop: {MIN_DROP:g}`, as by the default of 0.1 a fall of 10 "
-    "points lies on the limit (below), lengths from windows of 10 s; in the other ways a value is the mean over "
+    f"kind. Stage 2 runs its own code: quality with the default `min_drop: {MIN_DROP:g}` (with 0.1 a fall of 10 "
+    "points lies on the limit, below), lengths from windows of 10 s; in the other ways a value is the mean over "
     f"{BATCH} calls."
 )
 NO_TEXT = f"No text drift: there is no banking77_train.csv in {drift_corpus.DATA}."

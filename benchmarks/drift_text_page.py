@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from benchmarks import drift_stage2
 from benchmarks.drift_corpus import CHANGES, KNOWN, SLICES
+from benchmarks.drift_events import QUALITY, SCORED
 from benchmarks.drift_peers import PEERS
-from benchmarks.drift_stage2 import QUALITY, SCORED
 from benchmarks.drift_text import AFTER, BEFORE, OURS, SHARE, SLICED, STAGE2, Changed, Named, Part, Quiet, Wealth
 from benchmarks.drift_watches import METRICS, RUN_LENGTH
 from benchmarks.frame import Table, number
@@ -27,7 +27,8 @@ NOTE = (
 )
 NOTE_STAGE2 = (
     "*tidemill, stage 2* is what a deployment runs, without Kafka: the gateway's features, the meter's fold, and the "
-    "fold of stage 2 with default `drift.metrics` and windows of 10 s, the same slices, and scores for "
+    "fold of stage 2 with windows of 10 s, every metric but durations watched over all calls and in each tenant, "
+    "prompt version and language (far more series than by default), and scores for "
     f"{SCORED:.0%} of the answers ({QUALITY:.0%} right). Calls come by chance; a clock update is a second, the budget "
     f"one false alarm in {drift_stage2.RUN_LENGTH:,} of them, of which an only pipeline has a half (the other is for "
     "pipelines that nobody announced). Alarms are those on quality and notices; answers, costs, scores never change. "

@@ -18,6 +18,7 @@ KINDS: dict[str, Kind] = {
     "error_rate": "errors",
     "cancel_rate": "errors",
     "truncated_rate": "errors",
+    "other_finish_rate": "errors",
     "input_tokens": "cost",
     "cached_tokens": "cost",
     "output_tokens": "cost",

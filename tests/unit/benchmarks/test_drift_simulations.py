@@ -74,12 +74,13 @@ def test_day_15_counts_what_each_way_finds() -> None:
 def test_stage_2_finds_longer_questions_and_nothing_before() -> None:
     watched, seed = Stage2(TEXTS, 1, 1), 1
     assert not [*watched.run(calls(TEXTS, drift_corpus.plain, 0.0, seed), 1_500)]
-    first = next(watched.run(calls(TEXTS, CHANGES["twice as long"], 1.0, seed), 1_000))
-    assert first.rule == "drift_input_chars" and first.call > 1_500
+    found = [*watched.run(calls(TEXTS, CHANGES["twice as long"], 1.0, seed), 1_000)]
+    assert found[0].call > 1_500
+    assert "drift_input_chars" in {said.rule for said in found}
     spent = watched.pipeline.spent
-    assert spent.series == 52, "five means and quality of the whole and seven slices, two of words, languages, novelty"
+    assert spent.series == 25 * (1 + 8) + 7 + 4, "24 means and quality of the whole and each slice, thumbs, the whole's"
     assert spent.updates == pytest.approx(watched.calls, rel=0.1)
-    assert watched.cpu_s > 0 and watched.state_bytes < 100_000
+    assert watched.cpu_s > 0 and watched.state_bytes < 300_000
 
 
 def test_without_the_texts_no_text_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         (GOOD + "    drift: {metrics: [input_char]}\n", 7, "no window metric with a mean; did you mean 'input_chars'?"),
         (GOOD + "    drift: {metrics: [requests]}\n", 7, "drift.metrics: 'requests' is no window metric with a mean"),
         (GOOD + "    drift: {metrics: [quality]}\n", 7, "'quality' is watched score by score already; leave it out"),
+        (GOOD + "    drift: {whole_only: [input_char]}\n", 7, "drift.whole_only: 'input_char' is no window metric"),
         (GOOD + "    season: year\n", 7, "season: must be 'none', 'day' or 'week' (got 'year')"),
         (
             GOOD + "    season: week\n    slices: [tenant]\n    max_slices: 200\n    drift: {metrics: [cost, e2e_ms, "
