@@ -1,8 +1,8 @@
 """Change detectors: how soon they find a change beside how often they cry wolf, and whether the budget's promise holds.
 
 Streams: 30 abrupt and 30 gradual changes of a share (``drift_streams``), ours beside river's detectors in the same run.
-Text: real questions whose way changes (``drift_text``). Promise: streams without any change, single ones and families
-of dependent series on one budget (``drift_guarantee``). Seasons: ``drift_season``, ``drift_day15``. Who of many has
+Text: real questions whose way changes (``drift_text``). Promise: streams without any change, single ones (``drift_claims``) and
+families of dependent series on one budget (``drift_guarantee``). Seasons: ``drift_season``, ``drift_day15``. Who of many has
 changed: ``drift_named``.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import drift_corpus, drift_day15, drift_plots, drift_text, drift_text_page
-from benchmarks.drift_claims import simulate
+from benchmarks.drift_claims import NOTE, simulate
 from benchmarks.drift_cost import KSWIN_NOTE, cost_table
 from benchmarks.drift_day15_ways import BATCH, MIN_DROP
 from benchmarks.drift_guarantee import PARTS, Family, Quiet, dependent, family
@@ -89,8 +89,8 @@ def parts(*, long: bool) -> dict[str, dict[str, Callable[[], Any]]]:
 
 
 def measure(*, long: bool) -> Result:
-    """Some eight minutes of CPU time, on as many cores as there are; with ``long`` fifty: more runs, more calls, KSWIN
-    on the public streams. Says on stderr what is done.
+    """Some eight minutes of CPU time, on as many cores as there are; with ``long`` seventy: more runs, more calls,
+    KSWIN on the public streams. Says on stderr what is done.
     """
     groups = parts(long=long)
     done = measured({f"{group}: {name}": part for group, some in groups.items() for name, part in some.items()})
@@ -161,6 +161,7 @@ def measure(*, long: bool) -> Result:
             SEASON_NOTE,
             drift_day15.NOTE,
             *(text.notes if text else [NO_TEXT]),
+            NOTE,
             KSWIN_NOTE,
             "Rows in italics are published figures of other implementations on the same streams, not run here.",
         ],

@@ -16,7 +16,7 @@ from benchmarks.drift_guarantee import Draw, Judge, Quiet, first_alarms
 from streams.detectors.bounded import Bounded
 from streams.detectors.conformal import Conformal
 from streams.detectors.dependence import Dependence
-from streams.detectors.learned import LEAST, LearnedWords
+from streams.detectors.learned import LEAST, REFIT, LearnedWords
 from streams.detectors.two_sample import TwoSample
 from streams.host import probe
 from tidemill.settings.host import ProbeSettings
@@ -35,6 +35,10 @@ CATEGORIES = 4
 AGREEING = 0.9
 """How often an answer to a probe equals the usual one."""
 PROMPTS = 8
+NOTE = (
+    f"Promise: *learned words* says nothing in its first {REFIT} calls and stakes at the next what it was granted "
+    "meanwhile, which at N = 100 is more than N. References and what a probe learns are new in each run."
+)
 
 
 def simulate(run_length: int, runs: int, seed: int = 1) -> list[Quiet]:

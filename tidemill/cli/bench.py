@@ -21,7 +21,7 @@ BENCHES = {
     "shared": "one shared base with an adapter a pipeline, beside a model of its own for each",
 }
 """What each measures. The module ``benchmarks.<name>`` has ``measure(long: bool) -> Result``; where its page shows what
-only a long run finds, also ``page_lacks(long: bool) -> str``: what a run needs to find it all, empty where it has it."""
+only a long run finds, also ``page_lacks(long: bool) -> str``: what a run needs for all that, empty where it has it."""
 
 LONG_HELP = "More repetitions, longer soaks: from some minutes up to an hour; turn takes an hour and a half."
 PAGE_HELP = "Write the tables into their page of docs/ too; those of drift and turn take a run with --long."

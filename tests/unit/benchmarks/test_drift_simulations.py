@@ -68,8 +68,9 @@ def test_stage_2_finds_on_day_15_what_it_should_and_nothing_in_the_fortnight_bef
     chance, watch = np.random.default_rng(4), drift_day15_ways.stage2(4, kind)
 
     def alarms(day: int, since: int, until: int, pace: float, shift: float | None = None) -> list[int]:
-        minutes = [day * drift_day15.DAY + 60 * hour for hour in (since, until)]
-        return [*watch.alarms(drift_day15.draw(chance, *minutes, kind, pace, 0.0, shift))]
+        begin = day * drift_day15.DAY
+        drawn = drift_day15.draw(chance, begin + 60 * since, begin + 60 * until, kind, pace, 0.0, shift)
+        return [*watch.alarms(drawn)]
 
     for day in range(14):
         for since, until in ((0, 8), (8, 11), (11, 24)):
