@@ -1,9 +1,9 @@
 """Change detectors: how soon they find a change beside how often they cry wolf, and whether the budget's promise holds.
 
-Streams: 30 abrupt and 30 gradual changes of a share (``drift_streams``), ours beside river's detectors in the same run.
-Text: real questions whose way changes (``drift_text``). Promise: streams without any change, single ones (``drift_claims``) and
-families of dependent series on one budget (``drift_guarantee``). Seasons: ``drift_season``, ``drift_day15``. Who of many has
-changed: ``drift_named``.
+Streams: 30 abrupt and 30 gradual changes of a share, and CapyMOA's change of level (``drift_streams``), ours beside
+river's detectors in the same run. Text: real questions whose way changes (``drift_text``). Promise: streams without any
+change, single ones (``drift_claims``) and families of dependent series on one budget (``drift_guarantee``). Seasons:
+``drift_season``, ``drift_day15``. Who of many has changed: ``drift_named``.
 """
 
 from __future__ import annotations
