@@ -6,7 +6,7 @@ SCENARIOS := loop bad-labels bad-canary
 SEEDS := 0 1 2
 TEST_JOBS ?= 2
 FAULT_JOBS ?= 2
-BENCHES := meter sink freshness scale drift turn live shared
+BENCHES := meter sink freshness scale "drift --long" "turn --long" live shared
 # The environments are ours: they keep their bytecode, or each of some thirty processes would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
@@ -66,10 +66,10 @@ faults: ## every fault on whole deployments, two at a time; some 25 minutes; wri
 	$(BIN)/python -m pytest tests/faults/large.py || failed=1; \
 	$(BIN)/python -m tests.faults.report || failed=1; exit $$failed
 
-bench: setup ## every benchmark; they report, they do not judge
+bench: setup ## every benchmark, some three hours; they report, they do not judge
 	@$(BIN)/tidemill models
-	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/tidemill bench $$name --page || exit 1; done
-	@nice -n 5 $(BIN)/python -m benchmarks.learning_curve
+	@failed=0; for name in $(BENCHES); do echo "== $$name"; $(BIN)/tidemill bench $$name --page || failed=1; done; \
+	nice -n 5 $(BIN)/python -m benchmarks.learning_curve || failed=1; exit $$failed
 
 quantize-check: ## models in int8, served by vLLM on the processor, compared and rolled out blue/green; some minutes
 	@$(PYTHON) deploy/setup.py --quantize

@@ -28,7 +28,10 @@ class Peer(Protocol):
 
 
 class River:
-    """One of river's detectors on each scalar, all brought to about one: its thresholds expect that."""
+    """One of river's detectors on each scalar, all brought to about one: its thresholds expect that.
+
+    HDDM's bound is for values in [0, 1], where lengths are not: there is none here.
+    """
 
     series = len(SCALARS)
 
@@ -118,6 +121,7 @@ class EvidentlyVectors:
 PEERS: dict[str, Callable[[Corpus, Features], Peer]] = {
     "river ADWIN": lambda _, __: River("adwin"),
     "river PageHinkley": lambda _, __: River("page_hinkley"),
+    "river KSWIN": lambda _, __: River("kswin"),
     f"KS, {KS_CALLS} calls, p < {KS_P}": lambda _, __: Windows(),
     f"Evidently, text, {EVIDENTLY_CALLS} calls": lambda texts, _: EvidentlyText(texts),
     f"Evidently, vectors, {EVIDENTLY_CALLS} calls": lambda _, features: EvidentlyVectors(features),

@@ -181,7 +181,8 @@ class Settings(Strict):
     """Most false alarms of the change detectors, all pipelines and metrics together, on average: `1 per N`. A clock
     update is one closed second of event time, however many series there are: N = 10_000 is 2 hours 47 minutes, 86_400 a
     day, 604_800 a week, 2_592_000 thirty days. K series share it; a larger N, or more series, makes alarms a little
-    later. Pipelines that are not in the settings share one part. Rules and objectives are no part of it."""
+    later. Pipelines that are not in the settings share one part. Rules and objectives are no part of it, nor are probes
+    of engines, which count their own rounds (``engines.<name>.probe.run_length``)."""
     local: LocalSettings = LocalSettings()
     kafka: KafkaSettings = KafkaSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
