@@ -24,7 +24,7 @@ from consumers.alerts.approving import Links
 from consumers.alerts.formats import render
 from consumers.alerts.groups import Muted, Policy
 from consumers.alerts.outbox import Outbox, Pending
-from consumers.alerts.retry import FollowUp, judge
+from consumers.alerts.retry import FollowUp, judge, schedule
 from consumers.alerts.sending import post, signer
 from tidemill.clock import Clock
 from tidemill.errors import Quarantine, Retry, Stop
@@ -87,6 +87,7 @@ class Delivery(threading.Thread):
         self._clock = clock
         self._latest_mutes = mutes
         self._mutes: Mutes | None = None
+        self._schedule = schedule(settings.alerts, webhook)
         self._sign = signer(webhook)
         self._console = settings.console_url
         self._links = Links(settings, webhook)
@@ -207,7 +208,7 @@ class Delivery(threading.Thread):
     def _try(self, pending: Pending, reader: Consumer) -> None:
         """Send one notification once, and settle it or put it off."""
         told, now_ms = pending.notification, self._clock.now_ms()
-        if now_ms - told.due_ms > self._settings.alerts.retry_for_s * 1000:
+        if now_ms - told.due_ms > self._schedule.for_s * 1000:
             log.error("gave up on %s for %s: too old", told.id, self._webhook.name)
             self._settle(pending, "gave_up")
             return
@@ -244,7 +245,7 @@ class Delivery(threading.Thread):
             retry_after=retry_after,
             now_ms=self._clock.now_ms(),
             jitter=random.random(),
-            standard=self._settings.alerts.retry_schedule == "standard",
+            standard=self._schedule.standard,
         )
 
     def _settle(self, pending: Pending, outcome: str) -> None:
