@@ -1,7 +1,8 @@
 """One webhook and its own place in the topic: a dead receiver holds up nobody but itself.
 
-1. read threshold events; 2. send what outbox.py makes of them until it is delivered, refused, or too old; 3. commit how
-far all is settled. A crash between 2 and 3 sends it again under the same ``webhook-id`` (place.py says why).
+1. read threshold events; 2. of what outbox.py makes of them, commit that the next one is about to be sent; 3. send it
+until it is delivered, refused, or too old; 4. commit how far all is settled. A crash between 2 and 4 sends it again
+under the same ``webhook-id`` (place.py says why).
 
 A receiver that answers 410 is retired: that, with a digest of its address, stands in the note beside the committed
 offset, so a restart knows it. Nothing is read for it any more; with another address it goes on where it stood.
@@ -212,6 +213,8 @@ class Delivery(threading.Thread):
             log.error("gave up on %s for %s: too old", told.id, self._webhook.name)
             self._settle(pending, "gave_up")
             return
+        if self._outbox.trying(pending):
+            self._commit(reader)
         status, follow_up = self._attempt(pending)
         if follow_up.outcome == "retry":
             self._count("retry")
