@@ -17,6 +17,7 @@ from retrain.report import JSON_FILE, PAGE_FILE, page
 from retrain.reproduce.compare import made_with
 from retrain.whole import read_object, write_json
 from retrain.work import load_settings, run_work, say
+from tidemill.evidence import evidence_file, report_page
 from tidemill.ids import derived_id
 from tidemill.settings import Settings
 
@@ -44,7 +45,8 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
     """``run_id`` and, when accepted, ``version`` and ``adapter_dir`` (the version's own folder); what was it made
     with. May be repeated.
 
-    The model card goes into the run in any case, and into the version's description.
+    The model card and what was found behind the alarm go into the run in any case, the card into the version's
+    description, too.
     """
     settings = load_settings(spec.settings)
     folder = Path(spec.adapter_dir)
@@ -62,9 +64,12 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
         inputs=spec.inputs,
     )
     if spec.report:
-        registry.log_report(settings, run_id, _reported(places.report_dir(settings, spec.job_id), spec.report))
-    if made := trials.made_for(folder):
-        trials.log_trials(settings, run_id, made)
+        made = _reported(places.report_dir(settings, spec.job_id), spec.report)
+        registry.log_files(settings, run_id, registry.GATE, made)
+    alarm = evidence_files(settings, spec.pipeline, spec.tags.get("tidemill.alarm_id", ""))
+    registry.log_files(settings, run_id, registry.EVIDENCE, alarm)
+    if tried := trials.made_for(folder):
+        trials.log_trials(settings, run_id, tried)
     manifest = places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE
     if not spec.accepted:
         registry.describe(settings, run_id, "", card(_judged(settings, spec, "", with_what)), manifest)
@@ -75,6 +80,14 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
     registry.describe(settings, run_id, version, card(_judged(settings, spec, version, with_what)), manifest)
     kept = registry.keep(settings, folder, version)
     return {"run_id": run_id, "version": version, "adapter_dir": str(kept), "made_with": with_what}
+
+
+def evidence_files(settings: Settings, pipeline: str, alarm_id: str) -> list[Path]:
+    """What there is by now of an alarm's evidence and its report; none where the pipeline keeps no texts."""
+    if not alarm_id or settings.pipelines[pipeline].capture == "off":
+        return []
+    found = evidence_file(settings.data_dir, alarm_id)
+    return [file for file in (found, report_page(settings.data_dir, alarm_id)) if file.is_file()]
 
 
 def _reported(folder: Path, report: dict[str, Any]) -> list[Path]:

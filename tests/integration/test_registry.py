@@ -27,6 +27,7 @@ from tests.integration.store_fixture import StoreProcess
 from tidemill.codec import encode
 from tidemill.errors import Stop
 from tidemill.events import Arm, JobState, RolloutState, Route, Score
+from tidemill.evidence import evidence_file, report_page
 from tidemill.ids import derived_id, uuid7
 from tidemill.io.clickhouse import Store
 from tidemill.settings import Settings, load_settings
@@ -87,6 +88,9 @@ def made(settings: Settings) -> JobState:
     (folder / "evaluate").mkdir()
     scores = {"candidate/verified": Score(n=40, mean=0.9), "champion/verified": Score(n=40, mean=0.3)}
     write_json(folder / "evaluate" / "result.json", {"scores": scores})
+    for file in (evidence_file(settings.data_dir, "alarm-7"), report_page(settings.data_dir, "alarm-7")):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("found")
     tags = {"tidemill.alarm_id": "alarm-7", "tidemill.data_digest": data["digest"], "tidemill.verdict": "accepted"}
     written = RegisterSpec(
         settings=frozen,
@@ -198,6 +202,8 @@ def test_lineage_leads_from_an_answer_to_the_data_of_its_version_and_back(deploy
     assert "| verified | 40 | 0.900 | 0.300 | +0.600 |" in told_by_mlflow.description
     kept = {item.path for item in registry.client(deployed).list_artifacts(job.run_id)}
     assert {"model_card.md", "data", "adapter"} <= kept
+    alarms = registry.client(deployed).list_artifacts(job.run_id, registry.EVIDENCE)
+    assert {Path(item.path).name for item in alarms} == {"alarm-7.evidence.json", "alarm-7.html"}
 
 
 def test_an_alias_moved_in_mlflow_becomes_an_order_and_shows_the_truth_until_it_is_done(
