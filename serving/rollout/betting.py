@@ -128,7 +128,7 @@ def within_means(payoffs: Payoffs, stakes: Floats, null: Floats | float = 0.0) -
 def interval(payoffs: Payoffs, alpha: float) -> tuple[float, float]:
     """Where the true difference lies, at 1 - alpha over all looks, to STEP: values that no bet of either side refuted.
 
-    (-1, 1) without payoffs. Each gain falls as the null grows, so both ends are looked for by halving. Some milliseconds
+    (-1, 1) without payoffs. Each gain falls as the null grows, so both ends are looked for by halving. A millisecond
     for hundreds of payoffs: for figures, not for inner loops.
     """
     limit, other = np.log(2 / alpha), payoffs.reversed()

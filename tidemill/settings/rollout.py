@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from tidemill.settings.strict import Strict, wrong
 from tidemill.settings.weekly import WeeklySettings
 
-
 MOST_SCORES = 20_000
 """A step is judged on its first so many scores."""
 
