@@ -16,11 +16,12 @@ from aiohttp import web
 
 
 class FakeEngine:
-    """Serves in a thread; ``loaded`` are its models, ``bodies`` what it was asked."""
+    """Serves in a thread; ``loaded`` are its models, ``bodies`` what it was asked, ``headers`` with which headers."""
 
     def __init__(self, loaded: set[str], *, port: int = 0) -> None:
         self.loaded = loaded
         self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
         self.delay_s = 0.0
         self.page = ""
         """What /metrics shows."""
@@ -85,6 +86,7 @@ class FakeEngine:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
+        self.headers.append(dict(request.headers))
         model, wish = body["model"], str(body["messages"][-1]["content"])
         if model not in self.loaded:
             return _error(404, f"The model `{model}` does not exist.")

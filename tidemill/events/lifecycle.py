@@ -17,7 +17,7 @@ RolloutPhase = Literal["pending", "shadow", "canary", "promoting", "champion", "
 ENDED_ROLLOUTS: frozenset[RolloutPhase] = frozenset({"champion", "rolled_back", "failed"})
 Hold = Literal["", "paused", "frozen", "blind", "inconclusive"]
 """Why a rollout takes no step forward: a person's order, a freeze window, the store does not answer, or a step took too
-long and the plan says `hold`. Harm takes it back all the same."""
+long. Harm takes it back all the same."""
 OrderAct = Literal["start", "pause", "resume", "promote", "rollback", "abort"]
 Watch = Literal["", "open", "kept", "back"]
 """The watch over a new champion: none, under way, ended with it in its place, ended by a rollback."""
