@@ -63,14 +63,14 @@ def _data(judged: Judged) -> str:
         lines += ["", "| counted | |", "|---|---|", *(f"| {_plain(name)} | {n:,} |" for name, n in counts.items())]
     sources = manifest.get("origins", {}).get("sources", {})
     if sources:
-        lines += ["", "| source | labels | trained on | licence | |", "|---|---|---|---|---|"]
+        lines += ["", "| source | labels and thumbs | trained on | licence | |", "|---|---|---|---|---|"]
         lines += [_source(name, each) for name, each in sources.items()]
     return "\n".join(lines)
 
 
 def _source(name: str, each: Mapping[str, Any]) -> str:
     standing = "left out" if each.get("left_out") else "trusted" if each.get("trusted") else ""
-    figures = f"{each.get('labels', 0):,} | {each.get('train', 0):,}"
+    figures = f"{each.get('labels', 0) + each.get('thumbs', 0):,} | {each.get('train', 0):,}"
     return f"| {_plain(name or '(none)')} | {figures} | {_plain(each.get('licence', 'not stated'))} | {standing} |"
 
 

@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from retrain.fetch import question
 from retrain.lineage import walk
 from retrain.lineage.found import CallLineage, Registered, Said, Served, VersionLineage
 from retrain.lineage.names import call_of, pipeline_of
 from retrain.lineage.walk import DAY_MS, Known
-from retrain.snapshot import question
 from retrain.snapshots import known as data_sets
 from tidemill import sql
 from tidemill.errors import Retry, Stop

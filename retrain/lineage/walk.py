@@ -123,16 +123,26 @@ def _has(prompt: str, prompts: Iterable[str]) -> bool:
 
 
 def _holders(time_ms: int, feedback: Iterable[Said], prompt: str | None, known: Known) -> list[Holder]:
-    told = [each.time_ms for each in feedback if each.kind in ("label", "correction")]
     found = []
     for job_id, (since, until) in sorted(spans(known).items(), key=lambda item: item[1]):
-        if since <= time_ms < until and any(each < until for each in told):
+        if since <= time_ms < until and _was_asked_for(time_ms, feedback, until, known.data[job_id].manifest):
             job = known.jobs.get(job_id)
             named = known.data[job_id].version
             phase = job.phase if job else "not known"
             held_as = held(prompt, known.data[job_id])
             found.append(Holder(job_id=job_id, version=named, phase=phase, held=held_as))
     return found
+
+
+def _was_asked_for(time_ms: int, feedback: Iterable[Said], until: int, manifest: Mapping[str, Any]) -> bool:
+    """Whether a data set's queries find a call of its time: by its label, where thumbs were asked for by one, and where
+    all calls were, by itself.
+    """
+    queries = manifest.get("queries", {})
+    if "asked_calls" in queries and time_ms >= int(manifest["change_ms"]):
+        return True
+    kinds = ("label", "correction", *(("thumb",) if "thumbed_calls" in queries else ()))
+    return any(each.kind in kinds and each.time_ms < until for each in feedback)
 
 
 def _answered(row: Mapping[str, Any], known: Known) -> Answered:

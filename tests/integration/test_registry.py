@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 from msgspec.structs import replace
@@ -17,6 +19,8 @@ from retrain.lineage.found import CallLineage, VersionLineage
 from retrain.lineage.look import Looker
 from retrain.register import RegisterSpec, write
 from retrain.snapshot import SnapshotSpec, take
+from retrain.train.spec import Trial
+from retrain.trials import PARENT_TAG, TRIAL_TAG, log_trials, made_for
 from retrain.whole import write_json
 from retrain.work import save_settings
 from serving.rollout import orders
@@ -25,7 +29,7 @@ from serving.rollout.registry import Registry
 from tests.integration.retrain_world import CLOCK, LabelledCalls, alarm, write_models, write_settings
 from tests.integration.store_fixture import StoreProcess
 from tidemill.codec import encode
-from tidemill.errors import Stop
+from tidemill.errors import Retry, Stop
 from tidemill.events import Arm, JobState, RolloutState, Route, Score
 from tidemill.evidence import evidence_file, report_page
 from tidemill.ids import derived_id, uuid7
@@ -35,6 +39,10 @@ from tidemill.settings import Settings, load_settings
 PIPELINE, JOB = "plans-lineage", "f00d" * 8
 NOW = CLOCK.now_ms()
 LATER = uuid7(NOW + 29_000)
+TRIALS = [
+    Trial(lr=1e-3, keep_weight=0.5, steps=6, loss=1.25, seconds=2.5),
+    Trial(lr=3e-3, keep_weight=0.5, steps=6, loss=0.75, seconds=2.25),
+]
 
 
 def call(url: str, body: dict[str, str]) -> dict[str, object]:
@@ -85,6 +93,7 @@ def made(settings: Settings) -> JobState:
     adapter_dir.mkdir()
     (adapter_dir / adapter.WEIGHTS).write_bytes(b"weights")
     (adapter_dir / adapter.CONFIG).write_text("{}")
+    (adapter_dir / adapter.RESULT).write_bytes(msgspec.json.encode({"trials": TRIALS}))
     (folder / "evaluate").mkdir()
     scores = {"candidate/verified": Score(n=40, mean=0.9), "champion/verified": Score(n=40, mean=0.3)}
     write_json(folder / "evaluate" / "result.json", {"scores": scores})
@@ -204,6 +213,41 @@ def test_lineage_leads_from_an_answer_to_the_data_of_its_version_and_back(deploy
     assert {"model_card.md", "data", "adapter"} <= kept
     alarms = registry.client(deployed).list_artifacts(job.run_id, registry.EVIDENCE)
     assert {Path(item.path).name for item in alarms} == {"alarm-7.evidence.json", "alarm-7.html"}
+    _trials_are_nested_and_repeat_nothing(deployed, job)
+
+
+def _trials_are_nested_and_repeat_nothing(settings: Settings, job: JobState) -> None:
+    """The job was written to the registry twice; then a writing goes on that was killed at the last trial."""
+    mlflow = registry.client(settings)
+    parent = mlflow.get_run(job.run_id).info
+
+    def nested() -> dict[str, Any]:
+        runs = mlflow.search_runs([parent.experiment_id], f"tags.`{PARENT_TAG}` = '{job.run_id}'")
+        found = {run.data.tags[TRIAL_TAG]: run for run in runs}
+        assert len(runs) == len(found), "each once"
+        return found
+
+    first = nested()
+    told = made_for(places.candidate_dir(settings, job.job_id))
+    assert told == [msgspec.to_builtins(trial) for trial in TRIALS]
+    for number, trial in enumerate(told, start=1):
+        run = first[f"trial {number}"]
+        assert run.info.status == "FINISHED" and run.info.run_name == f"trial {number}"
+        assert run.data.metrics == {key: trial[key] for key in ("loss", "seconds")}
+        assert run.data.params == {key: str(trial[key]) for key in ("lr", "keep_weight", "steps")}
+    third = {"lr": 1e-2, "keep_weight": 0.5, "steps": 6, "loss": 2.0, "seconds": 2.0}
+    killed = mlflow.create_run(
+        parent.experiment_id, run_name="trial 3", tags={PARENT_TAG: job.run_id, TRIAL_TAG: "trial 3"}
+    )
+    log_trials(settings, job.run_id, [*told, third])
+    assert {name: run.info.run_id for name, run in nested().items()} == {
+        **{name: run.info.run_id for name, run in first.items()},
+        "trial 3": killed.info.run_id,
+    }
+    assert nested()["trial 3"].data.metrics["loss"] == 2.0
+    gone = settings.model_copy(update={"mlflow": settings.mlflow.model_copy(update={"url": "http://127.0.0.1:9"})})
+    with pytest.raises(Retry, match="MLflow"):
+        log_trials(gone, job.run_id, told)
 
 
 def test_an_alias_moved_in_mlflow_becomes_an_order_and_shows_the_truth_until_it_is_done(

@@ -180,9 +180,10 @@ def test_a_snapshot_is_the_same_whenever_it_is_taken(deployed: Deployed) -> None
         **{"labels": 0, "train": 0, "compared": 0, "contradicted": 0, "left_out": False},
         **{"trusted": True, "licence": "CC-BY-4.0"},
     }
-    assert {(each["first_offset"], each["last_offset"], each["messages"]) for each in manifest["offsets"]} == {
-        (0, 119, 240)
-    }
+    (place,) = manifest["offsets"]
+    assert (place["query"], place["first_offset"], place["last_offset"]) == ("labelled_calls", 0, 119)
+    assert place["messages"] == 240
+    assert list(manifest["queries"]) == ["labelled_calls"] and "query" not in manifest
     folder = Path(first["folder"])
     assert sorted(file.name for file in folder.iterdir()) == ["manifest.json", "train.jsonl", "verified.jsonl"]
 

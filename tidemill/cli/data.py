@@ -69,7 +69,7 @@ def diff(
     limit: Limit = 5,
     as_json: Json = False,
 ) -> None:
-    """Compare two data sets: rows that one alone has, labels that differ, and the rules that do.
+    """Compare two data sets: rows that one alone has, labels, pairs and thumbs that differ, and the rules that do.
 
     Example: tidemill data diff schedule-v2 schedule-v3 --content
     """
@@ -89,7 +89,7 @@ def diff(
         typer.echo(msgspec.json.encode(told).decode())
         return
     console = Console(highlight=False)
-    table = _table("part", "same", f"only {first}", f"only {second}", "other label")
+    table = _table("part", "same", f"only {first}", f"only {second}", "changed")
     for part, each in parts.items():
         figures = _figures(each)
         table.add_row(part, *(f"{figures[key]:,}" for key in ("same", "only_first", "only_second", "changed")))
@@ -101,8 +101,8 @@ def diff(
             _examples(console, f"{part}, only {first}", each.only_first[:limit])
             _examples(console, f"{part}, only {second}", each.only_second[:limit])
             for changed in each.changed[:limit]:
-                labels = f"{' | '.join(changed.before)} -> {' | '.join(changed.after)}"
-                console.print(f"{part}, other label: {changed.prompt} => {labels}", markup=False)
+                before, after = (" | ".join(map(_answer, rows)) for rows in (changed.before, changed.after))
+                console.print(f"{part}, changed: {changed.prompt} => {before} -> {after}", markup=False)
 
 
 @app.command("export")
@@ -110,7 +110,7 @@ def export(
     name: Name,
     out: Annotated[Path, typer.Option("--out", help="Folder to make; it must not be there yet.")],
     form: Annotated[
-        str, typer.Option("--format", help="prompt: rows of prompt and completion. chat: rows of messages.")
+        str, typer.Option("--format", help="prompt: rows as they are. chat: messages, in TRL's columns.")
     ] = "prompt",
     as_json: Json = False,
 ) -> None:
@@ -185,9 +185,12 @@ def _told(console: Console, found: Snapshot) -> None:
 
 
 def _groups(kind: str, groups: dict[str, dict[str, Any]]) -> Table:
-    table = _table(kind, "labels", "trained on", "contradict", "compared", "licence" if kind == "sources" else "", "")
+    shown = {"labels": "labels", "train": "trained on", "contradicted": "contradict", "compared": "compared"}
+    if any("thumbs" in each for each in groups.values()):
+        shown |= {"thumbs": "thumbs", "thumbs_contradicted": "contradict", "thumbs_compared": "compared"}
+    table = _table(kind, *shown.values(), "licence" if kind == "sources" else "", "")
     for name, each in groups.items():
-        figures = (f"{each[key]:,}" for key in ("labels", "train", "contradicted", "compared"))
+        figures = (f"{each.get(key, 0):,}" for key in shown)
         notes = ("left out" if each["left_out"] else "") or ("trusted" if each.get("trusted") else "")
         table.add_row(escape(name or "(none)"), *figures, escape(each.get("licence", "")), notes)
     return table
@@ -195,7 +198,13 @@ def _groups(kind: str, groups: dict[str, dict[str, Any]]) -> Table:
 
 def _examples(console: Console, title: str, rows: list[Row] | tuple[Row, ...]) -> None:
     for row in rows:
-        console.print(f"{title}: {row.prompt} => {row.completion}", markup=False)
+        console.print(f"{title}: {row.prompt} => {_answer(row)}", markup=False)
+
+
+def _answer(row: Row) -> str:
+    if row.liked is not None:
+        return f"{row.completion} ({'liked' if row.liked else 'disliked'})"
+    return f"{row.completion} (rather than {row.rejected})" if row.rejected else row.completion
 
 
 def _figures(each: Difference) -> dict[str, int]:

@@ -154,12 +154,14 @@ def _data(tree: Tree, data: Data) -> None:
         for name, each in data.origins.get(kind, {}).items():
             licence = f", licence {each['licence']}" if each.get("licence") else ""
             left_out = ", left out" if each.get("left_out") else ""
-            told = (
-                f"{kind[:-1]} {name or '(none)'}: {each.get('labels', 0):,} labels, {each.get('train', 0):,} trained on"
-            )
+            thumbs = f" and {each['thumbs']:,} thumbs" if "thumbs" in each else ""
+            given = f"{each.get('labels', 0):,} labels{thumbs}"
+            told = f"{kind[:-1]} {name or '(none)'}: {given}, {each.get('train', 0):,} trained on"
             branch.add(escape(f"{told}{licence}{left_out}"))
     for each in data.offsets:
-        branch.add(escape(f"{each['topic']}/{each['partition']}: {each['first_offset']} to {each['last_offset']}"))
+        asked = f" ({each['query']})" if "query" in each else ""
+        at = f"{each['topic']}/{each['partition']}"
+        branch.add(escape(f"{at}: {each['first_offset']} to {each['last_offset']}{asked}"))
     for note in data.notes:
         branch.add(escape(f"! {note}"))
 

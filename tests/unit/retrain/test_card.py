@@ -57,6 +57,11 @@ def test_it_says_what_was_made_of_what_and_how_good_it_is() -> None:
     assert "data.train" not in text
 
 
+def test_thumbs_count_beside_labels() -> None:
+    sources = {"user": {"labels": 70, "thumbs": 1_000, "train": 60, "licence": "not stated"}}
+    assert "| user | 1,070 | 60 | not stated |  |" in card(judged(manifest={"origins": {"sources": sources}}))
+
+
 def test_a_refused_candidate_has_one_too() -> None:
     text = card(judged(version="", scores={}, verdicts=[], manifest={}, spec={}))
     assert text.startswith("# schedule: refused candidate of job ffffffff")

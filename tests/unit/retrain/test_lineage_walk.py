@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from retrain.dataset import build
@@ -192,6 +193,30 @@ def test_a_call_leads_to_its_answers_and_to_the_data_sets_it_is_in(data: Snapsho
 def test_a_call_outside_of_the_data_sets_time_is_in_none(data: Snapshot, call_time_ms: int, told_ms: int) -> None:
     rows, prompt = [answer(call_time_ms=call_time_ms)], data.rows("train")[0].prompt
     assert walk.call(CALL, known(data), rows, [label(told_ms)], prompt).used_by == []
+
+
+def asked_by(data: Snapshot, **queries: str) -> Snapshot:
+    offsets = [{"query": name, "topic": "t", "partition": 0, "first_offset": 3, "last_offset": 9} for name in queries]
+    return replace(data, manifest=data.manifest | {"queries": queries, "offsets": offsets})
+
+
+def test_a_call_with_a_thumb_is_in_data_sets_that_asked_for_thumbs(data: Snapshot) -> None:
+    prompt, thumb = data.rows("train")[0].prompt, [replace(label(), kind="thumb")]
+    for snapshot, held in (
+        (asked_by(data, labelled_calls="SELECT"), []),
+        (asked_by(data, labelled_calls="SELECT", thumbed_calls="SELECT"), ["trained on"]),
+    ):
+        facts = known(snapshot)
+        assert [each.held for each in walk.call(CALL, facts, [answer()], thumb, prompt).used_by] == held
+    assert "t/0: 3 to 9 (thumbed_calls)" in shown(version_tree(walk.version("schedule-v3", facts)))
+
+
+def test_a_call_of_which_nothing_was_said_is_in_data_sets_that_asked_for_all(data: Snapshot) -> None:
+    prompt = data.rows("train")[0].prompt
+    facts = known(asked_by(data, labelled_calls="SELECT", asked_calls="SELECT"))
+    assert [each.held for each in walk.call(CALL, facts, [answer()], [], prompt).used_by] == ["trained on"]
+    before = [answer(call_time_ms=NOW - 6_000)]
+    assert walk.call(CALL, facts, before, [], prompt).used_by == [], "only calls since the change were"
 
 
 def test_an_answer_of_a_rollouts_time_names_it(data: Snapshot) -> None:
