@@ -25,7 +25,7 @@ demo: setup ## the loop closed once, headless: a summary, one JSON line, exit co
 	@$(BIN)/tidemill demo
 
 test: ## all set-up, then every test
-	@$(PYTHON) deploy/setup.py --browser --alerting --ray
+	@$(PYTHON) deploy/setup.py --browser --alerting --ray --dvc
 	@failed=0; $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(wildcard tests/unit tests/properties tests/integration \
 		tests/browser tests/faults) || failed=1; $(BIN)/python -m pytest tests/loop || failed=1; exit $$failed
 
@@ -47,6 +47,8 @@ lock: setup ## resolve the requirements anew
 		requirements/ray.in -o requirements/ray.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 		requirements/quantize.in -o requirements/quantize.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+		requirements/dvc.in -o requirements/dvc.txt
 	for peer in quix bytewax; do $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/peers-$$peer.in -o requirements/peers-$$peer.txt || exit 1; done
 
@@ -76,4 +78,4 @@ quantize-check: ## models in int8, served by vLLM on the processor, compared and
 	@$(BIN)/python -m pytest -s tests/quantize/served.py tests/quantize/blue_green.py
 
 clean: ## remove environments, jars, caches and the stack's data
-	rm -rf .venv .venv-engine .venv-ray .venv-quantize .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-engine .venv-ray .venv-quantize .venv-dvc .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -59,6 +59,9 @@ def _what(judged: Judged) -> str:
 def _data(judged: Judged) -> str:
     manifest, counts = judged.manifest, judged.manifest.get("counts", {})
     lines = ["## Data", "", f"Digest `{judged.tags.get('tidemill.data_digest', 'unknown')}`."]
+    if kept := judged.tags.get("tidemill.dvc"):
+        where = f" in {_plain(judged.tags['tidemill.dvc_remote'])}" if "tidemill.dvc_remote" in judged.tags else ""
+        lines += ["", f"DVC: `{kept}`{where}."]
     if counts:
         lines += ["", "| counted | |", "|---|---|", *(f"| {_plain(name)} | {n:,} |" for name, n in counts.items())]
     sources = manifest.get("origins", {}).get("sources", {})

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from retrain import places, registry, trials
+from retrain import places, registry, remote, snapshots, trials
 from retrain.card import Judged, card
 from retrain.report import JSON_FILE, PAGE_FILE, page
 from retrain.reproduce.compare import made_with
@@ -51,12 +51,16 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
     settings = load_settings(spec.settings)
     folder = Path(spec.adapter_dir)
     with_what = made_with()
+    data, notes = snapshots.of_job(places.job_dir(settings, spec.job_id)), []
+    if data is not None and (problem := remote.tried(settings, data)):
+        notes.append(f"{problem}; make good with `tidemill data push {spec.job_id[:8]}`")
+    tags = spec.tags | remote.tags(settings, spec.job_id)
     say(note="writing the run")
     run_id = registry.log_run(
         settings,
         spec.job_id,
         spec.pipeline,
-        tags=spec.tags | {f"tidemill.made_with.{name}": each for name, each in with_what.items()},
+        tags=tags | {f"tidemill.made_with.{name}": each for name, each in with_what.items()},
         params=spec.params,
         metrics=spec.metrics,
         losses=spec.losses,
@@ -72,14 +76,15 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
         trials.log_trials(settings, run_id, tried)
     manifest = places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE
     if not spec.accepted:
-        registry.describe(settings, run_id, "", card(_judged(settings, spec, "", with_what)), manifest)
-        return {"run_id": run_id, "made_with": with_what}
+        registry.describe(settings, run_id, "", card(_judged(settings, spec, tags, "", with_what)), manifest)
+        return {"run_id": run_id, "made_with": with_what, "notes": notes}
     say(note="registering the version")
-    tags = spec.tags | {"tidemill.rollout_id": derived_id("rollout", spec.job_id)}
-    version = registry.register(settings, spec.pipeline, run_id, spec.job_id, tags)
-    registry.describe(settings, run_id, version, card(_judged(settings, spec, version, with_what)), manifest)
+    of_version = tags | {"tidemill.rollout_id": derived_id("rollout", spec.job_id)}
+    version = registry.register(settings, spec.pipeline, run_id, spec.job_id, of_version)
+    registry.describe(settings, run_id, version, card(_judged(settings, spec, tags, version, with_what)), manifest)
     kept = registry.keep(settings, folder, version)
-    return {"run_id": run_id, "version": version, "adapter_dir": str(kept), "made_with": with_what}
+    done = {"run_id": run_id, "version": version, "adapter_dir": str(kept)}
+    return done | {"made_with": with_what, "notes": notes}
 
 
 def evidence_files(settings: Settings, pipeline: str, alarm_id: str) -> list[Path]:
@@ -99,13 +104,15 @@ def _reported(folder: Path, report: dict[str, Any]) -> list[Path]:
     return made
 
 
-def _judged(settings: Settings, spec: RegisterSpec, version: str, with_what: dict[str, str]) -> Judged:
+def _judged(
+    settings: Settings, spec: RegisterSpec, tags: dict[str, str], version: str, with_what: dict[str, str]
+) -> Judged:
     job = places.job_dir(settings, spec.job_id)
     return Judged(
         pipeline=spec.pipeline,
         job_id=spec.job_id,
         version=version,
-        tags=spec.tags,
+        tags=tags,
         params=spec.params | {f"made with {name}": each for name, each in with_what.items()},
         metrics=spec.metrics,
         scores=spec.report.get("scores") or (read_object(job / "evaluate" / "result.json") or {}).get("scores", {}),

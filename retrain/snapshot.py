@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from retrain import adapter, lessons, places
+from retrain import adapter, lessons, places, remote
 from retrain.dataset import DataSet, TooSmall, build
 from retrain.fetch import Fetcher
 from retrain.rows import Row
 from retrain.rules import rules_of
+from retrain.snapshots import Snapshot
 from retrain.suites import read_suite
 from retrain.whole import write_json
 from retrain.work import Refused, load_settings, run_work, say
@@ -44,7 +45,10 @@ class SnapshotSpec(Struct, frozen=True, kw_only=True):
 
 
 def take(spec: SnapshotSpec) -> dict[str, Any]:
-    """Make the data set's folder; the same rows give the same digest. Raises Retry (store away) or Refused."""
+    """Make the data set's folder, and push it where ``dvc.remote`` is set; the same rows give the same digest.
+
+    Raises Retry (store away) or Refused. A remote that is away holds nothing up: it is one of the notes.
+    """
     settings = load_settings(spec.settings)
     pipeline = settings.pipelines[spec.pipeline]
     fetcher = Fetcher(Store(settings), spec.pipeline, spec.until_ms)
@@ -71,7 +75,11 @@ def take(spec: SnapshotSpec) -> dict[str, Any]:
         "queries": fetcher.queries,
     }
     write_folder(folder, made, manifest)
-    told = {"digest": made.digest, "counts": made.counts, "notes": made.notes}
+    frozen_set = Snapshot(job_id=spec.job_id, version="", folder=str(folder), manifest=manifest)
+    if settings.dvc.remote:
+        say(note="pushing the data set")
+    not_pushed = remote.tried(settings, frozen_set)
+    told = {"digest": made.digest, "counts": made.counts, "notes": [*made.notes, *([not_pushed] if not_pushed else [])]}
     return told | {"base_digest": base, "folder": str(folder)}
 
 
@@ -120,13 +128,14 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def write_folder(folder: Path, made: DataSet, manifest: dict[str, Any]) -> None:
-    """The data set's files, whole or not at all; replaces an unfinished or older try."""
+    """The data set's files, whole or not at all; replaces an unfinished or older try, and what was said of it."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     for name, rows in ((places.TRAIN_FILE, made.train), (places.VERIFIED_FILE, made.verified)):
         (unfinished / name).write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     write_json(unfinished / places.MANIFEST_FILE, manifest)
+    folder.with_name(places.POINTER_FILE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 

@@ -65,9 +65,22 @@ class Difference(Struct, frozen=True, kw_only=True):
 def known(settings: Settings) -> list[Snapshot]:
     """All data sets under ``data_dir``, the newest first. A job's folder without one is left out."""
     jobs = places.jobs_dir(settings)
-    found = [_read(folder) for folder in jobs.iterdir() if folder.is_dir()] if jobs.is_dir() else []
+    found = [of_job(folder) for folder in jobs.iterdir() if folder.is_dir()] if jobs.is_dir() else []
     made = [each for each in found if each is not None]
     return sorted(made, key=lambda each: (-int(each.manifest.get("until_ms", 0)), each.job_id))
+
+
+def of_job(folder: Path) -> Snapshot | None:
+    """The data set in a job's folder; None where there is none."""
+    manifest = read_object(folder / "data" / places.MANIFEST_FILE) or {}
+    if "digest" not in manifest:
+        return None
+    return Snapshot(
+        job_id=folder.name,
+        version=str((read_object(folder / "register" / "result.json") or {}).get("version", "")),
+        folder=str(folder / "data"),
+        manifest=manifest,
+    )
 
 
 def find(settings: Settings, name: str) -> Snapshot:
@@ -80,6 +93,8 @@ def find(settings: Settings, name: str) -> Snapshot:
         raise Stop(f"{name!r} begins the ids of {len(fitting)} jobs: {', '.join(each.job_id for each in fitting)}")
     jobs = places.jobs_dir(settings)
     for folder in sorted(jobs.glob(f"{glob.escape(name)}*")) if name else ():
+        if (folder / places.POINTER_FILE).is_file():
+            raise Stop(f"the data set of job {folder.name} is gone from here; `tidemill data pull {folder.name}`")
         refused = (read_object(folder / "snapshot" / "result.json") or {}).get("refused")
         raise Stop(f"job {folder.name} has no data set: {refused or 'it has not collected its labels'}")
     if not every:
@@ -127,18 +142,6 @@ def export(snapshot: Snapshot, folder: Path, form: Form) -> Path:
     except OSError as error:
         raise Stop(f"{folder} cannot be written: {error.strerror}") from error
     return folder
-
-
-def _read(folder: Path) -> Snapshot | None:
-    manifest = read_object(folder / "data" / places.MANIFEST_FILE) or {}
-    if "digest" not in manifest:
-        return None
-    return Snapshot(
-        job_id=folder.name,
-        version=str((read_object(folder / "register" / "result.json") or {}).get("version", "")),
-        folder=str(folder / "data"),
-        manifest=manifest,
-    )
 
 
 def _by_prompt(rows: Iterable[Row]) -> dict[str, tuple[Row, ...]]:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.settings.dvc import DvcSettings
 from tidemill.settings.false_alarms import EXAMPLE, LEAST_UPDATES, updates
 from tidemill.settings.gate import ApprovalSettings
 from tidemill.settings.host import HostSettings, ProbeSettings
@@ -187,6 +188,7 @@ class Settings(Strict):
     kafka: KafkaSettings = KafkaSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     mlflow: MlflowSettings = MlflowSettings()
+    dvc: DvcSettings = DvcSettings()
     engines: dict[str, EngineSettings] = Field(default_factory=dict)
     gateway: GatewaySettings = GatewaySettings()
     console: ConsoleSettings = ConsoleSettings()

@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
+from retrain import dvc
 from retrain.dataset import DataSet, build
 from retrain.rows import Row
 from retrain.snapshot import write_folder
@@ -80,6 +81,26 @@ def test_a_data_set_is_shown_without_what_was_asked(run: Run) -> None:
     assert run("show", "s-v2", "--content", "--limit", "2").output.count(" => ") == 4
     found = json.loads(run("show", "aa11", "--json", "--content").output)
     assert (found["job_id"], found["intact"], len(found["examples"]["train"])) == (FIRST, True, 5)
+
+
+def test_what_the_remote_has_is_shown(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "DVC: no remote is set" in run("show", "s-v2").output
+    with pytest.raises(Stop, match=r"dvc\.remote is empty"):
+        run("push")
+    monkeypatch.setenv("TIDEMILL_DVC__REMOTE", "s3://bucket/sets")
+    monkeypatch.setenv("TIDEMILL_DVC_PYTHON", str(tmp_path / "none"))
+    assert "DVC: NOT IN THE REMOTE YET; `tidemill data push`" in run("show", "s-v2").output
+    with pytest.raises(Stop, match="DVC's environment is missing"):
+        run("push", "s-v2")
+    assert json.loads(run("show", "s-v2", "--json").output)["dvc"] is None
+    pointer = dvc.Pointer(hash="ab12" * 8 + ".dir", meta={"digest": "cd", "remote": "s3://bucket/sets"})
+    dvc.write(tmp_path / "jobs" / SECOND / "data.dvc", pointer)
+    assert f"DVC: {pointer.hash} in s3://bucket/sets" in run("show", "s-v2").output
+    assert json.loads(run("show", "s-v2", "--json").output)["dvc"]["hash"] == pointer.hash
+    assert [line.split()[-1] for line in run("show").output.splitlines()[1:2]] == [pointer.hash[:12]]
+    assert [each["dvc"] for each in json.loads(run("show", "--json").output)["data_sets"]] == [pointer.hash, None]
+    with pytest.raises(Stop, match=r"data is there; see `tidemill data show"):
+        run("pull", "s-v2")
 
 
 def test_a_changed_file_is_noticed_and_not_exported(run: Run, tmp_path: Path) -> None:
@@ -197,5 +218,5 @@ def test_without_any_it_says_where_they_come_from(tmp_path: Path) -> None:
 
 
 def test_help_has_an_example(run: Run) -> None:
-    for command in ("show", "diff", "export"):
+    for command in ("show", "diff", "export", "push", "pull"):
         assert f"Example: tidemill data {command} " in run(command, "--help").output

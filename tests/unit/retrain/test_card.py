@@ -62,6 +62,12 @@ def test_thumbs_count_beside_labels() -> None:
     assert "| user | 1,070 | 60 | not stated |  |" in card(judged(manifest={"origins": {"sources": sources}}))
 
 
+def test_it_names_the_data_set_in_the_remote() -> None:
+    kept = {"tidemill.dvc": "ab12.dir", "tidemill.dvc_remote": "s3://bucket/sets"}
+    assert "DVC: `ab12.dir` in s3://bucket/sets." in card(judged(tags=kept)).splitlines()
+    assert "DVC: `not pushed`." in card(judged(tags={"tidemill.dvc": "not pushed"})).splitlines()
+
+
 def test_a_refused_candidate_has_one_too() -> None:
     text = card(judged(version="", scores={}, verdicts=[], manifest={}, spec={}))
     assert text.startswith("# schedule: refused candidate of job ffffffff")
