@@ -217,14 +217,18 @@ class Clock:
 
 
 def keeper(
-    tmp_path: Path, fake: Fake, states: Collection[RolloutState] = (), champion: int = 1, **declared: Any
+    tmp_path: Path,
+    fake: Fake,
+    states: Collection[RolloutState] = (),
+    champion: int = 1,
+    declared: Mapping[str, object] | None = None,
 ) -> Keeper:
     """A keeper as after a restart: it remembers nothing. ``declared``: versions of the settings, by name."""
     settings = Settings.model_validate(
         {
             "data_dir": str(tmp_path),
             "engines": {"local": {}, "green": {"url": "http://green:8000/v1", "base_model": "int8"}},
-            "pipelines": {"s": {"engine": "local", "champion": "s-v1", "versions": declared}},
+            "pipelines": {"s": {"engine": "local", "champion": "s-v1", "versions": declared or {}}},
             "mlflow": {"aliases_s": 0.2},
         }
     )
@@ -338,15 +342,15 @@ def told(fake: Fake) -> dict[str, str]:
 
 def test_a_declared_version_is_told_in_tags_for_as_long_as_it_stands_there(tmp_path: Path) -> None:
     fake = Fake()
-    keeper(tmp_path, fake, [rollout("canary", 1001)], **GREEN).keep()
+    keeper(tmp_path, fake, [rollout("canary", 1001)], declared=GREEN).keep()
     assert fake.aliases == {"champion": "1"}
     places = {"canary": "s-v1001", "candidate": "s-v1001"}
     assert told(fake) == places | {"canary.is": WHAT, "candidate.is": WHAT}
-    keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, **GREEN).keep()
+    keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, declared=GREEN).keep()
     assert told(fake) == {"champion": "s-v1001", "champion.is": WHAT}
     assert fake.aliases == {"previous": "1"} and ordered(tmp_path) == []
     back = [rollout("champion", 1001), rollout("champion", 2, 1001, created_ms=2_000)]
-    keeper(tmp_path, fake, back, 2, **GREEN).keep()
+    keeper(tmp_path, fake, back, 2, declared=GREEN).keep()
     assert told(fake) == {"previous": "s-v1001", "previous.is": WHAT} and fake.aliases == {"champion": "2"}
     keeper(tmp_path, fake, back).keep()
     assert told(fake) == {}, "the settings declare it no more"
@@ -357,21 +361,21 @@ def test_a_registry_without_the_model_gets_one_to_say_it_in(tmp_path: Path) -> N
     fake.there, fake.aliases, fake.of_versions = False, {}, {}
     keeper(tmp_path, fake, [rollout("champion", 2)], 2).keep()
     assert not fake.there, "nothing is declared"
-    keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, **GREEN).keep()
+    keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, declared=GREEN).keep()
     assert told(fake) == {"champion": "s-v1001", "champion.is": WHAT} and fake.aliases == {}
 
 
 @pytest.mark.parametrize("writes", range(7))
 def test_tags_cut_off_anywhere_are_made_good_and_are_nobodys_wish(tmp_path: Path, writes: int) -> None:
     fake = Fake()
-    keeper(tmp_path, fake, [rollout("canary", 1001)], **GREEN).keep()
+    keeper(tmp_path, fake, [rollout("canary", 1001)], declared=GREEN).keep()
     fake.dies_after = writes
     try:
-        keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, **GREEN).keep()
+        keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, declared=GREEN).keep()
     except Retry:
         pass
     fake.dies_after = 1_000_000
-    keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, **GREEN).keep()
+    keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, declared=GREEN).keep()
     assert told(fake) == {"champion": "s-v1001", "champion.is": WHAT}
     assert fake.aliases == {"previous": "1"} and ordered(tmp_path) == []
 
