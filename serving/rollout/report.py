@@ -6,7 +6,7 @@ A turn that ended before a rollout (refused by the gate, failed, given up) is to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from serving.rollout.decide import WATCH
@@ -15,6 +15,8 @@ from tidemill.events import JobState, RolloutState, StationTime, Verdict
 from tidemill.events.lifecycle import OPEN_JOBS, gpu_seconds
 
 _ENDS = {"champion": "took over from", "rolled_back": "was rolled back, it stays", "failed": "never answered, it stays"}
+
+_IN_VAIN: Mapping[str, str] = {"rejected": "was rejected", "failed": "failed", "declined": "was given up"}
 
 
 def ended(state: RolloutState) -> bool:
@@ -113,7 +115,9 @@ def changed_by_job(job: JobState) -> str:
         return f"nothing yet{_begun(job)}: {job.candidate_version} waits for its rollout"
     if job.phase in OPEN_JOBS:
         return f"nothing yet{_begun(job)}: {job.reason}"
-    return f"nothing, it stays {job.champion_version or 'the champion'}{_begun(job)} ({job.phase}: {job.reason})"
+    begun = f"{_begun(job)}," if _begun(job) else ""
+    stays = f"nothing, it stays {job.champion_version or 'the champion'}"
+    return f"{stays}: the job{begun} {_IN_VAIN[job.phase]}: {job.reason}"
 
 
 def gain_of_job(job: JobState) -> str:

@@ -97,7 +97,9 @@ def test_what_was_held_of_gpus_counts_in_seconds_and_at_their_price() -> None:
 def test_a_turn_that_ended_at_the_gate_says_what_the_gate_said_and_what_it_cost() -> None:
     said = page_of_job(REJECTED, 3.6)
     assert said.startswith("# schedule, job job-9: rejected\n")
-    assert "nothing, it stays schedule-v1, begun after an alarm on quality at 0.31 (rejected: verified_quality" in said
+    assert (
+        "nothing, it stays schedule-v1: the job, begun after an alarm on quality at 0.31, was rejected: verif" in said
+    )
     assert "300 fresh labels, 41 s of training, 83 GPU-seconds (0.083 USD)\n" in said
     assert "the gate measured quality 0.52 beside 0.50 of schedule-v1 on 31 rows (verified)\n" in said
     assert "| verified_quality | fail | 0.52 is less than 0.6 |" in said
@@ -106,8 +108,8 @@ def test_a_turn_that_ended_at_the_gate_says_what_the_gate_said_and_what_it_cost(
 @pytest.mark.parametrize(
     ("phase", "words"),
     [
-        ("failed", "nothing, it stays the champion (failed: why)"),
-        ("declined", "nothing, it stays the champion (declined: why)"),
+        ("failed", "nothing, it stays the champion: the job failed: why"),
+        ("declined", "nothing, it stays the champion: the job was given up: why"),
         ("collecting", "nothing yet: why"),
         ("registered", "nothing yet: schedule-v2 waits for its rollout"),
     ],
@@ -158,4 +160,4 @@ def test_the_command_tells_a_turn_without_a_rollout_and_that_there_was_none(
         command.report("schedule")
     jobs.append(REJECTED)
     command.report("schedule")
-    assert "(rejected: verified_quality fail" in (said := capsys.readouterr().out) and "0.083 USD" in said
+    assert "was rejected: verified_quality fail" in (said := capsys.readouterr().out) and "0.083 USD" in said
