@@ -11,6 +11,7 @@ from retrain.lineage.found import (
     Answered,
     CallLineage,
     Data,
+    Declared,
     Held,
     Holder,
     Registered,
@@ -46,6 +47,8 @@ class Known:
     data: Mapping[str, Snapshot] = field(default_factory=dict)
     """Data sets on this machine, by job id."""
     registered: Mapping[str, Registered] = field(default_factory=dict)
+    declared: Mapping[str, Declared] = field(default_factory=dict)
+    """Versions that the settings declare."""
 
 
 def asked_since_ms(change_ms: int, replay_share: float) -> int:
@@ -70,7 +73,8 @@ def version(
     """The lineage of one version; ``labelled`` counts its labelled calls by job (see ``spans``). Raises Stop."""
     job = _job_of(name, known)
     ways = [_way(state) for state in _rollouts_of(name, known)]
-    if job is None and not ways and name != known.champion and name not in known.registered and not served:
+    named = name == known.champion or name in known.registered or name in known.declared
+    if job is None and not ways and not named and not served:
         raise Stop(f"there is no version {name!r}; {_there_are(known)}")
     return VersionLineage(
         version=name,
@@ -81,6 +85,7 @@ def version(
         registered=known.registered.get(name),
         served=list(served),
         used_by=[_user(job_id, count, known) for job_id, count in sorted((labelled or {}).items()) if count],
+        declared=known.declared.get(name),
     )
 
 
@@ -288,6 +293,7 @@ def _there_are(known: Known) -> str:
         *(job.candidate_version for job in known.jobs.values() if job.candidate_version),
         *(state.candidate_version for state in known.rollouts.values()),
         *known.registered,
+        *known.declared,
         *([known.champion] if known.champion else []),
     }
     if not every:

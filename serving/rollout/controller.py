@@ -255,7 +255,7 @@ class Controller:
             route = route_of(state, before, places, pipeline.rollout.shadow_percent, self._clock.now_ms())
             state = msgspec.structs.replace(state, route_epoch=route.epoch)
         if ended(state) and not state.summary:
-            told = summary(state, self._log.jobs.get(state.job_id))
+            told = summary(state, self._log.jobs.get(state.job_id), self._settings.gpu.usd_per_hour)
             state = msgspec.structs.replace(state, summary=told)
         known = self._log.rollouts.get(state.rollout_id)
         self._log.write(state, route)

@@ -5,7 +5,7 @@ pending → (it can answer) → shadow → canary step by step → promoting →
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -59,6 +59,18 @@ def standing(state: RolloutState) -> tuple[bool, bool, int, int]:
     """The greatest of a pipeline's rollouts is the last one: what is open, then what is watched, then what changed the
     route last. The clock decides last: it may go back."""
     return keeps_way_back(state), state.phase in OPEN, state.route_epoch, state.created_ms
+
+
+def last_of(states: Iterable[RolloutState], *, refused: bool = False) -> dict[str, RolloutState]:
+    """By pipeline the rollout that an order means: no refused start where there is anything else; ``refused``: also one
+    that came since. ``states`` may have several of one rollout."""
+    newest: dict[str, RolloutState] = {}
+    for state in states:
+        known = newest.get(state.rollout_id)
+        if known is None or state.seq >= known.seq:
+            newest[state.rollout_id] = state
+    ranked = sorted(newest.values(), key=lambda state: (refused or not refused_start(state), standing(state)))
+    return {state.pipeline: state for state in ranked}
 
 
 def supersedes(other: RolloutState, state: RolloutState) -> bool:

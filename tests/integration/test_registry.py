@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+import yaml
 from msgspec.structs import replace
 
 from retrain import adapter, places, registry
@@ -31,9 +32,11 @@ from tests.integration.store_fixture import StoreProcess
 from tidemill.codec import encode
 from tidemill.errors import Retry, Stop
 from tidemill.events import Arm, JobState, RolloutState, Route, Score
+from tidemill.events.lifecycle import RolloutPhase
 from tidemill.evidence import evidence_file, report_page
 from tidemill.ids import derived_id, uuid7
 from tidemill.io.clickhouse import Store
+from tidemill.io.mlflow import DECLARED_TAG
 from tidemill.settings import Settings, load_settings
 
 PIPELINE, JOB = "plans-lineage", "f00d" * 8
@@ -297,3 +300,67 @@ def test_an_alias_moved_in_mlflow_becomes_an_order_and_shows_the_truth_until_it_
     assert kept(replace(state, phase="champion")) == {"champion": "2", "previous": "1"}
     assert people.get_model_version("moved", "2").tags["tidemill.rollout"] == "champion"
     assert len(orders.waiting(settings)) == 1
+
+
+def test_a_declared_version_that_serves_is_told_by_mlflow_and_by_its_lineage(
+    stack_settings: Settings, store: StoreProcess, mlflow: str, tmp_path: Path
+) -> None:
+    """MLflow numbers versions itself, so that none of its can be 1001; the truth is in the registered model's tags."""
+    name = "declaring"
+    write_models(tmp_path / "data" / "models")
+    file = write_settings(tmp_path / "tidemill.yaml", name, "http://127.0.0.1:9/v1")
+    said = yaml.safe_load(file.read_text())
+    base = tmp_path / "data" / "models" / "base"
+    write_json(base / "derived.json", {"made_by": "quantize", "digest": adapter.base_digest(base)})
+    said["engines"]["green"] = {"url": "http://127.0.0.1:9/v1", "base_model": "int8", "base_dir": str(base)}
+    said["pipelines"][name]["versions"] = {f"{name}-v1001": {"kind": "model", "engine": "green"}}
+    file.write_text(yaml.safe_dump(said))
+    overrides = {
+        "TIDEMILL_DATA_DIR": str(tmp_path / "data"),
+        "TIDEMILL_MLFLOW__URL": mlflow,
+        "TIDEMILL_CLICKHOUSE__URL": store.url,
+        "TIDEMILL_CLICKHOUSE__DATABASE": "declaring",
+    }
+    settings = load_settings(file, overrides)
+    Store(settings).migrate()
+    people = registry.client(settings)
+
+    def served(version: str, phase: RolloutPhase) -> dict[str, str]:
+        """MLflow's tags after a look of a keeper; ``version`` serves, v1001 is in this phase of its rollout."""
+        arm = Arm(variant="champion", model_version=version, model="m", engine="green", weight=100)
+        state = RolloutState(
+            rollout_id="r1001",
+            seq=1,
+            time_ms=NOW,
+            pipeline=name,
+            phase=phase,
+            reason="by order",
+            candidate_version=f"{name}-v1001",
+            candidate_adapter_dir="",
+            champion_version=f"{name}-v1",
+            registered_name=name,
+            step_started_ms=NOW,
+            created_ms=NOW,
+        )
+        keeper = Keeper(settings, Registry(mlflow), CLOCK)
+        keeper.see({name: Route(pipeline=name, epoch=1, time_ms=NOW, arms=(arm,))}, {"r1001": state}, {})
+        keeper.keep()
+        tags: dict[str, str] = people.get_registered_model(name).tags
+        return {key.removeprefix(DECLARED_TAG): each for key, each in tags.items() if key.startswith(DECLARED_TAG)}
+
+    what, version = "model int8 on the engine green", f"{name}-v1001"
+    assert served(f"{name}-v1", "pending") == {"candidate": version, "candidate.is": what}, "it is made where it is not"
+    registry.ensure_champion(settings, name)  # as the first retraining does
+    canary = served(f"{name}-v1", "canary")
+    assert canary == {"canary": version, "canary.is": what, "candidate": version, "candidate.is": what}
+    assert people.get_registered_model(name).aliases == {"champion": "1"}
+    assert served(version, "champion") == {"champion": version, "champion.is": what}
+    assert people.get_registered_model(name).aliases == {"previous": "1"} and orders.waiting(settings) == []
+
+    looker = Looker(settings, Store(settings))
+    found = looker.lineage(version)
+    assert isinstance(found, VersionLineage) and found.declared is not None and looker.unasked == ""
+    assert (found.declared.what, found.declared.intact, found.declared.made["made_by"]) == (what, True, "quantize")
+    assert found.registered is not None and found.registered.aliases == ["champion"]
+    assert served(f"{name}-v1", "rolled_back") == {}
+    assert people.get_registered_model(name).aliases == {"champion": "1"}

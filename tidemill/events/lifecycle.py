@@ -92,6 +92,18 @@ class JobState(Struct, frozen=True, kw_only=True):
     figures: dict[str, float | None] = field(default_factory=dict)
 
 
+SPENDING: tuple[Station, ...] = ("train", "gate")
+"""Stations of the wheel at which a job has the GPU."""
+
+
+def gpu_seconds(job: JobState, now_ms: int) -> float:
+    """GPU seconds a job has taken so far: what it held of GPUs, else (a machine without) the time of its SPENDING."""
+    if (measured := job.figures.get("gpu_seconds") or 0.0) > 0:
+        return measured
+    took = (max(0, (s.ended_ms or now_ms) - s.started_ms) for s in job.stations if s.station in SPENDING)
+    return sum(took) / 1000
+
+
 class JobProgress(Struct, frozen=True, kw_only=True):
     """How far a running job is: for people and progress bars only; nothing decides on it."""
 

@@ -10,11 +10,12 @@ import pytest
 
 from serving.rollout.controller import Controller
 from serving.rollout.decide import decide
+from serving.rollout.moves import last_of
 from serving.rollout.ordered import carry_out
 from serving.rollout.orders import Order, place, waiting
 from tests.unit.serving_rollout.kill_world import World
 from tests.unit.serving_rollout.test_decide import JOB, NOW, PIPELINE, PLAN, ROUTE, figures, in_phase, seen
-from tidemill.cli.rollout import last_of, order_of
+from tidemill.cli.rollout import order_of
 from tidemill.clock import ManualClock
 from tidemill.errors import Stop
 from tidemill.events import JobState, RolloutState, Route
