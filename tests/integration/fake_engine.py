@@ -1,7 +1,7 @@
 """An engine that speaks vLLM's HTTP interface and answers by echo: the real one runs in the loop suite.
 
-The last message steers it: ``cut``, ``hang``, ``crawl`` (slow tokens), ``refuse`` (400), ``broken`` (500); all else is
-echoed word by word.
+The last message steers it: ``cut``, ``hang``, ``crawl`` (slow tokens), ``refuse`` (400), ``broken`` (500), ``doubt``
+(by chance it says more); all else is echoed word by word.
 """
 
 from __future__ import annotations
@@ -109,6 +109,8 @@ class FakeEngine:
             await asyncio.sleep(30)
         head = {"id": "up", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": model}
         words = wish.split(" ")
+        if wish.startswith("doubt") and body.get("temperature"):
+            words.append("perhaps")
         for index, word in enumerate(words):
             delta = {"content": word if index == 0 else " " + word} | ({"role": "assistant"} if index == 0 else {})
             logprobs = {"content": [{"token": word, "logprob": -0.5}]} if body.get("logprobs") else None

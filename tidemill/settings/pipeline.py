@@ -55,6 +55,9 @@ class QualitySettings(Strict):
     estimate: bool = False
     """Whether quality is estimated between labels, from how sure answers are. The gateway then asks the engine for
     log-probabilities (the client does not see them); labels of trusted_sources must be of calls drawn by chance."""
+    agreement_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the champion's answers after which it is asked the same once more, unseen and by chance: how far both
+    agree is used by ``estimate``, which it needs. Each such answer costs as much as the client's."""
 
     @model_validator(mode="before")
     @classmethod
@@ -201,6 +204,9 @@ class PipelineSettings(Strict):
         if self.quality.estimate and (self.quality.metric == "thumb" or self.capture == "off"):
             why = "thumbs are no chance sample" if self.quality.metric == "thumb" else "capture: 'off' keeps no answers"
             raise wrong(("quality", "estimate"), f"{why} to learn from; leave it out")
+        if self.quality.agreement_share and not self.quality.estimate:
+            message = "only the estimate uses it; set quality.estimate: true, or leave it out"
+            raise wrong(("quality", "agreement_share"), message)
         names = [rule.name for rule in self.rules]
         if len(names) != len(set(names)):
             raise ValueError(f"rules: names must be unique within a pipeline, got {names}")

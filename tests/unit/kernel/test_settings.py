@@ -74,6 +74,8 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         (GOOD + "    rules: [{name: a, metric: nope, above: 1}]\n", 7, "is no window metric"),
         (GOOD + "    rules: [{name: a, metric: quality_estimate, below: 1}]\n", 7, "is not judged by rules"),
         (GOOD + "    quality: {estimate: true, metric: thumb}\n    retrain: {enabled: false}\n", 7, "no chance sample"),
+        (GOOD + "    quality: {agreement_share: 0.1}\n", 7, "quality.agreement_share: only the estimate uses it"),
+        (GOOD + "    quality: {estimate: true, agreement_share: 2}\n", 7, "quality.agreement_share"),
         (GOOD + "    rules: [{name: a, metric: quality, above: 0.1, below: 0.2}]\n", 7, "exactly one of"),
         (GOOD + "    rules: [{name: a, metric: quality, above: 0.5, leave: 0.6}]\n", 7, "at most above"),
         (GOOD + "    rules: [{name: a, metric: quality, below: 1, leave: 0}]\n", 7, "at least below"),
