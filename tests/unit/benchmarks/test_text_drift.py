@@ -1,4 +1,5 @@
-"""New topics in 30 % of the calls are found within 2,000: by the detectors by themselves, and by stage 2.
+"""A change of 30 % of the calls is found within 2,000: new topics by the detectors by themselves, another language's
+words by stage 2, which has a past half as long here as in the benchmark.
 
 The detectors on the questions that the demo makes, and on BANKING77 where it is at hand; stage 2 on the latter, or
 else on the former.
@@ -17,8 +18,6 @@ from benchmarks.drift_text import AFTER, SHARE
 from benchmarks.drift_watches import Features, Ours
 from producers.language import speech, support
 from producers.language.support_phrases import NEW
-
-CHANGE = CHANGES["unseen intents"]
 
 
 def made(seed: int) -> Corpus:
@@ -42,13 +41,13 @@ def test_the_detectors_find_new_topics(source: str) -> None:
     ours = Ours(features, 0, ("",))
     quiet = [ours.update(features.of(call)) for call in islice(calls(texts, plain, 0.0, 1_000), 1_000)]
     assert not any(quiet)
-    changed = islice(calls(texts, CHANGE, SHARE, 2_000), AFTER)
+    changed = islice(calls(texts, CHANGES["unseen intents"], SHARE, 2_000), AFTER)
     assert any(ours.update(features.of(call)) for call in changed)
 
 
-def test_stage_2_finds_new_topics() -> None:
+def test_stage_2_finds_another_languages_words() -> None:
     texts = [*SOURCES.values()][-1](0)
     watched, before = Stage2(texts, 0, 1), 1_500
     assert not [*watched.run(calls(texts, plain, 0.0, 1_000), before)]
-    first = next(watched.run(calls(texts, CHANGE, SHARE, 2_000), AFTER))
+    first = next(watched.run(calls(texts, CHANGES["another language's words"], SHARE, 2_000), AFTER))
     assert before < first.call <= before + AFTER
