@@ -121,7 +121,6 @@ class EvidentlyVectors:
 PEERS: dict[str, Callable[[Corpus, Features], Peer]] = {
     "river ADWIN": lambda _, __: River("adwin"),
     "river PageHinkley": lambda _, __: River("page_hinkley"),
-    "river KSWIN": lambda _, __: River("kswin"),
     f"KS, {KS_CALLS} calls, p < {KS_P}": lambda _, __: Windows(),
     f"Evidently, text, {EVIDENTLY_CALLS} calls": lambda texts, _: EvidentlyText(texts),
     f"Evidently, vectors, {EVIDENTLY_CALLS} calls": lambda _, features: EvidentlyVectors(features),

@@ -16,9 +16,8 @@ from serving.rollout import orders
 from serving.rollout.aside import Aside
 from serving.rollout.controller import Controller
 from serving.rollout.decide import REGISTRY_DONE
-from serving.rollout.moves import keeps_way_back
+from serving.rollout.moves import keeps_way_back, last_of
 from tests.unit.serving_rollout.test_decide import JOB, PIPELINE, PLAN
-from tidemill.cli.rollout import last_of
 from tidemill.clock import ManualClock
 from tidemill.events import GatewayStatus, JobState, RolloutState, Route
 from tidemill.settings import Settings
