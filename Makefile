@@ -6,7 +6,7 @@ SCENARIOS := loop bad-labels bad-canary
 SEEDS := 0 1 2
 TEST_JOBS ?= 2
 FAULT_JOBS ?= 2
-BENCHES := meter sink freshness scale drift turn live shared
+BENCHES := meter sink freshness scale "drift --long" "turn --long" live shared
 # The environments are ours: they keep their bytecode, or each of some thirty processes would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
@@ -25,7 +25,7 @@ demo: setup ## the loop closed once, headless: a summary, one JSON line, exit co
 	@$(BIN)/tidemill demo
 
 test: ## all set-up, then every test
-	@$(PYTHON) deploy/setup.py --browser --alerting --ray
+	@$(PYTHON) deploy/setup.py --browser --alerting --ray --dvc
 	@failed=0; $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(wildcard tests/unit tests/properties tests/integration \
 		tests/browser tests/faults) || failed=1; $(BIN)/python -m pytest tests/loop || failed=1; exit $$failed
 
@@ -47,6 +47,8 @@ lock: setup ## resolve the requirements anew
 		requirements/ray.in -o requirements/ray.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 		requirements/quantize.in -o requirements/quantize.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+		requirements/dvc.in -o requirements/dvc.txt
 	for peer in quix bytewax; do $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/peers-$$peer.in -o requirements/peers-$$peer.txt || exit 1; done
 
@@ -66,14 +68,14 @@ faults: ## every fault on whole deployments, two at a time; some 25 minutes; wri
 	$(BIN)/python -m pytest tests/faults/large.py || failed=1; \
 	$(BIN)/python -m tests.faults.report || failed=1; exit $$failed
 
-bench: setup ## every benchmark; they report, they do not judge
+bench: setup ## every benchmark, some three hours; they report, they do not judge
 	@$(BIN)/tidemill models
-	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/tidemill bench $$name --page || exit 1; done
-	@nice -n 5 $(BIN)/python -m benchmarks.learning_curve
+	@failed=0; for name in $(BENCHES); do echo "== $$name"; $(BIN)/tidemill bench $$name --page || failed=1; done; \
+	nice -n 5 $(BIN)/python -m benchmarks.learning_curve || failed=1; exit $$failed
 
 quantize-check: ## models in int8, served by vLLM on the processor, compared and rolled out blue/green; some minutes
 	@$(PYTHON) deploy/setup.py --quantize
 	@$(BIN)/python -m pytest -s tests/quantize/served.py tests/quantize/blue_green.py
 
 clean: ## remove environments, jars, caches and the stack's data
-	rm -rf .venv .venv-engine .venv-ray .venv-quantize .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-engine .venv-ray .venv-quantize .venv-dvc .jars .tidemill .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,30 +1,32 @@
 """Change detectors: how soon they find a change beside how often they cry wolf, and whether the budget's promise holds.
 
-Streams: 30 abrupt and 30 gradual changes of a share (``drift_streams``), ours beside river's detectors in the same run.
-Text: real questions whose way changes (``drift_text``). Promise: streams without any change, single ones and families
-of dependent series on one budget (``drift_guarantee``). Seasons: ``drift_season``, ``drift_day15``. Who of many has
-changed: ``drift_named``.
+Streams: 30 abrupt and 30 gradual changes of a share, and CapyMOA's change of level (``drift_streams``), ours beside
+river's detectors in the same run. Text: real questions whose way changes (``drift_text``). Promise: streams without any
+change, single ones (``drift_claims``) and families of dependent series on one budget (``drift_guarantee``). Seasons:
+``drift_season``, ``drift_day15``. Who of many has changed: ``drift_named``.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from benchmarks import drift_corpus, drift_day15, drift_plots, drift_text, drift_text_page
+from benchmarks.drift_claims import NOTE, simulate
+from benchmarks.drift_cost import KSWIN_NOTE, cost_table
 from benchmarks.drift_day15_ways import BATCH, MIN_DROP
-from benchmarks.drift_guarantee import PARTS, Family, Quiet, dependent, family, simulate
+from benchmarks.drift_guarantee import PARTS, Family, Quiet, dependent, family
 from benchmarks.drift_named import named, named_table, no_change
 from benchmarks.drift_page import (
+    CAPYMOA_NOTE,
     Chart,
     Row,
+    capymoa_table,
     cusum_table,
     dependent_table,
     family_table,
@@ -33,15 +35,13 @@ from benchmarks.drift_page import (
     stream_table,
 )
 from benchmarks.drift_season import season_table, seasons
-from benchmarks.drift_streams import MOA_ADWIN, SEEDS, Detector, Stream, abrupt, find, gradual, score
+from benchmarks.drift_streams import MOA_ADWIN, SEEDS, Detector, Found, Stream, abrupt, capymoa, find, gradual, score
 from benchmarks.frame import DOCS, Goal, Result, Table
 from benchmarks.parts import measured
 from streams.detectors.bounded import Bounded
 from streams.detectors.conformal import Conformal
 from streams.detectors.cusum_chart import CusumChart, run_length
 from streams.detectors.second_opinions import NAMES, SecondOpinion
-from streams.detectors.text_vectors import DIMENSIONS
-from streams.detectors.two_sample import TwoSample
 
 RUN_LENGTH = 100_000
 """The budget of ours on the public streams."""
@@ -54,14 +54,17 @@ SEASON_NOTE = (
     "Seasons: the traffic is the average over the day, half as much more or less at its ends; each call has a score. "
     "Quality is 0.84 with 12 points from night to day and 3 points less at weekends, lengths double over the day. Each "
     "run has ten series of 15 days; on day 15 shifts are injected at four hours, each into a copy of one series of a "
-    f"kind. Stage 2 runs its own code: quality with `min_drop: {MIN_DROP:g}`, as by the default of 0.1 a fall of 10 "
-    "points lies on the limit (below), lengths from windows of 10 s; in the other ways a value is the mean over "
+    f"kind. Stage 2 runs its own code: quality with the default `min_drop: {MIN_DROP:g}` (with 0.1 a fall of 10 "
+    "points lies on the limit, below), lengths from windows of 10 s; in the other ways a value is the mean over "
     f"{BATCH} calls."
 )
 NO_TEXT = f"No text drift: there is no banking77_train.csv in {drift_corpus.DATA}."
 CUSUM = {4.0: (167.7, 74.2, 26.6, 8.38, 3.34), 5.0: (465.4, 139.5, 38.0, 10.38, 4.01)}
 """Published exact run lengths of the two-sided chart, k = 0.5, for these shifts:"""
 SHIFTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+
+
+page_lacks = drift_corpus.page_lacks
 
 
 def parts(*, long: bool) -> dict[str, dict[str, Callable[[], Any]]]:
@@ -76,7 +79,7 @@ def parts(*, long: bool) -> dict[str, dict[str, Callable[[], Any]]]:
         "text": drift_text.parts(long),
         "day15": drift_day15.parts(*((10, 5) if long else (1, 1))),
         "peers": {name: partial(_peer, name) for name in NAMES if long or name != "kswin"},
-        "streams": {"ours": _ours, "shared": _shared_table, "equal": _adwin_equal},
+        "streams": {"ours": _ours, "shared": _shared_table, "equal": _adwin_equal, "capymoa": _capymoa},
         "seasons": {"seasons": partial(seasons, 10 if long else 2)},
         "families": {f"{p} pipelines of {s} slices": partial(_family, p, s, long) for p, s in sizes},
         "dependent": {f"N = {n:,}": partial(dependent, n, 200 if long else 40) for n in (1_000, 10_000)},
@@ -86,8 +89,8 @@ def parts(*, long: bool) -> dict[str, dict[str, Callable[[], Any]]]:
 
 
 def measure(*, long: bool) -> Result:
-    """Some eight minutes of CPU time, on as many cores as there are; with ``long`` fifty: more runs, more calls, KSWIN
-    on the public streams. Says on stderr what is done.
+    """Some eight minutes of CPU time, on as many cores as there are; with ``long`` seventy: more runs, more calls,
+    KSWIN on the public streams. Says on stderr what is done.
     """
     groups = parts(long=long)
     done = measured({f"{group}: {name}": part for group, some in groups.items() for name, part in some.items()})
@@ -111,7 +114,7 @@ def measure(*, long: bool) -> Result:
         Goal("text_false", text and text.false, "alarms", text.allowed if text else 0, "lower"),
         Goal("stage2_text_found_share", text and text.stage2_found_share, "", 0.95, "higher"),
         Goal("stage2_text_false", text and text.stage2_false, "alarms", text.stage2_allowed if text else 0, "lower"),
-        Goal("day15_found_share", days[0].found_share, "", 1, "higher"),
+        Goal("day15_found_share", days[0].found_share, "", 0.95, "higher"),
         Goal("day15_false", days[0].on_day / days[0].runs, "alarms a day", drift_day15.DAY_ALLOWED, "lower"),
         Goal("adwin_equal", found["streams"]["equal"], "streams of 60", 60, "higher"),
     ]
@@ -119,6 +122,7 @@ def measure(*, long: bool) -> Result:
         "drift",
         {
             "streams": {name: _figures(row) for name, row in ours.items()},
+            "capymoa": {name: [each._asdict() for each in some] for name, some in found["streams"]["capymoa"].items()},
             "quiet": [_quiet_figures(each) for each in quiet],
             "families": [
                 {"series": each.series, "any_share": each.any_share, "alarms": fmean(each.alarms), "holds": each.holds}
@@ -136,6 +140,7 @@ def measure(*, long: bool) -> Result:
         peers={name: _figures(row) for name, row in peers.items()},
         tables=[
             stream_table(ours, peers),
+            capymoa_table(found["streams"]["capymoa"]),
             found["streams"]["shared"],
             *(text.tables if text else []),
             drift_day15.day15_table(days),
@@ -146,14 +151,18 @@ def measure(*, long: bool) -> Result:
             season_table(waves),
             named_table(who, nobody),
             cusum_table(charts),
-            _cost_table(),
+            cost_table(),
         ],
         notes=[
             "Delay: updates from the change to the first alarm. False: alarms before the change, a stream. Ours have "
             f"a budget of one false alarm in {RUN_LENGTH:,} updates; no other detector here has any. The conformal "
             f"detector's figures are means over {TIES} seeds of its chance; single seeds differ by some 4 % in delay.",
+            CAPYMOA_NOTE,
             SEASON_NOTE,
-            *([drift_text_page.NOTE, drift_text_page.NOTE_STAGE2] if text else [NO_TEXT]),
+            drift_day15.NOTE,
+            *(text.notes if text else [NO_TEXT]),
+            NOTE,
+            KSWIN_NOTE,
             "Rows in italics are published figures of other implementations on the same streams, not run here.",
         ],
         pictures=drift_plots.pictures(ours, peers, text),
@@ -189,6 +198,20 @@ def _ours() -> dict[str, Row]:
         "conformal, rises only": _seeded(lambda seed: Conformal(RUN_LENGTH, "up", seed), streams),
         f"bounded, mean at most {HIGH}": _row(lambda: Bounded(RUN_LENGTH, high=HIGH), streams),
     }
+
+
+def _capymoa() -> dict[str, list[Found]]:
+    """Every detector of numbers on CapyMOA's stream; ours that break ties by chance with each of TIES seeds."""
+    stream = capymoa()
+    before = stream.values[: stream.change - 1]
+    level, deviation = fmean(before), stdev(before)
+    made: dict[str, list[Detector]] = {
+        "conformal, baseline unknown": [Conformal(RUN_LENGTH, seed=seed) for seed in range(TIES)],
+        "conformal, rises only": [Conformal(RUN_LENGTH, "up", seed) for seed in range(TIES)],
+        "CUSUM, k = 0.5, h = 5, told what was before": [CusumChart(level, deviation)],
+        **{f"river {NAMES[name][1]}": [SecondOpinion(name)] for name in ("adwin", "page_hinkley", "kswin")},
+    }
+    return {name: [find(detector, stream) for detector in some] for name, some in made.items()}
 
 
 def _peer(name: str) -> Row:
@@ -267,28 +290,3 @@ def _shared_table() -> Table:
         rows.append(stream_row(f"one of {series:,} series", row))
     columns = ("conformal detector", "abrupt: found", "delay", "false", "gradual: found", "delay", "false")
     return Table(f"The same budget (one in {RUN_LENGTH:,}) shared by K series: delay of one", columns, rows)
-
-
-def _cost_table() -> Table:
-    rng = np.random.default_rng(0)
-    values = rng.random(5_000).tolist()
-    vectors = rng.normal(size=(3_500, DIMENSIONS))
-    scalars: dict[str, Any] = {
-        "conformal": Conformal(1e9),
-        "bounded": Bounded(1e9, high=0.9, low=0.1),
-        "CUSUM": CusumChart(0.5, 0.3, threshold=1e9),
-        **{f"river {NAMES[name][1]}": SecondOpinion(name) for name in NAMES if name != "kswin"},
-    }
-    rows = [(name, *_cost(detector, values)) for name, detector in scalars.items()]
-    two_sample = TwoSample(vectors[:3_000], 1e9)
-    rows.append((f"two-sample, {DIMENSIONS} dimensions, 3,000 vectors", *_cost(two_sample, vectors[3_000:])))
-    return Table("Cost of an update", ("detector", "CPU µs", "snapshot, bytes"), rows)
-
-
-def _cost(detector: Any, values: Iterable[Any]) -> tuple[str, str]:
-    begun, n = time.process_time(), 0
-    for value in values:
-        detector.update(value)
-        n += 1
-    took = time.process_time() - begun
-    return f"{took / n * 1e6:.1f}", f"{len(msgspec.msgpack.encode(detector.snapshot())):,}"

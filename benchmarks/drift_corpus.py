@@ -103,6 +103,14 @@ def available() -> bool:
     return (DATA / "banking77_train.csv").exists()
 
 
+def page_lacks(*, long: bool) -> str:
+    """What a run needs to find all that its page shows, for benchmarks with the texts on a page of long runs; empty
+    where it has it."""
+    if not long:
+        return "--long"
+    return "" if available() else f"{DATA / 'banking77_train.csv'} (BANKING77_DIR names another folder)"
+
+
 def corpus(seed: int) -> Corpus:
     """All four parts; the vocabulary's texts are in no other."""
     rows = [row for part in ("train", "test") for row in _rows(DATA / f"banking77_{part}.csv")]

@@ -24,7 +24,7 @@ SERIES = 10
 BATCH = 25
 """Calls, as stage 2 has it by default."""
 MIN_DROP = 0.05
-"""Of stage 2's quality. By default it is 0.1: falls of 10 points lie on its limit, and are no alarm."""
+"""Of stage 2's quality; its default. With 0.1 falls of 10 points lie on the limit: now and then they are no alarm."""
 WINDOW_MS = 10_000
 SLOT_MS = 600_000
 Values = NDArray[np.float64]

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from streams.detectors.bounded import Bounded
 from streams.detectors.budget import Budget, Series
 from streams.detectors.conformal import Conformal
-from streams.detectors.dependence import Dependence
-from streams.detectors.two_sample import TwoSample
 
 CAP = 4
 PARTS = (0.1, 0.5, 1.0)
@@ -28,15 +26,7 @@ Draw = Callable[[np.random.Generator, int], NDArray[Any]]
 Judge = Callable[[Any], bool]
 """What is simulated: takes a value, says whether it alarms."""
 
-VALUES: dict[str, Draw] = {
-    "Bernoulli(0.2)": lambda rng, n: (rng.random(n) < 0.2).astype(float),
-    "N(0, 1)": lambda rng, n: rng.normal(size=n),
-    "Cauchy": lambda rng, n: rng.standard_cauchy(n),
-    "Beta(2, 8)": lambda rng, n: rng.beta(2, 8, n),
-}
 AR = 0.5
-VECTOR = 8
-REFERENCE = 400
 
 
 class Quiet(NamedTuple):
@@ -90,33 +80,6 @@ def first_alarms(make: Callable[[int], Judge], draw: Draw, run_length: int, runs
     return lengths
 
 
-def conformal(run_length: int) -> Callable[[int], Judge]:
-    """The detector with unknown baseline."""
-    return lambda run: _alarms(Conformal(run_length, seed=run))
-
-
-def bounded(run_length: int) -> Callable[[int], Judge]:
-    """The detector with a declared bound, at its tightest: the mean is on both bounds."""
-    return lambda run: _alarms(Bounded(run_length, high=0.2, low=0.2))
-
-
-def two_sample(run_length: int) -> Callable[[int], Judge]:
-    """The detector with a reference; a new one each run, so references are averaged over."""
-    return lambda run: _alarms(
-        TwoSample(np.random.default_rng([9, run]).normal(size=(REFERENCE, VECTOR)), run_length, seed=run)
-    )
-
-
-def dependence(run_length: int) -> Callable[[int], Judge]:
-    """False warnings of the assumption's watch: it has a promise of its own."""
-    return lambda run: Dependence(run_length).update
-
-
-def vectors(rng: np.random.Generator, n: int) -> NDArray[Any]:
-    """Independent normal vectors."""
-    return rng.normal(size=(n, VECTOR))
-
-
 def autoregressive(rng: np.random.Generator, n: int) -> NDArray[Any]:
     """AR(1) noise with coefficient AR; a block starts at its stationary level."""
     values = rng.normal(size=n)
@@ -124,23 +87,6 @@ def autoregressive(rng: np.random.Generator, n: int) -> NDArray[Any]:
     for index in range(1, n):
         values[index] += AR * values[index - 1]
     return values
-
-
-def simulate(run_length: int, runs: int, seed: int = 1) -> list[Quiet]:
-    """Every detector that claims the promise, on every kind of values it takes."""
-    found = []
-    for name, draw in VALUES.items():
-        lengths = first_alarms(conformal(run_length), draw, run_length, runs, seed)
-        found.append(Quiet("conformal", name, run_length, lengths))
-    for name in ("Bernoulli(0.2)", "Beta(2, 8)"):
-        lengths = first_alarms(bounded(run_length), VALUES[name], run_length, runs, seed)
-        found.append(Quiet("bounded, mean on the bound", name, run_length, lengths))
-    lengths = first_alarms(two_sample(run_length), vectors, run_length, max(runs // 2, 2), seed)
-    found.append(Quiet("two-sample", f"N(0, 1) in {VECTOR} dimensions", run_length, lengths))
-    uniform: Draw = lambda rng, n: rng.random(n)  # noqa: E731
-    lengths = first_alarms(dependence(run_length), uniform, run_length, runs, seed)
-    found.append(Quiet("dependence warning", "independent ranks", run_length, lengths))
-    return found
 
 
 class Dependent(NamedTuple):
@@ -226,14 +172,6 @@ def family(pipelines: int, slices: int, run_length: int, updates: int, runs: int
                         budget.alarmed(series)
         alarms.append(found)
     return Family(pipelines * slices * 3, run_length, updates, alarms)
-
-
-def _alarms(detector: Conformal | Bounded | TwoSample) -> Judge:
-    def judge(value: Any) -> bool:
-        detector.update(value)
-        return bool(detector.drift_detected)
-
-    return judge
 
 
 def _detector(metric: str, run_length: int, seed: int) -> Conformal | Bounded:

@@ -28,7 +28,10 @@ class Peer(Protocol):
 
 
 class River:
-    """One of river's detectors on each scalar, all brought to about one: its thresholds expect that."""
+    """One of river's detectors on each scalar, all brought to about one: its thresholds expect that.
+
+    HDDM's bound is for values in [0, 1], where lengths are not: there is none here.
+    """
 
     series = len(SCALARS)
 

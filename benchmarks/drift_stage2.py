@@ -1,8 +1,9 @@
 """Text through the code that a deployment runs, without Kafka: features as the gateway takes them, the meter's fold,
 and stage 2's, with settings as a user would write them.
 
-Calls come by chance, so many a second on average. Each is answered, and some answers get a score: answers, costs and
-scores never change, so that a change must be found in the questions' text.
+Calls come by chance, so many a second on average. Every metric that is no duration is watched, over all calls and in
+each tenant, prompt version and language. Answers, tokens, costs and scores never change (``drift_events``), so that a
+change must be found in the questions' text.
 """
 
 from __future__ import annotations
@@ -16,47 +17,40 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.drift_corpus import Call, Corpus
+from benchmarks.drift_events import PIPELINE, VERSION, Event, asked, request, response, said_of
 from streams.meter.batch import Batch, Span
 from streams.meter.fold import fold, rules_of
 from streams.partition import PartitionFold
 from streams.pipeline import PipelineFold
 from streams.windows.sources import DELAY_MS
-from tidemill.answers import answer_features
-from tidemill.events import (
-    Feedback,
-    InferenceRequest,
-    InferenceResponse,
-    Message,
-    Partials,
-    PartitionProgress,
-    Progress,
-)
+from tidemill.events import Partials, PartitionProgress, Progress
 from tidemill.ids import uuid7
-from tidemill.language import language_of
+from tidemill.metrics import DURATIONS, MEAN_METRICS
 from tidemill.settings import Settings
-from tidemill.text import question_features, word_buckets
 from tidemill.topics import FEEDBACK, REQUESTS, RESPONSES
 
-PIPELINE, VERSION = "bank", "bank-v1"
 RUN_LENGTH = 10_000
+WATCHED = tuple(metric for metric in MEAN_METRICS if metric not in DURATIONS)
+DIMENSIONS = ("tenant", "prompt_version", "input_language")
 SETTINGS = Settings.model_validate(
     {
         "max_false_alarms": f"1 per {RUN_LENGTH} clock updates",
         "engines": {"local": {}},
         "pipelines": {
-            PIPELINE: {"engine": "local", "champion": VERSION, "slices": ["tenant", "prompt_version"]},
+            PIPELINE: {
+                "engine": "local",
+                "champion": VERSION,
+                "slices": DIMENSIONS,
+                "drift": {"metrics": WATCHED, "whole_only": ()},
+                "output_format": {"type": "json"},
+            },
         },
     }
 )
 RATES = (1, 5)
 """Calls a second, on average. At one, calls and clock updates are as many."""
-SCORED, QUALITY = 0.2, 0.9
-"""The share of answers that get a score, and how many of these are right."""
-ANSWER_MS, SCORE_MS = 400, 5_000
-"""From the call to its answer, and to its score."""
 START_S = 1_700_000_000
 SOURCES = (REQUESTS.name, RESPONSES.name, FEEDBACK.name)
-Event = InferenceRequest | InferenceResponse | Feedback
 
 
 class Said(NamedTuple):
@@ -73,6 +67,7 @@ class Stage2:
 
     def __init__(self, texts: Corpus, seed: int, rate: float) -> None:
         self._chance = Random(f"{seed} answers")
+        self._contexts = texts.vocabulary
         self._answers = [text.split("?")[0] for text in texts.vocabulary]
         self._rate = rate
         self._rules = rules_of(SETTINGS)
@@ -111,11 +106,10 @@ class Stage2:
         """The events of one call, as the gateway would write them."""
         self.calls += 1
         at_ms, chance = int(self._next_ms), self._chance
-        call_id = uuid7(at_ms, self.calls.to_bytes(10, "big"))
-        self._waiting[REQUESTS.name].append(_request(call, call_id, at_ms))
-        self._waiting[RESPONSES.name].append(_response(call, call_id, at_ms, chance.choice(self._answers)))
-        if chance.random() < SCORED:
-            self._waiting[FEEDBACK.name].append(_score(call, call_id, at_ms, float(chance.random() < QUALITY)))
+        of = asked(call, uuid7(at_ms, self.calls.to_bytes(10, "big")), at_ms)
+        self._waiting[REQUESTS.name].append(request(of, chance, self._contexts))
+        self._waiting[RESPONSES.name].append(response(of, chance, self._answers))
+        self._waiting[FEEDBACK.name].extend(said_of(of, chance))
 
     def _second(self) -> list[Said]:
         """The second is over: its events are folded by the meter and by stage 2, and the clock goes on."""
@@ -153,63 +147,3 @@ class Stage2:
                     said.append(Said(self.calls, event.data.rule, event.data.slice))
         self._offset += 1
         return said
-
-
-def _request(call: Call, call_id: str, at_ms: int) -> InferenceRequest:
-    message = Message(role="user", content=call.text)
-    return InferenceRequest(
-        call_id=call_id,
-        time_ms=at_ms,
-        pipeline=PIPELINE,
-        gen_ai_conversation_id=call_id,
-        tenant=_slice(call, "tenant"),
-        prompt_version=_slice(call, "prompt"),
-        gen_ai_input_messages=(message,),
-        input_features=question_features([message]),
-        input_words=word_buckets([call.text]),
-        input_language=language_of([call.text]),
-    )
-
-
-def _response(call: Call, call_id: str, at_ms: int, answer: str) -> InferenceResponse:
-    tokens = len(answer.split()) * 4 // 3
-    return InferenceResponse(
-        call_id=call_id,
-        answer_id=call_id,
-        time_ms=at_ms + ANSWER_MS,
-        call_time_ms=at_ms,
-        pipeline=PIPELINE,
-        gen_ai_conversation_id=call_id,
-        tenant=_slice(call, "tenant"),
-        prompt_version=_slice(call, "prompt"),
-        model_version=VERSION,
-        variant="champion",
-        status="ok",
-        gen_ai_response_finish_reason="stop",
-        gen_ai_usage_input_tokens=20,
-        gen_ai_usage_output_tokens=tokens,
-        cost_micros=20 + 4 * tokens,
-        e2e_ms=float(ANSWER_MS),
-        gen_ai_output_text=answer,
-        output_features=answer_features(answer, "ok", "stop"),
-    )
-
-
-def _score(call: Call, call_id: str, at_ms: int, score: float) -> Feedback:
-    return Feedback(
-        feedback_id=call_id,
-        call_id=call_id,
-        time_ms=at_ms + SCORE_MS,
-        call_time_ms=at_ms,
-        pipeline=PIPELINE,
-        model_version=VERSION,
-        kind="score",
-        source="scorer",
-        metric="exact_match",
-        score=score,
-        slices={"tenant": _slice(call, "tenant"), "prompt_version": _slice(call, "prompt")},
-    )
-
-
-def _slice(call: Call, dimension: str) -> str:
-    return next(name.partition("=")[2] for name in call.slices if name.startswith(f"{dimension}="))

@@ -1,6 +1,8 @@
-"""The public yardstick for change detectors: 60 streams of bits, repeatable to the bit in any language.
+"""The public yardsticks for change detectors: 60 streams of bits, repeatable to the bit in any language, and one of
+numbers.
 
-Source: the MOA experiments of OPTWIN (2305.11942): ``java.util.Random(seed)`` for seeds 1..30.
+Source: the MOA experiments of OPTWIN (2305.11942), ``java.util.Random(seed)`` for seeds 1..30; CapyMOA's example of a
+change of level, drawn with numpy's ``default_rng(42)``.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import NamedTuple, Protocol
+
+import numpy as np
 
 SEEDS = range(1, 31)
 
@@ -28,6 +32,8 @@ PUBLISHED = {
     "OPTWIN, ρ = 1.0": ("18.33", "0.07", "317.0", "0.07"),
 }
 """From 2305.11942: delay and false alarms, abrupt and gradual."""
+CAPYMOA = {"ADWIN": 1_024, "PageHinkley": 1_007, "CUSUM": 1_005}
+"""The value, from 1, at which CapyMOA's detectors (MOA's, default parameters) alarm first on ``capymoa``."""
 
 
 class Detector(Protocol):
@@ -81,6 +87,14 @@ def gradual(seed: int) -> Stream:
     chance = JavaRandom(seed)
     levels = (0.2 if k < 2000 else min(1.0, 0.2 + 0.001 * (k - 2000)) for k in range(1, 10_001))
     return Stream([float(chance.next_double() <= level) for level in levels], 2000)
+
+
+def capymoa() -> Stream:
+    """2,000 numbers: 0 or 1, from the 1,001st on 6 to 11. Drawn so that CAPYMOA holds: all 2,000 first, then those."""
+    chance = np.random.default_rng(42)
+    values = chance.integers(0, 2, size=2_000)
+    values[1_000:] = chance.integers(6, 12, size=1_000)
+    return Stream(values.astype(float).tolist(), 1_001)
 
 
 def find(detector: Detector, stream: Stream) -> Found:

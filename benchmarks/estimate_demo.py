@@ -3,8 +3,8 @@
     python -m benchmarks.estimate_demo [--base DIR] [--adapters DIR] [--json]
 
 Calibrated on answers to the usual way of speaking, with their log-probabilities and exact matches; then asked about
-mixtures of the usual and the new way, without labels: once without a drift score, once with the one that the stream's
-drift detector gives such a batch of texts. A quarter of a minute of processor time.
+mixtures of the usual and the new way, without labels: without a drift score, with the one that the stream's drift
+detector gives such a batch of texts, and with every call asked for twice. Half a minute of processor time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streams.detectors.baseline import BATCHES, Batch, joined_words, levels
 from streams.estimate.bins import Features, count_bins
 from streams.estimate.estimator import Estimator
 from tidemill.metrics import WORD_METRICS
-from tidemill.scoring import score
+from tidemill.scoring import agreement, score
 from tidemill.text import word_buckets
 
 LABELLED = 600
@@ -41,7 +41,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="only the last line, as JSON")
     asked = parser.parse_args()
+    import torch  # seconds
+
     rows = []
+    torch.manual_seed(asked.seed)
     for pipeline, way in CHANGES.items():
         answerer = Answerer(asked.base, asked.adapters / f"{pipeline}-v1")
         texts = {
@@ -49,9 +52,10 @@ def main() -> None:
             for spoken, n in (("plain", LABELLED + ASKED), (way, ASKED))
         }
         usual, new = (judged(answerer, said) for said in texts.values())
-        made = Estimator()
+        made, twice = Estimator(), Estimator()
         for features, right in usual[:LABELLED]:
-            made.label(features, right)
+            made.label(features._replace(agreement=None), right)
+            twice.label(features, right)
         for share in SHARES:
             moved = round(share * ASKED)
             calls = usual[LABELLED : LABELLED + ASKED - moved] + new[:moved]
@@ -59,6 +63,7 @@ def main() -> None:
             z = drift(texts["plain"][:LABELLED], spoken)
             said = made.estimate(count_bins(features for features, _ in calls))
             warned = made.estimate(count_bins(features._replace(drift=z) for features, _ in calls))
+            agreeing = twice.estimate(count_bins(features for features, _ in calls))
             row = {
                 "pipeline": pipeline,
                 "new_way": share,
@@ -69,6 +74,10 @@ def main() -> None:
                 "outside": said.outside,
                 "drift": z,
                 "low_with_drift": warned.low,
+                "agreement": sum(features.agreement or 0.0 for features, _ in calls) / len(calls),
+                "estimate_twice": agreeing.value,
+                "low_twice": agreeing.low,
+                "high_twice": agreeing.high,
             }
             rows.append({name: round(v, 3) if isinstance(v, float) else v for name, v in row.items()})
             if not asked.json:
@@ -90,7 +99,8 @@ def _batch(said: list[Utterance]) -> Batch:
 
 
 def judged(answerer: Answerer, said: list[Utterance]) -> list[Judged]:
-    """Each answer's features and its exact match, greedily decoded as the engine does at temperature 0."""
+    """Each answer's features and its exact match, greedily decoded as the engine does at temperature 0; a second answer
+    is drawn as the gateway asks for one."""
     import torch
 
     model: Any = answerer._model
@@ -113,13 +123,17 @@ def judged(answerer: Answerer, said: list[Utterance]) -> list[Judged]:
                 output_scores=True,
                 return_dict_in_generate=True,
             )
-        new = out.sequences[:, inputs["input_ids"].shape[1] :]
+            drawn = model.generate(
+                **inputs, do_sample=True, temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=MAX_NEW_TOKENS
+            )
+        new, again = (ids[:, inputs["input_ids"].shape[1] :] for ids in (out.sequences, drawn))
         logprobs = torch.stack(out.scores, 1).log_softmax(-1).gather(-1, new.unsqueeze(-1)).squeeze(-1)
         written = (new != tokenizer.pad_token_id).float()
         means = ((logprobs * written).sum(1) / written.sum(1).clamp(min=1)).tolist()
-        texts = tokenizer.batch_decode(new, skip_special_tokens=True)
-        for each, text, mean in zip(part, texts, means, strict=True):
-            found.append((Features(min(mean, 0.0)), score("exact_match", text.strip(), each.truth) or 0.0))
+        texts, others = (tokenizer.batch_decode(ids, skip_special_tokens=True) for ids in (new, again))
+        for each, text, other, mean in zip(part, texts, others, means, strict=True):
+            features = Features(min(mean, 0.0), agreement("exact_match", text, other))
+            found.append((features, score("exact_match", text.strip(), each.truth) or 0.0))
     return found
 
 

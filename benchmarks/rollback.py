@@ -1,16 +1,19 @@
 """How soon a harmful canary answers nobody any more: from its figures in the store to its last call.
 
 Gateway, rollout role, broker and store are the real ones; the engine answers one word at once. Clients ask all the
-while, each call a session of its own, a quarter of them at the canary. Then scores by which the canary is far worse
-come into the store; what is timed ends with the last call that the engine was asked for the canary.
+while, each call a session of its own, half of them at the canary. Then scores by which the canary is far worse come
+into the store; what is timed ends with the last call that the engine was asked for the canary. With many scores
+(``python -m benchmarks.rollback 20000``) as many answers and thumbs of each arm lie in the store before, so that each
+look takes long.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import pyarrow as pa
@@ -31,6 +34,8 @@ from tidemill.topics import ROLLOUTS
 REPETITIONS = 5
 SCORES = 60
 """Of each arm; far more than are needed to prove that 0.1 is worse than 0.9."""
+LEVEL = 0.9
+"""Of the champion."""
 CLIENTS = 4
 PAUSE_S = 0.02
 WITHIN_S = 120.0
@@ -58,8 +63,9 @@ class Rollbacks(NamedTuple):
     """Calls a second while it was measured."""
 
 
-def rollbacks(repetitions: int = REPETITIONS) -> Rollbacks:
-    """So many rollouts, each taken back. Half a minute, and as much for the stack to start."""
+def rollbacks(repetitions: int = REPETITIONS, scores: int = SCORES) -> Rollbacks:
+    """So many rollouts, each taken back, by so many scores of each arm. Half a minute, and as much for the stack to
+    start; two minutes with 20,000 scores."""
     with WordEngine() as engine:
         text = SETTINGS.format(url=engine.url, weight=WEIGHT)
         with place(["kafka", "store"], text=text) as (settings, children):
@@ -71,7 +77,7 @@ def rollbacks(repetitions: int = REPETITIONS) -> Rollbacks:
             begun_s = time.monotonic()
             for client in clients:
                 client.start()
-            found = [_once(settings, engine, f"talk-v{number + 2}") for number in range(repetitions)]
+            found = [_once(settings, engine, f"talk-v{number + 2}", scores) for number in range(repetitions)]
             calls_s = len(engine.asked) / (time.monotonic() - begun_s)
             ending.set()
             for client in clients:
@@ -79,7 +85,7 @@ def rollbacks(repetitions: int = REPETITIONS) -> Rollbacks:
     return Rollbacks(found, calls_s)
 
 
-def _once(settings: Settings, engine: WordEngine, version: str) -> float:
+def _once(settings: Settings, engine: WordEngine, version: str, scores: int) -> float:
     """One rollout by order, harmful figures, and how long the canary was still asked."""
     (settings.data_dir / "adapters" / version).mkdir(parents=True)
     now_ms = CLOCK.now_ms()
@@ -95,8 +101,11 @@ def _once(settings: Settings, engine: WordEngine, version: str) -> float:
     orders.place(settings, order)
     begun = len(engine.asked)
     _until(lambda: any(model == version for _, model in engine.asked[begun:]), f"a call at {version}")
-    state = _state(settings, version, "canary")
-    _harm(Store(settings), state)
+    state, store = _state(settings, version, "canary"), Store(settings)
+    if scores > SCORES:
+        _busy(store, state, scores)
+        _state(settings, version, "canary", scored=1)
+    store.insert("feedback", pa.Table.from_pylist(_scores(state, "exact_match", scores, 0.1)), f"harm-{version}")
     there_s = time.monotonic()
     _state(settings, version, "rolled_back")
     quiet_s = time.monotonic() + 1.0
@@ -105,18 +114,31 @@ def _once(settings: Settings, engine: WordEngine, version: str) -> float:
     return max(0.0, last_s - there_s)
 
 
-def _harm(store: Store, state: RolloutState) -> None:
-    """Scores of both arms since the step began: the canary's are far worse. In the store when this returns."""
+def _busy(store: Store, state: RolloutState, n: int) -> None:
+    """As many answers and thumbs of each arm, and a few scores, by which both are alike: looks take their time."""
+    answers = [
+        {name: row[name] for name in ("call_id", "answer_id", "time_ms", "call_time_ms", "pipeline", "model_version")}
+        | {"variant": row["variant"], "role": "client", "gen_ai_conversation_id": row["call_id"], "status": "ok"}
+        | {"ttft_ms": 10.0 + number % 37, "e2e_ms": 100.0 + number % 91, "cost_micros": 7}
+        for number, row in enumerate(_scores(state, "exact_match", n, LEVEL))
+    ]
+    store.insert("responses", pa.Table.from_pylist(answers), f"answers-{state.rollout_id}")
+    alike = _scores(state, "thumb", n, LEVEL) + _scores(state, "exact_match", SCORES, LEVEL)
+    store.insert("feedback", pa.Table.from_pylist(alike), f"alike-{state.rollout_id}")
+
+
+def _scores(state: RolloutState, metric: str, n: int, level: float) -> list[dict[str, Any]]:
+    """Scores of both arms since the step began, ``n`` of each, the canary's at this level."""
     rows = []
-    for number in range(SCORES):
-        for version, variant, level in (
-            (state.champion_version, "champion", 0.9),
-            (state.candidate_version, "canary", 0.1),
+    for number in range(n):
+        for version, variant, mean in (
+            (state.champion_version, "champion", LEVEL),
+            (state.candidate_version, "canary", level),
         ):
             call, now = uuid7(CLOCK.now_ms()), CLOCK.now_ms()
             rows.append(
                 {
-                    "feedback_id": f"{variant}-{number}-{version}",
+                    "feedback_id": call,
                     "call_id": call,
                     "answer_id": call,
                     "time_ms": now,
@@ -126,11 +148,11 @@ def _harm(store: Store, state: RolloutState) -> None:
                     "variant": variant,
                     "kind": "score",
                     "source": "scorer",
-                    "metric": "exact_match",
-                    "score": float((number * 7919 % 100) / 100 < level),
+                    "metric": metric,
+                    "score": float((number * 7919 % 100) / 100 < mean),
                 }
             )
-    store.insert("feedback", pa.Table.from_pylist(rows), f"harm-{state.rollout_id}")
+    return rows
 
 
 def _ask(settings: Settings, ending: threading.Event) -> None:
@@ -143,9 +165,10 @@ def _ask(settings: Settings, ending: threading.Event) -> None:
             client.post(url, json=body)
 
 
-def _state(settings: Settings, version: str, phase: str) -> RolloutState:
-    """The first state of the version's rollout in this phase. Raises Stop when there is none in time."""
-    reader, decode = follower(settings, f"bench-{version}-{phase}", ROLLOUTS), ROLLOUTS.decoder()
+def _state(settings: Settings, version: str, phase: str, scored: int = 0) -> RolloutState:
+    """The first state of the version's rollout in this phase, with so many scores seen. Raises Stop when there is none
+    in time."""
+    reader, decode = follower(settings, f"bench-{version}-{phase}-{scored}", ROLLOUTS), ROLLOUTS.decoder()
     end = time.monotonic() + WITHIN_S
     try:
         while time.monotonic() < end:
@@ -153,7 +176,8 @@ def _state(settings: Settings, version: str, phase: str) -> RolloutState:
                 if message.error() is not None:
                     continue
                 state: RolloutState = decode(message.value())
-                if state.candidate_version == version and state.phase == phase:
+                seen = state.figures.get("candidate_n") or 0
+                if state.candidate_version == version and state.phase == phase and seen >= scored:
                     return state
     finally:
         reader.close()
@@ -169,4 +193,4 @@ def _until(holds: Callable[[], bool], what: str) -> None:
 
 
 if __name__ == "__main__":
-    print(rollbacks())
+    print(rollbacks(scores=int(sys.argv[1]) if len(sys.argv) > 1 else SCORES))

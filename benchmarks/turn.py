@@ -29,6 +29,7 @@ UNSEEN = "unseen intents, by labels"
 ROLLBACK = "rollback"
 POISON = "poison"
 WAYS = ("without limits", "with limits")
+page_lacks = drift_corpus.page_lacks
 
 
 def parts(*, long: bool) -> dict[str, Callable[[], Any]]:

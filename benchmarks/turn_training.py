@@ -21,11 +21,11 @@ from producers.language import TextSource, read_csv
 from retrain.controller.works import training
 from retrain.evaluate import mean_score
 from retrain.rows import Row
+from tidemill.io.checkout import project_root
 from tidemill.local.demo.overrides import with_overrides
 from tidemill.local.demo.place import models_cache
 from tidemill.local.demo.scenario import on_texts
 from tidemill.local.models import prepare
-from tidemill.local.places import project_root
 from tidemill.settings import RetrainSettings, load_settings
 
 Say = Callable[[str], None]

@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--alerting", action="store_true", help="also Prometheus' and Alertmanager's own checkers")
     parser.add_argument("--ray", action="store_true", help="also the Ray that the launcher's tests start")
     parser.add_argument("--quantize", action="store_true", help="also llm-compressor, for `tidemill quantize`")
+    parser.add_argument("--dvc", action="store_true", help="also DVC, for `dvc.remote` and its tests")
     options = parser.parse_args(arguments)
     programs = ["java", "mvn", *(["chromium"] if options.browser else []), *(["strace"] if options.faults else [])]
     programs += list(SERVICES) if options.alerting else []
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _environment("Ray's environment", ".venv-ray", ["requirements/ray.txt"], editable=False)
         if options.quantize:
             _environment("quantization's environment", ".venv-quantize", ["requirements/quantize.txt"], editable=False)
+        if options.dvc:
+            _environment("DVC's environment", ".venv-dvc", ["requirements/dvc.txt"], editable=False)
         missing = [program for program in programs if not _found(program)]
         _step(", ".join(programs), lambda: not missing, lambda: _install_debian(missing))
         _jars()

@@ -59,18 +59,21 @@ def _what(judged: Judged) -> str:
 def _data(judged: Judged) -> str:
     manifest, counts = judged.manifest, judged.manifest.get("counts", {})
     lines = ["## Data", "", f"Digest `{judged.tags.get('tidemill.data_digest', 'unknown')}`."]
+    if kept := judged.tags.get("tidemill.dvc"):
+        where = f" in {_plain(judged.tags['tidemill.dvc_remote'])}" if "tidemill.dvc_remote" in judged.tags else ""
+        lines += ["", f"DVC: `{kept}`{where}."]
     if counts:
         lines += ["", "| counted | |", "|---|---|", *(f"| {_plain(name)} | {n:,} |" for name, n in counts.items())]
     sources = manifest.get("origins", {}).get("sources", {})
     if sources:
-        lines += ["", "| source | labels | trained on | licence | |", "|---|---|---|---|---|"]
+        lines += ["", "| source | labels and thumbs | trained on | licence | |", "|---|---|---|---|---|"]
         lines += [_source(name, each) for name, each in sources.items()]
     return "\n".join(lines)
 
 
 def _source(name: str, each: Mapping[str, Any]) -> str:
     standing = "left out" if each.get("left_out") else "trusted" if each.get("trusted") else ""
-    figures = f"{each.get('labels', 0):,} | {each.get('train', 0):,}"
+    figures = f"{each.get('labels', 0) + each.get('thumbs', 0):,} | {each.get('train', 0):,}"
     return f"| {_plain(name or '(none)')} | {figures} | {_plain(each.get('licence', 'not stated'))} | {standing} |"
 
 

@@ -6,6 +6,7 @@ Whatever has to be chosen is chosen by hash of the call, so that a snapshot repe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +16,8 @@ from retrain.nearness import Near
 from retrain.rows import LabelledCall, Row, fraction
 from retrain.rules import Rules
 from tidemill.redaction import redact
+
+C = TypeVar("C", bound=LabelledCall)
 
 
 class Choice:
@@ -31,22 +34,26 @@ class Choice:
         self.limited: list[Limited] = []
         self.doubtful = self.private_labels = self.leaks = self.near_duplicates = self.above_share = self.scrubbed = 0
 
-    def fresh(self, calls: Iterable[LabelledCall], least: int, told: Sequence[LabelledCall] = ()) -> list[LabelledCall]:
+    def fresh(
+        self,
+        calls: Iterable[C],
+        least: int,
+        told: Sequence[LabelledCall],
+        among: Sequence[LabelledCall] | None = None,
+    ) -> list[C]:
         """Those to train on, trusted ones first; limits on shares leave ``least`` where there are so many, the one on
-        doubt, by all labels ``told``, does not.
+        doubt, by what was ``told`` (see ``limited``, also for ``among``), does not.
         """
         trusted = self._rules.trusted_sources
         ranked = sorted(calls, key=lambda c: (c.source not in trusted, fraction("choice", c.call_id), c.call_id))
         fit = [call for call in ranked if self._fits(call)]
-        sure, self.limited = self._sure(fit, told)
+        sure, self.limited = self._sure(fit, told, among)
         kept = self._limited(sure, least)
         self.doubtful = len(fit) - len(sure)
         self.above_share += len(sure) - len(kept)
         return [self._clean(call) for call in kept]
 
-    def replayed(
-        self, calls: Sequence[LabelledCall], most: int, told: Sequence[LabelledCall] = ()
-    ) -> list[LabelledCall]:
+    def replayed(self, calls: Sequence[LabelledCall], most: int, told: Sequence[LabelledCall]) -> list[LabelledCall]:
         """At most ``most`` of older calls; ``told`` are all older labels."""
         sure, _ = self._sure(calls, told)
         limited = self._limited(sure, most)
@@ -58,13 +65,24 @@ class Choice:
                 kept.append(self._clean(call))
         return kept
 
-    def _sure(
-        self, calls: Sequence[LabelledCall], told: Sequence[LabelledCall]
-    ) -> tuple[list[LabelledCall], list[Limited]]:
-        rules = self._rules
-        return limited(calls, told, rules.trusted_sources, rules.metric, rules.max_wrong_share)
+    def counts(self) -> dict[str, int]:
+        """What was left out and scrubbed, as a manifest names it."""
+        return {
+            "private_labels_left_out": self.private_labels,
+            "near_judged_left_out": self.leaks,
+            "near_duplicates_left_out": self.near_duplicates,
+            "above_share_left_out": self.above_share,
+            "doubtful_left_out": self.doubtful,
+            "scrubbed": self.scrubbed,
+        }
 
-    def _limited(self, calls: Sequence[LabelledCall], least: int) -> list[LabelledCall]:
+    def _sure(
+        self, calls: Sequence[C], told: Sequence[LabelledCall], among: Sequence[LabelledCall] | None = None
+    ) -> tuple[list[C], list[Limited]]:
+        rules = self._rules
+        return limited(calls, told, rules.trusted_sources, rules.metric, rules.max_wrong_share, among)
+
+    def _limited(self, calls: Sequence[C], least: int) -> list[C]:
         rules = self._rules
         kept = capped(calls, GROUPS["tenant"], rules.trusted_sources, rules.max_tenant_share, least)
         return capped(kept, GROUPS["source"], rules.trusted_sources, rules.max_source_share, least)
@@ -81,7 +99,7 @@ class Choice:
             return True
         return False
 
-    def _clean(self, call: LabelledCall) -> LabelledCall:
+    def _clean(self, call: C) -> C:
         prompt = redact(call.prompt) if self._rules.scrub else call.prompt
         self.scrubbed += prompt != call.prompt
         return call if prompt == call.prompt else msgspec.structs.replace(call, prompt=prompt)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from retrain.rows import LabelledCall, prompt_key
+from retrain.rows import LabelledCall, prompt_key, when_told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ def holding(calls: Sequence[LabelledCall], trusted: Collection[str]) -> Holding:
     latest. Where as many say this as that, the prompt is disputed and has none.
     """
     by_prompt: dict[str, list[LabelledCall]] = {}
-    for call in sorted(calls, key=lambda c: (c.label_time_ms, c.call_time_ms, c.call_id, c.label)):
+    for call in sorted(calls, key=when_told):
         by_prompt.setdefault(prompt_key(call.prompt), []).append(call)
     kept: dict[str, LabelledCall] = {}
     conflicts = disputed_labels = 0

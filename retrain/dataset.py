@@ -12,9 +12,9 @@ from typing import Any
 
 from retrain.choice import Choice
 from retrain.conflicts import holding
-from retrain.influence import is_suspect, suspects
+from retrain.influence import Suspect, is_suspect, suspects
 from retrain.origins import kinds, origins, span_ms
-from retrain.rows import BUCKETS, LabelledCall, Row, digest_of, fraction, prompt_key, rows_of
+from retrain.rows import BUCKETS, LabelledCall, Row, digest_of, fraction, prompt_key, rows_of, when_told
 from retrain.rules import Rules
 
 MOST_GROWTH = 1.5
@@ -31,6 +31,10 @@ class DataSet:
     """What people should know of it, in words: who was left out, and why."""
     calls: tuple[LabelledCall, ...] = ()
     """The calls that the rows to train on are of."""
+    told: tuple[LabelledCall, ...] = ()
+    """All labels, fresh and older, the oldest first."""
+    suspects: tuple[Suspect, ...] = ()
+    """Whose untrusted labels were left out."""
     held_out_share: float = 0.0
     """Share of the sessions that no row to train on is of."""
     origins: dict[str, Any] = field(default_factory=dict)
@@ -141,12 +145,7 @@ def build(
         "duplicates_left_out": len(believed) - len(held.calls) - held.disputed_labels,
         "conflicting_prompts": held.conflicts,
         "disputed_prompts_left_out": held.disputed,
-        "private_labels_left_out": choice.private_labels,
-        "near_judged_left_out": choice.leaks,
-        "near_duplicates_left_out": choice.near_duplicates,
-        "above_share_left_out": choice.above_share,
-        "doubtful_left_out": choice.doubtful,
-        "scrubbed": choice.scrubbed,
+        **choice.counts(),
         "older_labels": len(older),
         "fresh_train": len(training),
         "replay": len(replay),
@@ -159,15 +158,16 @@ def build(
         "sources_left_out": sum(each.kind == "source" for each in found),
         **{f"train_{kind}": number for kind, number in kinds(trained).items()},
     }
-    spans = {"train_calls_ms": span_ms(trained), "verified_calls_ms": span_ms(verified)}
     return DataSet(
         train=rows_of(trained),
         verified=rows_of(verified),
         counts=counts,
         notes=tuple(notes),
         calls=tuple(trained),
+        told=tuple(sorted([*told, *past], key=when_told)),
+        suspects=tuple(found),
         held_out_share=share,
-        origins=origins([*told, *past], trained, found, rules) | spans,
+        origins=origins([*told, *past], trained, found, rules) | {"verified_calls_ms": span_ms(verified)},
     )
 
 

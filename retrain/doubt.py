@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from retrain.influence import GROUPS, Compared, Kind, compared
 from retrain.paired import highest_rate
 from retrain.rows import LabelledCall, fraction
 
+C = TypeVar("C", bound=LabelledCall)
 ALPHA = 0.05
 """At most the chance that a group's labels are wrong more often than its doubt says."""
 
@@ -30,10 +32,12 @@ class Limited:
     of: int
     own: Compared
     doubt: float
+    what: str = "labels"
+    """What of theirs was compared."""
 
     def __str__(self) -> str:
         name = f"{self.kind} {self.name!r}" if self.name else "calls without a tenant"
-        said = f"{self.own.contradicted} of {self.own.prompts} labels contradict trusted ones"
+        said = f"{self.own.contradicted} of {self.own.prompts} {self.what} contradict trusted labels"
         return (
             f"{name}: {self.rows} of {self.of} rows trained on, as {said} and up to {self.doubt:.0%} may be wrong "
             "(retrain.max_wrong_share)"
@@ -52,21 +56,24 @@ def doubts(groups: Mapping[str, Compared]) -> dict[str, float]:
 
 
 def limited(
-    rows: Sequence[LabelledCall],
+    rows: Sequence[C],
     told: Sequence[LabelledCall],
     trusted: Collection[str],
     metric: str,
     share: float,
-) -> tuple[list[LabelledCall], list[Limited]]:
+    among: Sequence[LabelledCall] | None = None,
+) -> tuple[list[C], list[Limited]]:
     """The rows without so many of a group's untrusted ones that they could spoil more than ``share`` of what stays.
 
-    ``told`` are all labels of the same time, which the groups are judged by. Where one group is alone there are no
-    others to be compared with, and all stay. Those that stay are chosen by hash of the call.
+    ``told`` are all labels of the same time, or all thumbs beside trusted labels, which the groups are judged by. Where
+    one group is alone (``among`` these; None: those told) there are no others to be compared with, and all stay. Those
+    that stay are chosen by hash of the call.
     """
+    everybody = told if among is None else among
     kept, found = list(rows), list[Limited]()
     for kind, group_of in GROUPS.items():
         sizes = Counter(group_of(call) for call in kept if call.source not in trusted)
-        if share >= 1 or len({group_of(call) for call in told if call.source not in trusted}) < 2:
+        if share >= 1 or len({group_of(call) for call in everybody if call.source not in trusted}) < 2:
             continue
         beside = dict.fromkeys(sizes, Compared()) | compared(told, group_of, trusted, metric)
         doubt = doubts(beside)

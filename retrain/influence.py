@@ -1,7 +1,8 @@
 """Whose labels a training believes, and how much of it one tenant or one source may be.
 
 Labels of trusted sources are believed. Everybody else's are compared with them on the prompts that both have labelled:
-who contradicts them surely more often than the others do is left out. Pure, and chosen by hash: a snapshot repeats.
+who contradicts them surely more often than the others do is left out. A thumb is compared, too: it says of an answer
+whether it is right, and so does a trusted label. Pure, and chosen by hash: a snapshot repeats.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-from retrain.rows import LabelledCall, fraction, prompt_key
+from retrain.rows import JudgedCall, LabelledCall, fraction, prompt_key, when_told
 from tidemill.scoring import score
 
 ALPHA = 0.05
 """At most the chance that a data set leaves out somebody who contradicts trusted labels within the margin."""
 _AGREES = 0.5
-"""Least score of a label, judged as an answer, that does not contradict the trusted label."""
+"""Least score of a label, or of an answer with a thumb up, that does not contradict the trusted label."""
 Kind = Literal["tenant", "source"]
+C = TypeVar("C", bound=LabelledCall)
 GroupOf = Callable[[LabelledCall], str]
 GROUPS: dict[Kind, GroupOf] = {"tenant": lambda call: call.tenant, "source": lambda call: call.source}
 
@@ -42,11 +44,13 @@ class Suspect:
     name: str
     own: Compared
     others: Compared
+    what: str = "labels"
+    """What of theirs was compared."""
 
     def __str__(self) -> str:
         name = f"{self.kind} {self.name!r}" if self.name else "calls without a tenant"
         return (
-            f"{name} left out: {self.own.contradicted} of {self.own.prompts} labels contradict trusted ones, "
+            f"{name} left out: {self.own.contradicted} of {self.own.prompts} {self.what} contradict trusted labels, "
             f"{self.others.contradicted} of {self.others.prompts} of the others'"
         )
 
@@ -70,17 +74,30 @@ def suspects(
 
 
 def is_suspect(call: LabelledCall, found: Iterable[Suspect], trusted: Collection[str]) -> bool:
-    """Whether a label is left out; a trusted one never is, whoever's call it is about."""
+    """Whether a label or thumb is left out; a trusted one never is, whoever's call it is about."""
     return call.source not in trusted and any(GROUPS[each.kind](call) == each.name for each in found)
+
+
+def beside_trusted(
+    told: Iterable[LabelledCall], thumbs: Iterable[JudgedCall], trusted: Collection[str]
+) -> list[LabelledCall]:
+    """The trusted labels, and beside them the thumbs of all others, to be compared with them."""
+    return [
+        *(call for call in told if call.source in trusted),
+        *(thumb for thumb in thumbs if thumb.source not in trusted),
+    ]
 
 
 def compared(
     calls: Iterable[LabelledCall], group_of: GroupOf, trusted: Collection[str], metric: str
 ) -> dict[str, Compared]:
-    """How each group's labels compare with trusted ones; the last word on a prompt counts, once a group and prompt."""
+    """How each group's labels compare with trusted ones; the last word on a prompt counts, once a group and prompt.
+
+    A thumb up contradicts as a label would that is the answer; a thumb down, where the answer is wholly right.
+    """
     believed: dict[str, LabelledCall] = {}
     told: dict[tuple[str, str], LabelledCall] = {}
-    for call in sorted(calls, key=lambda c: (c.label_time_ms, c.call_time_ms, c.call_id, c.label)):
+    for call in sorted(calls, key=when_told):
         key = prompt_key(call.prompt)
         if call.source in trusted:
             believed[key] = call
@@ -91,7 +108,8 @@ def compared(
         known = believed.get(key)
         worth = None if known is None else score(metric, call.label, known.label)
         if worth is not None:
-            one = Compared(prompts=1, contradicted=int(worth < _AGREES))
+            wrong = worth < _AGREES if call.holds else worth >= 1.0
+            one = Compared(prompts=1, contradicted=int(wrong))
             made[group] = made.get(group, Compared()) + one
     return made
 
@@ -113,9 +131,7 @@ def chance(own: Compared, others: Compared, margin: float, alpha: float) -> floa
     return float(binom.sf(own.contradicted - 1, own.prompts, highest + margin)) + reserve
 
 
-def capped(
-    calls: Sequence[LabelledCall], group_of: GroupOf, trusted: Collection[str], share: float, least: int
-) -> list[LabelledCall]:
+def capped(calls: Sequence[C], group_of: GroupOf, trusted: Collection[str], share: float, least: int) -> list[C]:
     """The calls, without so many of a group's untrusted labels that it would be more than ``share`` of what stays.
 
     Where one group is alone there is nothing to balance, and all stay; of few groups each may be its equal part. Never
@@ -127,7 +143,7 @@ def capped(
     level = _level(sizes.values(), len(calls) - sizes.total(), max(share, 1 / len(sizes)), least)
     ranked = sorted(calls, key=lambda call: (fraction("influence", call.call_id), call.call_id))
     taken: Counter[str] = Counter()
-    kept: list[LabelledCall] = []
+    kept: list[C] = []
     for call in ranked:
         if call.source not in trusted:
             taken[group_of(call)] += 1

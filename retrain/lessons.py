@@ -1,6 +1,7 @@
 """What a recipe teaches beside labels: pairs of a correction and what it corrects, thumbs, questions without a label.
 
-Pure. Each takes the data set that labels made and gives it other rows to train on; what it is judged by stays.
+Pure. Each takes the data set that labels made and gives it other rows to train on; what it is judged by stays. The
+limits on whom a training believes (retrain.influence, retrain.doubt) hold for these rows as they do for labels.
 """
 
 from __future__ import annotations
@@ -8,57 +9,102 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from retrain.choice import Choice
 from retrain.dataset import DataSet, TooSmall, held_out, least_to_train
-from retrain.rows import AskedCall, JudgedCall, Row, fraction, in_order, prompt_key
+from retrain.influence import Suspect, beside_trusted, is_suspect, suspects
+from retrain.origins import origins
+from retrain.rows import AskedCall, JudgedCall, LabelledCall, Row, fraction, in_order, prompt_key, when_told
 from retrain.rules import Rules
 from tidemill.redaction import redact
 from tidemill.scoring import score
 
+_OF_LABELS = ("fresh_train", "replay", "train_labels", "train_corrections")
+"""Counts of rows that a training on thumbs does not have."""
 
-def pairs(made: DataSet, answers: Mapping[str, str], rules: Rules) -> DataSet:
+
+def pairs(made: DataSet, answers: Mapping[str, str], golden: Collection[Row], rules: Rules) -> DataSet:
     """Each label beside the answer of its call, where the metric says that the answer was wrong.
 
-    ``answers`` by call id. Raises TooSmall.
+    A wrong label makes a pair more often than a right one. So whoever's labels are doubtful is limited once more, by
+    those labels alone that correct an answer. ``answers`` by call id. Raises TooSmall.
     """
-    told = [(call, answers[call.call_id]) for call in made.calls if call.call_id in answers]
-    wrong = [(call, answer) for call, answer in told if (score(rules.metric, answer, call.label) or 0.0) < 1.0]
-    rows = in_order(
-        Row(prompt=call.prompt, completion=call.label.strip(), rejected=_clean(answer, rules)) for call, answer in wrong
-    )
-    kept = tuple(row for row in rows if row.rejected and row.rejected != row.completion)
-    missing = f"{len(made.calls) - len(told)} have no kept answer, {len(told) - len(wrong)} were answered rightly"
-    _enough(kept, "dpo", "pairs of a label and a wrong answer", rules, missing)
-    return _with(made, kept, {"pairs": len(kept), "answered_rightly": len(told) - len(wrong)})
-
-
-def thumbs(made: DataSet, judged: Sequence[JudgedCall], golden: Collection[Row], rules: Rules) -> DataSet:
-    """Answers with a thumb, of sessions and questions that the gate does not judge by. Of several thumbs for an answer
-    the most hold; a tie is left out. Raises TooSmall.
-    """
-    frozen = {prompt_key(row.prompt) for row in (*made.verified, *golden)}
-    free: dict[tuple[str, str], list[JudgedCall]] = defaultdict(list)
-    for each in judged:
-        key = prompt_key(each.prompt)
-        if each.label.strip() and key not in frozen and not held_out(each.session, made.held_out_share):
-            free[key, each.label.strip()].append(each)
-    liked: dict[str, bool] = {}
-    calls = []
-    for same in free.values():
-        up = sum(each.liked for each in same)
-        if 2 * up != len(same):
-            latest = max(same, key=lambda each: (each.label_time_ms, each.call_id))
-            liked[latest.call_id] = 2 * up > len(same)
-            calls.append(latest)
+    trusted = rules.trusted_sources
+    answered = [call for call in made.calls if call.call_id in answers]
+    wrong = [call for call in answered if _corrects(call, answers, rules)]
+    beside = {call.call_id: _clean(answers[call.call_id], rules) for call in wrong}
+    telling = [call for call in wrong if beside[call.call_id] not in ("", call.label.strip())]
+    believed = [call for call in made.told if not is_suspect(call, made.suspects, trusted)]
+    told = [call for call in believed if call.source in trusted or _corrects(call, answers, rules)]
     choice = Choice([*made.verified, *golden], rules)
-    chosen = choice.fresh(calls, least_to_train(rules.floor_labels, rules.holdout_share))
+    chosen = choice.fresh(telling, _least(rules), told, believed)
     rows = in_order(
-        Row(prompt=call.prompt, completion=call.label.strip(), liked=liked[call.call_id]) for call in chosen
+        Row(prompt=call.prompt, completion=call.label.strip(), rejected=beside[call.call_id]) for call in chosen
     )
-    _enough(rows, "kto", "answers with a thumb", rules, f"{len(judged)} thumbs were given since")
+    limits = [str(replace(each, what="corrections")) for each in choice.limited]
+    unanswered, right = len(made.calls) - len(answered), len(answered) - len(wrong)
+    missing = f"{unanswered} have no kept answer, {right} were answered rightly"
+    _enough(rows, "dpo", "pairs of a label and a wrong answer", rules, [missing, *limits])
+    counts = {
+        "pairs": len(rows),
+        "answered_rightly": right,
+        "doubtful_pairs_left_out": choice.doubtful,
+        "pairs_above_share_left_out": choice.above_share,
+    }
+    return _with(
+        made,
+        rows,
+        counts,
+        calls=tuple(chosen),
+        notes=(*made.notes, *limits),
+        origins=made.origins | origins(made.told, chosen, made.suspects, rules),
+    )
+
+
+def thumbs(
+    made: DataSet, judged: Sequence[JudgedCall], golden: Collection[Row], change_ms: int, rules: Rules
+) -> DataSet:
+    """Answers with a thumb, of sessions and questions that the gate does not judge by. Of several thumbs for an answer
+    the most hold; a tie is left out.
+
+    Whose labels were left out has no thumb in it either, nor has who contradicts trusted labels by thumbs, those of
+    calls since ``change_ms`` or all; the rest is limited by what these comparisons leave in doubt. Raises TooSmall.
+    """
+    trusted = rules.trusted_sources
+    given = [each for each in judged if each.label.strip()]
+    found = _contradicting(made, given, change_ms, rules)
+    believed = [each for each in given if not is_suspect(each, found, trusted)]
+    frozen = {prompt_key(row.prompt) for row in (*made.verified, *golden)}
+    free = [
+        each
+        for each in believed
+        if prompt_key(each.prompt) not in frozen and not held_out(each.session, made.held_out_share)
+    ]
+    choice = Choice([*made.verified, *golden], rules)
+    chosen = choice.fresh(_holding(free), _least(rules), beside_trusted(made.told, believed, trusted))
+    rows = in_order(Row(prompt=call.prompt, completion=call.label.strip(), liked=call.liked) for call in chosen)
+    notes = [*map(str, found), *(str(replace(each, what="thumbs")) for each in choice.limited)]
+    _enough(rows, "kto", "answers with a thumb", rules, [f"{len(judged)} thumbs were given since", *notes])
     ups = sum(bool(row.liked) for row in rows)
-    return _with(made, rows, {"thumbs": len(judged), "liked": ups, "disliked": len(rows) - ups})
+    own = _with(
+        made,
+        rows,
+        {
+            **choice.counts(),
+            "thumbs": len(judged),
+            "suspect_thumbs_left_out": len(given) - len(believed),
+            "liked": ups,
+            "disliked": len(rows) - ups,
+            "tenants_left_out": sum(each.kind == "tenant" for each in found),
+            "sources_left_out": sum(each.kind == "source" for each in found),
+        },
+        calls=tuple(chosen),
+        notes=tuple(notes),
+        suspects=tuple(found),
+        origins=made.origins | origins(made.told, chosen, found, rules, given),
+    )
+    return replace(own, counts={name: number for name, number in own.counts.items() if name not in _OF_LABELS})
 
 
 def unlabelled(made: DataSet, asked: Iterable[AskedCall], golden: Collection[Row], most: int, rules: Rules) -> DataSet:
@@ -76,18 +122,49 @@ def unlabelled(made: DataSet, asked: Iterable[AskedCall], golden: Collection[Row
     return _with(made, in_order([*made.train, *rows]), {"unlabelled": len(rows)})
 
 
+def _contradicting(made: DataSet, given: Sequence[JudgedCall], change_ms: int, rules: Rules) -> list[Suspect]:
+    """Whose labels were left out, then whoever else contradicts trusted labels by thumbs."""
+    trusted = rules.trusted_sources
+    left = [each for each in given if not is_suspect(each, made.suspects, trusted)]
+    told = beside_trusted(made.told, left, trusted)
+    fresh = [call for call in told if call.call_time_ms >= change_ms]
+    found = suspects([fresh, told], trusted, rules.metric, rules.max_contradiction)
+    return [*made.suspects, *(replace(each, what="thumbs") for each in found)]
+
+
+def _holding(given: Iterable[JudgedCall]) -> list[JudgedCall]:
+    """The latest of the thumbs that hold, one an answer."""
+    told: dict[tuple[str, str], list[JudgedCall]] = defaultdict(list)
+    for each in given:
+        told[prompt_key(each.prompt), each.label.strip()].append(each)
+    kept = []
+    for same in told.values():
+        ups = sum(each.liked for each in same)
+        if 2 * ups != len(same):
+            kept.append(max((each for each in same if each.liked is (2 * ups > len(same))), key=when_told))
+    return kept
+
+
+def _corrects(call: LabelledCall, answers: Mapping[str, str], rules: Rules) -> bool:
+    """Whether the label says that the answer its call got, if it is known, was wrong."""
+    return call.call_id in answers and (score(rules.metric, answers[call.call_id], call.label) or 0.0) < 1.0
+
+
 def _clean(text: str, rules: Rules) -> str:
     return (redact(text) if rules.scrub else text).strip()
 
 
-def _with(made: DataSet, rows: tuple[Row, ...], counts: Mapping[str, int]) -> DataSet:
-    return replace(made, train=rows, counts=made.counts | dict(counts) | {"train": len(rows)})
+def _with(made: DataSet, rows: tuple[Row, ...], counts: Mapping[str, int], **changed: Any) -> DataSet:
+    return replace(made, train=rows, counts=made.counts | dict(counts) | {"train": len(rows)}, **changed)
 
 
-def _enough(rows: Sequence[Row], kind: str, what: str, rules: Rules, why: str) -> None:
-    least = least_to_train(rules.floor_labels, rules.holdout_share)
-    if len(rows) < least:
+def _least(rules: Rules) -> int:
+    return least_to_train(rules.floor_labels, rules.holdout_share)
+
+
+def _enough(rows: Collection[Row], kind: str, what: str, rules: Rules, why: Sequence[str]) -> None:
+    if len(rows) < (least := _least(rules)):
         raise TooSmall(
             f"retrain.recipe.kind {kind}: {len(rows)} {what}, at least {least} are needed (what retrain.floor_labels "
-            f"leaves to train on); {why}; set kind: sft to train on the labels themselves"
+            f"leaves to train on); {'; '.join(why)}; set kind: sft to train on the labels themselves"
         )

@@ -11,12 +11,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from retrain import places, registry, trials
+from retrain import places, registry, remote, snapshots, trials
 from retrain.card import Judged, card
 from retrain.report import JSON_FILE, PAGE_FILE, page
 from retrain.reproduce.compare import made_with
 from retrain.whole import read_object, write_json
 from retrain.work import load_settings, run_work, say
+from tidemill.evidence import evidence_file, report_page
 from tidemill.ids import derived_id
 from tidemill.settings import Settings
 
@@ -44,17 +45,22 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
     """``run_id`` and, when accepted, ``version`` and ``adapter_dir`` (the version's own folder); what was it made
     with. May be repeated.
 
-    The model card goes into the run in any case, and into the version's description.
+    The model card and what was found behind the alarm go into the run in any case, the card into the version's
+    description, too.
     """
     settings = load_settings(spec.settings)
     folder = Path(spec.adapter_dir)
     with_what = made_with()
+    data, notes = snapshots.of_job(places.job_dir(settings, spec.job_id)), []
+    if data is not None and (problem := remote.tried(settings, data)):
+        notes.append(f"{problem}; make good with `tidemill data push {spec.job_id[:8]}`")
+    tags = spec.tags | remote.tags(settings, spec.job_id)
     say(note="writing the run")
     run_id = registry.log_run(
         settings,
         spec.job_id,
         spec.pipeline,
-        tags=spec.tags | {f"tidemill.made_with.{name}": each for name, each in with_what.items()},
+        tags=tags | {f"tidemill.made_with.{name}": each for name, each in with_what.items()},
         params=spec.params,
         metrics=spec.metrics,
         losses=spec.losses,
@@ -62,19 +68,31 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
         inputs=spec.inputs,
     )
     if spec.report:
-        registry.log_report(settings, run_id, _reported(places.report_dir(settings, spec.job_id), spec.report))
-    if made := trials.made_for(folder):
-        trials.log_trials(settings, run_id, made)
+        made = _reported(places.report_dir(settings, spec.job_id), spec.report)
+        registry.log_files(settings, run_id, registry.GATE, made)
+    alarm = evidence_files(settings, spec.pipeline, spec.tags.get("tidemill.alarm_id", ""))
+    registry.log_files(settings, run_id, registry.EVIDENCE, alarm)
+    if tried := trials.made_for(folder):
+        trials.log_trials(settings, run_id, tried)
     manifest = places.data_dir(settings, spec.job_id) / places.MANIFEST_FILE
     if not spec.accepted:
-        registry.describe(settings, run_id, "", card(_judged(settings, spec, "", with_what)), manifest)
-        return {"run_id": run_id, "made_with": with_what}
+        registry.describe(settings, run_id, "", card(_judged(settings, spec, tags, "", with_what)), manifest)
+        return {"run_id": run_id, "made_with": with_what, "notes": notes}
     say(note="registering the version")
-    tags = spec.tags | {"tidemill.rollout_id": derived_id("rollout", spec.job_id)}
-    version = registry.register(settings, spec.pipeline, run_id, spec.job_id, tags)
-    registry.describe(settings, run_id, version, card(_judged(settings, spec, version, with_what)), manifest)
+    of_version = tags | {"tidemill.rollout_id": derived_id("rollout", spec.job_id)}
+    version = registry.register(settings, spec.pipeline, run_id, spec.job_id, of_version)
+    registry.describe(settings, run_id, version, card(_judged(settings, spec, tags, version, with_what)), manifest)
     kept = registry.keep(settings, folder, version)
-    return {"run_id": run_id, "version": version, "adapter_dir": str(kept), "made_with": with_what}
+    done = {"run_id": run_id, "version": version, "adapter_dir": str(kept)}
+    return done | {"made_with": with_what, "notes": notes}
+
+
+def evidence_files(settings: Settings, pipeline: str, alarm_id: str) -> list[Path]:
+    """What there is by now of an alarm's evidence and its report; none where the pipeline keeps no texts."""
+    if not alarm_id or settings.pipelines[pipeline].capture == "off":
+        return []
+    found = evidence_file(settings.data_dir, alarm_id)
+    return [file for file in (found, report_page(settings.data_dir, alarm_id)) if file.is_file()]
 
 
 def _reported(folder: Path, report: dict[str, Any]) -> list[Path]:
@@ -86,13 +104,15 @@ def _reported(folder: Path, report: dict[str, Any]) -> list[Path]:
     return made
 
 
-def _judged(settings: Settings, spec: RegisterSpec, version: str, with_what: dict[str, str]) -> Judged:
+def _judged(
+    settings: Settings, spec: RegisterSpec, tags: dict[str, str], version: str, with_what: dict[str, str]
+) -> Judged:
     job = places.job_dir(settings, spec.job_id)
     return Judged(
         pipeline=spec.pipeline,
         job_id=spec.job_id,
         version=version,
-        tags=spec.tags,
+        tags=tags,
         params=spec.params | {f"made with {name}": each for name, each in with_what.items()},
         metrics=spec.metrics,
         scores=spec.report.get("scores") or (read_object(job / "evaluate" / "result.json") or {}).get("scores", {}),

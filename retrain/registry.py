@@ -25,6 +25,8 @@ from tidemill.settings import Settings
 ARTIFACT = "adapter"
 GATE = "gate"
 """Folder of a run's artifacts that holds the gate's report."""
+EVIDENCE = "evidence"
+"""Folder of a run's artifacts that holds what was found behind the job's alarm."""
 CARD = "model_card.md"
 JOB_TAG = "tidemill.job_id"
 DIGEST_TAG = "tidemill.adapter_digest"
@@ -154,11 +156,11 @@ def log_run(
 
 
 @mapped
-def log_report(settings: Settings, run_id: str, files: Sequence[Path]) -> None:
-    """Put the gate's report beside the run's adapter. May be repeated."""
+def log_files(settings: Settings, run_id: str, folder: str, files: Sequence[Path]) -> None:
+    """Put files beside the run's adapter, in that folder of its artifacts. May be repeated."""
     mlflow = client(settings)
     for file in files:
-        mlflow.log_artifact(run_id, str(file), GATE)
+        mlflow.log_artifact(run_id, str(file), folder)
 
 
 @mapped

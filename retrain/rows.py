@@ -24,6 +24,11 @@ class LabelledCall(Struct, frozen=True, kw_only=True):
     prompt: str
     label: str
 
+    @property
+    def holds(self) -> bool:
+        """Whether it says that ``label`` is right."""
+        return True
+
 
 class AskedCall(Struct, frozen=True, kw_only=True):
     """A call that nobody has told the right answer to."""
@@ -36,7 +41,13 @@ class AskedCall(Struct, frozen=True, kw_only=True):
 class JudgedCall(LabelledCall, frozen=True, kw_only=True):
     """A thumb joined with what was asked; ``label`` is what was answered."""
 
+    kind: str = "thumb"
     liked: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether the thumb was up."""
+        return self.liked
 
 
 class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,6 +61,16 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     completion: str
     rejected: str = ""
     liked: bool | None = None
+
+    @property
+    def content(self) -> tuple[str, str, str, int]:
+        """Everything in it, as something that has an order."""
+        return self.prompt, self.completion, self.rejected, -1 if self.liked is None else int(self.liked)
+
+
+def when_told(call: LabelledCall) -> tuple[int, int, str, str, str]:
+    """What labels are in order of time by."""
+    return call.label_time_ms, call.call_time_ms, call.call_id, call.label, call.source
 
 
 def prompt_key(prompt: str) -> str:
@@ -70,7 +91,7 @@ def rows_of(calls: Iterable[LabelledCall]) -> tuple[Row, ...]:
 
 def in_order(rows: Iterable[Row]) -> tuple[Row, ...]:
     """The rows, each once, in an order that depends on the content alone."""
-    return tuple(sorted(set(rows), key=lambda row: (fraction("order", row.prompt), row.prompt, row.completion)))
+    return tuple(sorted(set(rows), key=lambda row: (fraction("order", row.prompt), *row.content)))
 
 
 def digest_of(train: Iterable[Row], verified: Iterable[Row]) -> str:

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from retrain import adapter, lessons, places
+from retrain import adapter, lessons, places, remote
 from retrain.dataset import DataSet, TooSmall, build
-from retrain.rows import AskedCall, JudgedCall, LabelledCall, Row
+from retrain.fetch import Fetcher
+from retrain.rows import Row
 from retrain.rules import rules_of
+from retrain.snapshots import Snapshot
 from retrain.suites import read_suite
 from retrain.whole import write_json
 from retrain.work import Refused, load_settings, run_work, say
-from tidemill import sql
-from tidemill.events import Message
 from tidemill.io.clickhouse import Store
 from tidemill.settings import PipelineSettings, Settings
 
@@ -29,11 +30,8 @@ MOST_FRESH = 50_000
 MOST_OLDER = 50_000
 MOST_UNLABELLED = 10_000
 """Questions without a label that a teacher is asked."""
-C = TypeVar("C", AskedCall, JudgedCall)
 OLDER_MS = 30 * 86_400_000
 """How far back labels are replayed from."""
-_END_MS = 4_102_444_800_000
-_messages = msgspec.json.Decoder(tuple[Message, ...])
 
 
 class SnapshotSpec(Struct, frozen=True, kw_only=True):
@@ -47,96 +45,60 @@ class SnapshotSpec(Struct, frozen=True, kw_only=True):
 
 
 def take(spec: SnapshotSpec) -> dict[str, Any]:
-    """Make the data set's folder; the same rows give the same digest. Raises Retry (store away) or Refused."""
+    """Make the data set's folder, and push it where ``dvc.remote`` is set; the same rows give the same digest.
+
+    Raises Retry (store away) or Refused. A remote that is away holds nothing up: it is one of the notes.
+    """
     settings = load_settings(spec.settings)
     pipeline = settings.pipelines[spec.pipeline]
-    store = Store(settings)
+    fetcher = Fetcher(Store(settings), spec.pipeline, spec.until_ms)
     say(note="reading labelled calls")
-    change, until, since = spec.change_ms, spec.until_ms, max(0, spec.change_ms - OLDER_MS)
-    fresh, fresh_left = labelled(store, spec.pipeline, change, until, MOST_FRESH, until)
-    replaying = pipeline.retrain.replay_share > 0
-    older, older_left = labelled(store, spec.pipeline, since, change, MOST_OLDER, until) if replaying else ([], 0)
     rules, frozen = rules_of(pipeline), golden(settings, spec.pipeline)
     try:
-        made = taught(build(fresh, older, frozen, rules), store, spec, pipeline, frozen, since if replaying else change)
+        made = collected(fetcher, spec, pipeline, frozen)
         base = adapter.base_digest(places.base_dir(settings, spec.pipeline))
     except (TooSmall, FileNotFoundError) as error:
         raise Refused(str(error)) from error
-    counts = made.counts | {"several_turns_left_out": fresh_left + older_left}
     folder = places.data_dir(settings, spec.job_id)
     manifest = {
         "digest": made.digest,
-        "counts": counts,
+        "counts": made.counts,
         "notes": made.notes,
-        "change_ms": change,
-        "until_ms": until,
+        "change_ms": spec.change_ms,
+        "until_ms": spec.until_ms,
         "pipeline": spec.pipeline,
         "origins": made.origins,
-        "offsets": store.rows(
-            sql.query("labelled_extent"), _asked(spec.pipeline, since if replaying else change, until, until)
-        ),
+        "offsets": fetcher.offsets(),
         "base_digest": base,
         "rules": rules,
         "recipe": pipeline.retrain.recipe.kind,
-        "query": sql.query("labelled_calls"),
+        "queries": fetcher.queries,
     }
     write_folder(folder, made, manifest)
-    told = {"digest": made.digest, "counts": counts, "notes": made.notes}
+    frozen_set = Snapshot(job_id=spec.job_id, version="", folder=str(folder), manifest=manifest)
+    if settings.dvc.remote:
+        say(note="pushing the data set")
+    not_pushed = remote.tried(settings, frozen_set)
+    told = {"digest": made.digest, "counts": made.counts, "notes": [*made.notes, *([not_pushed] if not_pushed else [])]}
     return told | {"base_digest": base, "folder": str(folder)}
 
 
-def taught(
-    made: DataSet, store: Store, spec: SnapshotSpec, pipeline: PipelineSettings, golden: list[Row], since: int
-) -> DataSet:
-    """The data set with the rows that the pipeline's recipe learns from. Raises TooSmall or Retry."""
-    kind, rules, until = pipeline.retrain.recipe.kind, rules_of(pipeline), spec.until_ms
+def collected(fetcher: Fetcher, spec: SnapshotSpec, pipeline: PipelineSettings, golden: list[Row]) -> DataSet:
+    """The data set that labels make, with the rows that the pipeline's recipe learns from. Raises TooSmall or Retry."""
+    kind, rules, change, until = pipeline.retrain.recipe.kind, rules_of(pipeline), spec.change_ms, spec.until_ms
+    replaying = pipeline.retrain.replay_share > 0
+    since = max(0, change - OLDER_MS) if replaying else change
+    fresh = fetcher.labelled(change, until, MOST_FRESH)
+    older = fetcher.labelled(since, change, MOST_OLDER) if replaying else []
+    made = build(fresh, older, golden, rules)
     if kind == "dpo":
-        asked = _asked(spec.pipeline, since, until, until)
-        answers = {row["call_id"]: row["answer"] for row in store.rows(sql.query("answers_of_labelled"), asked)}
-        return lessons.pairs(made, answers, rules)
-    if kind == "kto":
-        asked = _asked(spec.pipeline, since, until, until) | {"most": MOST_FRESH}
-        return lessons.thumbs(made, _calls(store, "thumbed_calls", asked, JudgedCall), golden, rules)
-    if kind == "distill":
-        asked = {"pipeline": spec.pipeline, "since": spec.change_ms, "until": min(until, _END_MS), "most": MOST_FRESH}
-        return lessons.unlabelled(made, _calls(store, "asked_calls", asked, AskedCall), golden, MOST_UNLABELLED, rules)
-    return made
-
-
-def _calls(store: Store, query: str, asked: dict[str, Any], kind: type[C]) -> list[C]:
-    """Calls of one question; those of several turns are left out."""
-    rows = store.rows(sql.query(query), asked)
-    told = ((question(row.pop("messages")), row) for row in rows)
-    return [msgspec.convert(row | {"prompt": prompt}, kind, strict=False) for prompt, row in told if prompt is not None]
-
-
-def labelled(
-    store: Store, pipeline: str, since: int, until: int, most: int, told_until: int
-) -> tuple[list[LabelledCall], int]:
-    """Labelled single-turn calls made in [since, until), and how many of several turns were left out.
-
-    Labels told from ``told_until`` on do not count: whenever a snapshot is taken, it knows no later ones.
-    """
-    parameters = _asked(pipeline, since, until, told_until) | {"most": most}
-    found, left_out = [], 0
-    for row in store.rows(sql.query("labelled_calls"), parameters):
-        prompt = question(row.pop("messages"))
-        if prompt is None:
-            left_out += 1
-        else:
-            found.append(LabelledCall(prompt=prompt, **row))
-    return found, left_out
-
-
-def _asked(pipeline: str, since: int, until: int, told_until: int) -> dict[str, Any]:
-    ends = {"until": min(until, _END_MS), "told_until": min(told_until, _END_MS)}
-    return {"pipeline": pipeline, "since": since} | ends
-
-
-def question(messages: str) -> str | None:
-    """What the user asked, without the system prompt; None for a conversation of several turns."""
-    turns = [message for message in _messages.decode(messages) if message.role != "system"]
-    return turns[0].content if len(turns) == 1 and turns[0].role == "user" else None
+        made = lessons.pairs(made, fetcher.answers(since, until), golden, rules)
+    elif kind == "kto":
+        made = lessons.thumbs(made, fetcher.judged(since, until, MOST_FRESH), golden, change, rules)
+    elif kind == "distill":
+        made = lessons.unlabelled(made, fetcher.asked(change, until, MOST_FRESH), golden, MOST_UNLABELLED, rules)
+    left_out = fetcher.several_turns["labelled_calls"] + fetcher.several_turns["thumbed_calls"]
+    return replace(made, counts=made.counts | {"several_turns_left_out": left_out})
 
 
 def golden(settings: Settings, pipeline: str) -> list[Row]:
@@ -166,13 +128,14 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def write_folder(folder: Path, made: DataSet, manifest: dict[str, Any]) -> None:
-    """The data set's files, whole or not at all; replaces an unfinished or older try."""
+    """The data set's files, whole or not at all; replaces an unfinished or older try, and what was said of it."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     for name, rows in ((places.TRAIN_FILE, made.train), (places.VERIFIED_FILE, made.verified)):
         (unfinished / name).write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     write_json(unfinished / places.MANIFEST_FILE, manifest)
+    folder.with_name(places.POINTER_FILE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 

@@ -44,15 +44,17 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 
 class Changed(Struct, frozen=True, kw_only=True):
-    """A prompt that both have, with other labels: one each, unless scrubbing made several prompts one."""
+    """A prompt that both have with other rows: another label, rejected answer or thumb, or another answer with one."""
 
     prompt: str
-    before: tuple[str, ...]
-    after: tuple[str, ...]
+    before: tuple[Row, ...]
+    after: tuple[Row, ...]
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """Of one part of two data sets: prompts that one alone has, labels that differ, and how many rows are the same."""
+    """Of one part of two data sets: rows of prompts that one alone has, prompts whose rows differ, and how many prompts
+    have the same.
+    """
 
     only_first: tuple[Row, ...]
     only_second: tuple[Row, ...]
@@ -63,9 +65,22 @@ class Difference(Struct, frozen=True, kw_only=True):
 def known(settings: Settings) -> list[Snapshot]:
     """All data sets under ``data_dir``, the newest first. A job's folder without one is left out."""
     jobs = places.jobs_dir(settings)
-    found = [_read(folder) for folder in jobs.iterdir() if folder.is_dir()] if jobs.is_dir() else []
+    found = [of_job(folder) for folder in jobs.iterdir() if folder.is_dir()] if jobs.is_dir() else []
     made = [each for each in found if each is not None]
     return sorted(made, key=lambda each: (-int(each.manifest.get("until_ms", 0)), each.job_id))
+
+
+def of_job(folder: Path) -> Snapshot | None:
+    """The data set in a job's folder; None where there is none."""
+    manifest = read_object(folder / "data" / places.MANIFEST_FILE) or {}
+    if "digest" not in manifest:
+        return None
+    return Snapshot(
+        job_id=folder.name,
+        version=str((read_object(folder / "register" / "result.json") or {}).get("version", "")),
+        folder=str(folder / "data"),
+        manifest=manifest,
+    )
 
 
 def find(settings: Settings, name: str) -> Snapshot:
@@ -78,6 +93,8 @@ def find(settings: Settings, name: str) -> Snapshot:
         raise Stop(f"{name!r} begins the ids of {len(fitting)} jobs: {', '.join(each.job_id for each in fitting)}")
     jobs = places.jobs_dir(settings)
     for folder in sorted(jobs.glob(f"{glob.escape(name)}*")) if name else ():
+        if (folder / places.POINTER_FILE).is_file():
+            raise Stop(f"the data set of job {folder.name} is gone from here; `tidemill data pull {folder.name}`")
         refused = (read_object(folder / "snapshot" / "result.json") or {}).get("refused")
         raise Stop(f"job {folder.name} has no data set: {refused or 'it has not collected its labels'}")
     if not every:
@@ -88,7 +105,7 @@ def find(settings: Settings, name: str) -> Snapshot:
 
 def difference(first: Sequence[Row], second: Sequence[Row]) -> Difference:
     """What the second has that the first has not, and the other way round; rows in the order of their prompts."""
-    before, after = _labels(first), _labels(second)
+    before, after = _by_prompt(first), _by_prompt(second)
     common = sorted(before.keys() & after.keys())
     return Difference(
         only_first=tuple(_rows(before, before.keys() - after.keys())),
@@ -103,7 +120,12 @@ def difference(first: Sequence[Row], second: Sequence[Row]) -> Difference:
 
 
 def export(snapshot: Snapshot, folder: Path, form: Form) -> Path:
-    """Write both parts as JSON Lines, and the manifest, into a new folder, whole or not at all. Raises Stop."""
+    """Write both parts as JSON Lines, and the manifest, into a new folder, whole or not at all. Raises Stop.
+
+    Form ``prompt`` has the rows as they are. ``chat`` has messages in TRL's columns: ``messages`` of a label (of the
+    user alone where there is none), ``prompt``, ``chosen`` and ``rejected`` of a pair, ``prompt``, ``completion`` and
+    ``label`` of a thumb.
+    """
     if folder.exists():
         raise Stop(f"{folder} is there already; name a folder that is not")
     if not snapshot.intact():
@@ -122,34 +144,27 @@ def export(snapshot: Snapshot, folder: Path, form: Form) -> Path:
     return folder
 
 
-def _read(folder: Path) -> Snapshot | None:
-    manifest = read_object(folder / "data" / places.MANIFEST_FILE) or {}
-    if "digest" not in manifest:
-        return None
-    return Snapshot(
-        job_id=folder.name,
-        version=str((read_object(folder / "register" / "result.json") or {}).get("version", "")),
-        folder=str(folder / "data"),
-        manifest=manifest,
-    )
-
-
-def _labels(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
-    made: dict[str, tuple[str, ...]] = {}
+def _by_prompt(rows: Iterable[Row]) -> dict[str, tuple[Row, ...]]:
+    made: dict[str, set[Row]] = {}
     for row in rows:
-        made[row.prompt] = tuple(sorted({*made.get(row.prompt, ()), row.completion}))
-    return made
+        made.setdefault(row.prompt, set()).add(row)
+    return {prompt: tuple(sorted(each, key=lambda row: row.content)) for prompt, each in made.items()}
 
 
-def _rows(labels: dict[str, tuple[str, ...]], prompts: Iterable[str]) -> Iterator[Row]:
+def _rows(by_prompt: dict[str, tuple[Row, ...]], prompts: Iterable[str]) -> Iterator[Row]:
     for prompt in sorted(prompts):
-        yield from (Row(prompt=prompt, completion=label) for label in labels[prompt])
+        yield from by_prompt[prompt]
 
 
 def _formed(row: Row, form: Form) -> Any:
     if form == "prompt":
         return row
-    return {"messages": [_message("user", row.prompt), _message("assistant", row.completion)]}
+    asked, answered = _message("user", row.prompt), _message("assistant", row.completion)
+    if row.liked is not None:
+        return {"prompt": [asked], "completion": [answered], "label": row.liked}
+    if row.rejected:
+        return {"prompt": [asked], "chosen": [answered], "rejected": [_message("assistant", row.rejected)]}
+    return {"messages": [asked, answered] if row.completion else [asked]}
 
 
 def _message(role: str, content: str) -> dict[str, str]:

@@ -46,6 +46,11 @@ def shadow_for(route: Route, call_id: str) -> Shadow | None:
     return shadow
 
 
+def asked_twice(pipeline: str, call_id: str, share: float) -> bool:
+    """Whether this call is in the share, in [0, 1], that the champion answers twice."""
+    return point("agreement", pipeline, call_id) < 100 * share
+
+
 def first_route(settings: Settings, name: str) -> Route:
     """The route of a pipeline that no rollout has touched: the settings' champion serves everything, epoch 0."""
     pipeline = settings.pipelines[name]

@@ -3,7 +3,8 @@
 Spend is taken from partials, each counted once: late answers and those of incomplete windows cost money, too, and so do
 shadows. It is judged when the sources have said how far they are, so the order of partials between two such words does
 not matter. A day's alarms end with the day; what comes for a day that is over changes nothing. A budget of a slice is
-about the answers to clients in it: nobody is charged for shadows.
+about the answers to clients in it: nobody is charged for shadows. How the day's spend ran is not kept: an alarm's
+change time is the day's beginning, and its interval goes to where the share was passed.
 """
 
 from __future__ import annotations
@@ -117,6 +118,9 @@ def _passed(
             started_ms=now_ms,
             value=spent,
             threshold=limit,
+            change_time_ms=start_ms,
+            change_from_ms=start_ms,
+            change_until_ms=now_ms,
         )
         severity: Severity = "page" if share >= 1 else "ticket"
         day.alarms[name] = alarm, severity

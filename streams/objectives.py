@@ -3,7 +3,8 @@
 The burn rate is the share of bad answers over the share that may be bad: at 1 the budget lasts just its period. An
 alarm begins where a long and a short window both burn faster than its factor (the long one makes it certain, the short
 one says that it goes on), and ends once that has not been so for as long as the short window. Until answers have come
-for as long as the short window the pair says nothing: a bad first minute is not three bad days.
+for as long as the short window the pair says nothing: a bad first minute is not three bad days. Its change time is
+where the burning began, to a bucket: so exactly are times kept.
 Source: Google, The Site Reliability Workbook, chapter 5, "Multiwindow, Multi-Burn-Rate Alerts".
 
 Only complete windows count, at revision 0 and at their end. Counts are kept in buckets of event time, coarser for
@@ -138,14 +139,33 @@ class ObjectiveState(Struct, array_like=True):
         if firing is not None:
             firing.until_ms = max(firing.until_ms, until_ms)
             return None
+        first, step_ms = self._began(objective, pair, end_ms), pair.short.step_s * 1000
         alarm = Alarm(
             alarm_id=derived_id(f"{objective.name}_{severity}", f"{pipeline}//{objective.metric}", start_ms),
             started_ms=end_ms,
             value=rate,
             threshold=pair.factor,
+            change_time_ms=first * step_ms,
+            change_from_ms=first * step_ms - max(step_ms, end_ms - start_ms),
+            change_until_ms=min((first + 1) * step_ms, end_ms),
         )
         self.firing[severity] = Burning(alarm, index, until_ms)
         return Transition("firing", alarm, start_ms, end_ms, rate, self._spent(objective, end_ms)), pair
+
+    def _began(self, objective: ObjectiveSettings, pair: Pair, end_ms: int) -> int:
+        """The bucket where the burning began: the short window's first that burns, or the oldest of an unbroken run of
+        burning ones that leads into that window.
+        """
+        ring = self.rings.get(pair.short.step_s, {})
+        may = pair.factor * (1 - objective.target)
+        burns = {bucket for bucket, counts in ring.items() if counts.bad > may * counts.n}
+        newest = _bucket(pair.short.step_s, end_ms)
+        first = newest - pair.short.buckets + 1
+        while first not in burns and first < newest:
+            first += 1
+        while first - 1 in burns and first - 1 > newest - pair.long.buckets:
+            first -= 1
+        return first
 
     def _rests(
         self, objective: ObjectiveSettings, severity: str, start_ms: int, end_ms: int

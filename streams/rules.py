@@ -59,6 +59,8 @@ class RuleState(Struct, omit_defaults=True):
             threshold=_limit(rule),
             reference=self.calm,
             change_time_ms=self.first_breach_ms,
+            change_from_ms=self.first_breach_ms,
+            change_until_ms=self.first_breach_ms + end_ms - start_ms,
         )
         self.breaching = self.holding = 0
         return Transition("firing", self.alarm, start_ms, end_ms, value, _reason(value))

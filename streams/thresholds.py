@@ -18,6 +18,7 @@ KINDS: dict[str, Kind] = {
     "error_rate": "errors",
     "cancel_rate": "errors",
     "truncated_rate": "errors",
+    "other_finish_rate": "errors",
     "input_tokens": "cost",
     "cached_tokens": "cost",
     "output_tokens": "cost",
@@ -32,6 +33,8 @@ KINDS: dict[str, Kind] = {
 }
 """What a rule on a metric is about; metrics of the text are about drift."""
 
+OVER_SPANS = frozenset({"burn_rate", "budget"})
+"""Detectors whose figure is of a span of time: it passed its threshold later than the change that led there."""
 WORTH_SAYING_MS = 10_000
 """An interval of change times that is shorter is left out of the sentence."""
 
@@ -117,7 +120,9 @@ def event(deployment: str, pipeline: str, cause: Cause, transition: Transition, 
 def _summary(pipeline: str, cause: Cause, transition: Transition) -> str:
     alarm = transition.alarm
     subject = f"{pipeline}: {cause.shown}" + (f" of {cause.slice}" if cause.slice else "")
-    since = "" if alarm.change_time_ms is None else f" since {_clock(alarm.change_time_ms)}{_give_or_take(alarm)}"
+    since = ""
+    if alarm.change_time_ms is not None and cause.detector not in OVER_SPANS:
+        since = f" since {_clock(alarm.change_time_ms)}{_give_or_take(alarm) if cause.above is None else ''}"
     now = _figure(transition.value)
     if transition.state == "resolved":
         if transition.value is None:
@@ -143,7 +148,7 @@ def _compared(alarm: Alarm) -> str:
 
 
 def _give_or_take(alarm: Alarm) -> str:
-    """The interval of the change time, where it is wide enough to matter."""
+    """The interval of an estimated change time, where it is wide enough to matter."""
     first, last = alarm.change_from_ms, alarm.change_until_ms
     if first is None or last is None or last - first < WORTH_SAYING_MS:
         return ""

@@ -14,6 +14,8 @@ from tidemill.text import in_words
 ANSWER_FEATURES = ("chars", "words", "empty", "refusal", "repetition", "valid")
 TRUNCATED = "length"
 """The finish reason of an answer that was cut off at its bound of tokens."""
+USUAL_FINISHES = ("stop", TRUNCATED)
+"""Any other known reason (a filter, calls of tools, a provider's own word) counts as another finish."""
 _RUN = 4
 """Words in a row that make one n-gram."""
 CALLS_TOOLS = ("tool_calls", "function_call")

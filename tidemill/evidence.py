@@ -105,8 +105,13 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 def evidence_file(data_dir: Path, alarm_id: str) -> Path:
-    """Where an alarm's evidence lies; its report lies beside it (``.html``)."""
+    """Where an alarm's evidence lies; its report lies beside it."""
     return data_dir / FOLDER / f"{Path(alarm_id).name}.evidence.json"
+
+
+def report_page(data_dir: Path, alarm_id: str) -> Path:
+    """Where Evidently's report on an alarm lies, for people to read."""
+    return data_dir / FOLDER / f"{Path(alarm_id).name}.html"
 
 
 def read(file: Path) -> Evidence | None:

@@ -14,6 +14,7 @@ WindowMetric = Literal[
     "error_rate",  # share of answers that ended in error or timeout (a rejected call is its caller's fault)
     "cancel_rate",  # share of answers the client gave up on
     "truncated_rate",  # share of answers with a known finish reason that were cut off at their bound of tokens
+    "other_finish_rate",  # share of them that ended for another reason than `stop` or `length`
     "input_tokens",  # tokens read, per window
     "cached_tokens",  # tokens read from the engine's prefix cache, per window
     "output_tokens",  # tokens written, per window
@@ -78,6 +79,7 @@ UNITS: dict[str, str] = {
     "error_rate": "share",
     "cancel_rate": "share",
     "truncated_rate": "share",
+    "other_finish_rate": "share",
     "input_tokens": "tokens",
     "cached_tokens": "tokens",
     "output_tokens": "tokens",

@@ -31,6 +31,15 @@ def score(metric: str, answer: str | None, label: str | None) -> float | None:
     return compare(answer, label)
 
 
+def agreement(metric: str, first: str, again: str) -> float:
+    """How far two answers to one question say the same, in [0, 1]: by the metric, with the first one as the label.
+
+    By their words where the metric compares no answers or cannot read the first, by their text where it has no words.
+    """
+    found = (score(each, again, first) for each in (metric, "word_accuracy", "exact_match"))
+    return next(value for value in found if value is not None)
+
+
 def _exact_match(answer: str, label: str) -> float | None:
     """1.0 when both are the same text; runs of blanks count as one, blanks at the ends as none."""
     return float(answer.split() == label.split())

@@ -1,7 +1,8 @@
 """One webhook and its own place in the topic: a dead receiver holds up nobody but itself.
 
-1. read threshold events; 2. send what outbox.py makes of them until it is delivered, refused, or too old; 3. commit how
-far all is settled. A crash between 2 and 3 sends it again under the same ``webhook-id`` (place.py says why).
+1. read threshold events; 2. of what outbox.py makes of them, commit that the next one is about to be sent; 3. send it
+until it is delivered, refused, or too old; 4. commit how far all is settled. A crash between 2 and 4 sends it again
+under the same ``webhook-id`` (place.py says why).
 
 A receiver that answers 410 is retired: that, with a digest of its address, stands in the note beside the committed
 offset, so a restart knows it. Nothing is read for it any more; with another address it goes on where it stood.
@@ -24,7 +25,7 @@ from consumers.alerts.approving import Links
 from consumers.alerts.formats import render
 from consumers.alerts.groups import Muted, Policy
 from consumers.alerts.outbox import Outbox, Pending
-from consumers.alerts.retry import FollowUp, judge
+from consumers.alerts.retry import FollowUp, judge, schedule
 from consumers.alerts.sending import post, signer
 from tidemill.clock import Clock
 from tidemill.errors import Quarantine, Retry, Stop
@@ -87,6 +88,7 @@ class Delivery(threading.Thread):
         self._clock = clock
         self._latest_mutes = mutes
         self._mutes: Mutes | None = None
+        self._schedule = schedule(settings.alerts, webhook)
         self._sign = signer(webhook)
         self._console = settings.console_url
         self._links = Links(settings, webhook)
@@ -207,10 +209,12 @@ class Delivery(threading.Thread):
     def _try(self, pending: Pending, reader: Consumer) -> None:
         """Send one notification once, and settle it or put it off."""
         told, now_ms = pending.notification, self._clock.now_ms()
-        if now_ms - told.due_ms > self._settings.alerts.retry_for_s * 1000:
+        if now_ms - told.due_ms > self._schedule.for_s * 1000:
             log.error("gave up on %s for %s: too old", told.id, self._webhook.name)
             self._settle(pending, "gave_up")
             return
+        if self._outbox.trying(pending):
+            self._commit(reader)
         status, follow_up = self._attempt(pending)
         if follow_up.outcome == "retry":
             self._count("retry")
@@ -244,7 +248,7 @@ class Delivery(threading.Thread):
             retry_after=retry_after,
             now_ms=self._clock.now_ms(),
             jitter=random.random(),
-            standard=self._settings.alerts.retry_schedule == "standard",
+            standard=self._schedule.standard,
         )
 
     def _settle(self, pending: Pending, outcome: str) -> None:

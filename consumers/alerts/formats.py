@@ -1,11 +1,13 @@
 """A notification as its receiver wants it: content type and body by the webhook's ``format``. Pure.
 
-Sources: CloudEvents 1.0 (JSON format, structured and batched mode), Slack's incoming webhooks and Block Kit.
+Sources: CloudEvents 1.0 (JSON format, structured and batched mode; the envelope is by the package ``cloudevents``),
+Slack's incoming webhooks and Block Kit.
 """
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -26,34 +28,44 @@ API_TELLS_FOR_MS = 30 * 86_400_000
 
 def render(told: Notification, webhook: WebhookSettings, console_url: str) -> tuple[str, str]:
     """Content type and body. Equal inputs, equal bytes."""
-    kind = JSON
     body: Any
+    if webhook.format == "cloudevents":
+        return cloud_events(told)
     if webhook.format == "slack":
         body = slack_body(told, webhook.template, console_url)
     elif webhook.format == "alertmanager_api":
         lasts_ms = round(3 * webhook.repeat_interval_s * 1000) or API_TELLS_FOR_MS
         body = api_body(told.events, console_url, told.due_ms + lasts_ms)
-    elif webhook.format == "cloudevents":
-        kind, body = cloud_events(told)
     else:
         body = group_body(told.events, told.labels, webhook.name, console_url)
-    return kind, json.dumps(body)
+    return JSON, json.dumps(body)
 
 
-def cloud_events(told: Notification) -> tuple[str, Any]:
+def cloud_events(told: Notification) -> tuple[str, str]:
     """The news as CloudEvents: one in structured mode, several as a batch. A reminder has ids of its own."""
     news = told.events[: len(told.news)] or told.events
     made = [_cloud_event(event, event.id if told.news else derived_id(told.id, event.id)) for event in news]
     if len(made) == 1:
         return "application/cloudevents+json", made[0]
-    return "application/cloudevents-batch+json", made
+    return "application/cloudevents-batch+json", f"[{', '.join(made)}]"
 
 
-def _cloud_event(event: ThresholdEvent, name: str) -> dict[str, Any]:
-    """Our event's own envelope, with attributes that the specification allows."""
-    whole = msgspec.to_builtins(event)
-    kept = ("specversion", "source", "type", "subject", "time", "datacontenttype", "data")
-    return {"id": name, **{attribute: whole[attribute] for attribute in kept}}
+def _cloud_event(event: ThresholdEvent, name: str) -> str:
+    """Our event in an envelope with attributes that the specification allows; its time is ``time_ms``."""
+    from cloudevents.core.formats.json import JSONFormat
+    from cloudevents.core.v1.event import CloudEvent
+
+    attributes = {
+        "specversion": event.specversion,
+        "id": name,
+        "source": event.source,
+        "type": event.type,
+        "time": datetime.fromtimestamp(event.time_ms / 1000, UTC),
+        "datacontenttype": event.datacontenttype,
+    }
+    if event.subject:
+        attributes["subject"] = event.subject
+    return JSONFormat().write(CloudEvent(attributes, msgspec.to_builtins(event.data))).decode()
 
 
 def slack_body(told: Notification, template: str, console_url: str) -> dict[str, Any]:

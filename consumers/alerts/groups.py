@@ -59,6 +59,8 @@ class Notification:
     """The news, then the group's other alarms that fire; one event of each."""
     news: tuple[Offset, ...]
     """Offsets of the events that this tells; empty: it tells them again."""
+    others: tuple[Offset, ...] = ()
+    """Offsets of the others, where there are news."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,21 @@ class Muted:
     news: tuple[Offset, ...] = ()
 
 
+def shared(events: Sequence[ThresholdEvent], group_by: Sequence[str]) -> dict[str, str]:
+    """The labels in ``group_by`` that are the same for all of these."""
+    labels = [labels_of(event.data) for event in events]
+    values = {label: {each.get(label, "") for each in labels} for label in group_by}
+    return {label: found.pop() for label, found in values.items() if len(found) == 1}
+
+
+def key_of(event: ThresholdEvent, group_by: Sequence[str]) -> str:
+    """The key of notifications of that event."""
+    return derived_id(*shared((event,), group_by).items()) if group_by else event.data.alarm_id
+
+
 @dataclass
 class _Alarm:
-    begin: ThresholdEvent | None = None
+    begin: tuple[Offset, ThresholdEvent] | None = None
     """None: it began before what is known here."""
     told: bool = False
     ended: bool = False
@@ -122,16 +136,14 @@ class Groups:
     def add(self, offset: Offset, at_ms: int, event: ThresholdEvent) -> tuple[bool, list[Notification | Muted]]:
         """Take in a message that arrived at ``at_ms``: whether it is to be told of, and what has become due."""
         name, firing = event.data.alarm_id, event.data.state == "firing"
-        labels = labels_of(event.data)
-        shared = {label: labels.get(label, "") for label in self._policy.group_by}
-        key = self._homes.get(name) or (derived_id(*shared.items()) if shared else name)
+        key = self._homes.get(name) or key_of(event, self._policy.group_by)
         out = self._advance(key, at_ms)
-        group = self._groups.setdefault(key, _Group(shared))
+        group = self._groups.setdefault(key, _Group(shared((event,), self._policy.group_by)))
         alarm = group.alarms.setdefault(name, _Alarm())
         self._homes[name] = key
         told_of = (firing or self._policy.send_resolved) and not alarm.ended and not (firing and alarm.begin)
         if firing:
-            alarm.begin = alarm.begin or event
+            alarm.begin = alarm.begin or (offset, event)
         else:
             alarm.ended = True
         if told_of:
@@ -191,7 +203,7 @@ class Groups:
             over = event.data.state == "firing" and alarm.ended
             end = None if over and self._was_told(alarm) else self._muted_until(event, now_ms)
             if end is not None and over:
-                out.append(Muted(event, tuple(each for each, _ in alarm.pending)))
+                out.append(Muted(event, tuple(each for each, _ in alarm.pending if self._is_news(each))))
                 self._forget(group, name)
             elif end is not None:
                 if alarm.held_ms is None:
@@ -221,13 +233,14 @@ class Groups:
         if not group.labels:
             return Notification(news[0].id, key, now_ms, {}, news, offsets)
         named = {event.data.alarm_id for event in news}
-        firing = (event for event in self._firing(group) if event.data.alarm_id not in named)
-        others = tuple(event for event in firing if self._muted_until(event, now_ms) is None)
-        name = derived_id(key, now_ms, *(event.id for event in news + others))
-        return Notification(name, key, now_ms, group.labels, news + others, offsets)
+        firing = ((at, event) for at, event in self._firing(group) if event.data.alarm_id not in named)
+        beside = [(at, event) for at, event in firing if self._muted_until(event, now_ms) is None]
+        events = news + tuple(event for _, event in beside)
+        name = derived_id(key, now_ms, *(event.id for event in events))
+        return Notification(name, key, now_ms, group.labels, events, offsets, tuple(at for at, _ in beside))
 
     def _repeat(self, key: str, group: _Group, now_ms: int) -> list[Notification | Muted]:
-        firing = tuple(self._firing(group))
+        firing = tuple(event for _, event in self._firing(group))
         ends = [self._muted_until(event, now_ms) for event in firing]
         heard = tuple(event for event, end in zip(firing, ends, strict=True) if end is None)
         group.repeat_ms = min((end for end in ends if end is not None), default=None)
@@ -247,7 +260,7 @@ class Groups:
         del group.alarms[name]
         del self._homes[name]
 
-    def _firing(self, group: _Group) -> list[ThresholdEvent]:
+    def _firing(self, group: _Group) -> list[tuple[Offset, ThresholdEvent]]:
         """The beginnings of alarms that have been told of and have not ended."""
         return [each.begin for each in group.alarms.values() if each.begin is not None and each.told and not each.ended]
 

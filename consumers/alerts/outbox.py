@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from consumers.alerts.groups import Groups, Muted, MutedUntil, Notification, Policy
 from consumers.alerts.place import Place
+from consumers.alerts.tried import Resumed
 from tidemill.events import ThresholdEvent
 
 PATIENCE_S = 600.0
@@ -47,6 +48,8 @@ class Outbox:
         self._pending: list[Pending] = []
         self._places: dict[int, Place] = {}
         self._groups: dict[int, Groups] = {}
+        self._resumed: dict[int, Resumed] = {}
+        """By partition, what was being tried before the start and is to be read again; nothing is sent before."""
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -54,7 +57,7 @@ class Outbox:
     @property
     def is_full(self) -> bool:
         """Whether no more should be read."""
-        return len(self._pending) >= MOST_HELD
+        return len(self._pending) >= MOST_HELD and not self._resumed
 
     @property
     def failing(self) -> list[Pending]:
@@ -77,6 +80,7 @@ class Outbox:
         self._pending.clear()
         self._places.clear()
         self._groups.clear()
+        self._resumed.clear()
 
     def knows(self, partition: int) -> bool:
         """Whether the partition was ``open``ed."""
@@ -85,7 +89,9 @@ class Outbox:
     def open(self, partition: int, committed: int = 0, note: str | None = "") -> Place:
         """Begin with a partition where its last commit (offset and metadata) says."""
         place = self._places[partition] = Place(committed, note)
-        self._groups[partition] = Groups(self._policy, place.is_news)
+        self._groups[partition] = Groups(self._policy, place.is_untried)
+        if place.unsettled:
+            self._resumed[partition] = Resumed(place.unsettled)
         return place
 
     def add(self, partition: int, offset: int, event: ThresholdEvent | None, at_ms: int = 0) -> list[Muted]:
@@ -94,17 +100,23 @@ class Outbox:
             self.open(partition)
         place = self._places[partition]
         place.read(offset)
-        if event is None:
-            return []
-        if place.is_news(offset):
-            place.open(offset)
-        taken, out = self._groups[partition].add(offset, at_ms, event)
-        if not taken:
-            place.settle((offset,))
-        return self._take(partition, out)
+        if not place.unsettled:
+            self._resumed.pop(partition, None)
+        muted: list[Muted] = []
+        if event is not None:
+            if place.is_news(offset):
+                place.open(offset)
+            taken, out = self._groups[partition].add(offset, at_ms, event)
+            if not taken and place.is_untried(offset):
+                place.settle((offset,))
+            muted = self._take(partition, out)
+        if partition in self._resumed and self._resumed[partition].read(offset, event):
+            self._resume(partition)
+        return muted
 
     def advance(self, partition: int, now_ms: int) -> list[Muted]:
         """The partition is read to its end at ``now_ms``: what is due by then."""
+        self._resume(partition)
         return self._take(partition, self._groups[partition].advance(now_ms - SETTLE_MS))
 
     def _take(self, partition: int, out: Iterable[Notification | Muted]) -> list[Muted]:
@@ -119,8 +131,20 @@ class Outbox:
                 self._pending.append(Pending(partition, each))
         return muted
 
+    def _resume(self, partition: int) -> None:
+        """What was being tried before the start goes first: it was due before all that is read from there on."""
+        if resumed := self._resumed.pop(partition, None):
+            found = resumed.notifications(self._policy.group_by)
+            self._pending[:0] = [Pending(partition, each) for each in found]
+
+    def trying(self, pending: Pending) -> bool:
+        """It is about to be sent: note that; whether ``positions`` must be committed before."""
+        return self._places[pending.partition].trying(pending.notification)
+
     def next(self, now_s: float) -> Pending | None:
         """What to send now: the oldest not set aside when it is due, else one set aside that is."""
+        if self._resumed:
+            return None
         aside: Pending | None = None
         for one in self._heads():
             if not one.is_aside(now_s):
@@ -140,10 +164,7 @@ class Outbox:
         """It is delivered, refused or given up. Safe to repeat, and after ``clear``."""
         if pending in self._pending:
             self._pending.remove(pending)
-            place, told = self._places[pending.partition], pending.notification
-            place.settle(told.news)
-            if not told.news:
-                place.repeated_ms = max(place.repeated_ms, told.due_ms)
+            self._places[pending.partition].settle(pending.notification.news)
 
     def retire(self, address: str) -> None:
         """Note that this address wants no more calls."""
@@ -162,9 +183,11 @@ class Outbox:
         """The oldest notification of each alarm or group, oldest first."""
         seen: set[str] = set()
         for one in self._pending:
-            if one.notification.key not in seen:
-                seen.add(one.notification.key)
+            told = one.notification
+            names = {told.key, *(event.data.alarm_id for event in told.events[: len(told.news)])}
+            if not names & seen:
                 yield one
+            seen |= names
 
 
 def _is_reminder(pending: Pending, key: str) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from tidemill.settings.alerting import AlertSettings, WebhookSettings
 
 FIRST_S = 1.0
 LONGEST_S = 300.0
@@ -13,8 +15,27 @@ _MOST_DIGITS = 9
 """Of a Retry-After; it is bounded further on anyhow."""
 STANDARD_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Waits after the first try, the second … in Standard Webhooks' example; the last one goes on."""
+MINUTES_FOR_S, STANDARD_FOR_S = 86_400.0, 345_600.0
+"""How long the schedules last; all of STANDARD_S takes 272,105 s, and a quarter more at most."""
 _PASSING = frozenset({408, 425, 429})
 _GONE, _TOO_MANY = 410, 429
+
+
+class Schedule(NamedTuple):
+    """How one receiver is tried again: by STANDARD_S or by minutes, and for how many seconds."""
+
+    standard: bool
+    for_s: float
+
+
+def schedule(alerts: AlertSettings, webhook: WebhookSettings) -> Schedule:
+    """As the settings say. Where they are silent, people wait for what chats and Alertmanager get: it comes within
+    minutes of a receiver's return.
+    """
+    by_format: Literal["minutes", "standard"]
+    by_format = "standard" if webhook.format == "cloudevents" or webhook.secret_env else "minutes"
+    standard = (alerts.retry_schedule or by_format) == "standard"
+    return Schedule(standard, alerts.retry_for_s or (STANDARD_FOR_S if standard else MINUTES_FOR_S))
 
 
 @dataclass(frozen=True)

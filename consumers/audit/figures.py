@@ -63,6 +63,7 @@ class Counted:
     cancelled: int = 0
     finished: int = 0
     truncated: int = 0
+    other_finish: int = 0
     priced: int = 0
     cost_micros: int = 0
     input_tokens: int = 0
@@ -87,6 +88,7 @@ class Counted:
             "error_rate": Figure(self.answers, self.failed),
             "cancel_rate": Figure(self.answers, self.cancelled),
             "truncated_rate": Figure(self.finished, self.truncated),
+            "other_finish_rate": Figure(self.finished, self.other_finish),
             "cost": Figure(self.priced, self.cost_micros / 1_000_000),
             "unpriced": Figure(self.answers, self.answers - self.priced),
             "output_tokens": Figure(self.answers if self.output_tokens else 0, self.output_tokens),
@@ -105,6 +107,7 @@ METRICS = (
     "error_rate",
     "cancel_rate",
     "truncated_rate",
+    "other_finish_rate",
     "input_tokens",
     "cached_tokens",
     "output_tokens",

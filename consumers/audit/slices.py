@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from consumers.audit.figures import Counted, Figure, Series, counted_of
-from tidemill.answers import TRUNCATED
+from tidemill.answers import TRUNCATED, USUAL_FINISHES
 from tidemill.events.types import MAX_NAME
 from tidemill.metrics import DURATIONS
 from tidemill.slices import ATTRIBUTE, dimension_of
@@ -108,6 +108,7 @@ def _sums(table: str, dimension: str) -> str:
 ANSWERS = f"""count() AS answers, countIf(status IN ('error', 'timeout')) AS failed,
        countIf(status = 'cancelled') AS cancelled, countIf(gen_ai_response_finish_reason != '') AS finished,
        countIf(gen_ai_response_finish_reason = '{TRUNCATED}') AS truncated,
+       countIf(gen_ai_response_finish_reason NOT IN {("", *USUAL_FINISHES)}) AS other_finish,
        count(r.cost_micros) AS priced, sum(r.cost_micros) AS cost_micros,
        sum(gen_ai_usage_input_tokens) AS input_tokens, sum(gen_ai_usage_cached_tokens) AS cached_tokens,
        sum(gen_ai_usage_output_tokens) AS output_tokens"""

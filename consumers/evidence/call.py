@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tidemill.answers import TRUNCATED
+from tidemill.answers import TRUNCATED, USUAL_FINISHES
 from tidemill.slices import ATTRIBUTE, DIMENSIONS
 
 _PLAIN = ("queue_ms", "ttft_ms", "tpot_ms", "e2e_ms", "input_tokens", "cached_tokens", "output_tokens")
@@ -44,6 +44,7 @@ def call_of(row: Mapping[str, Any]) -> Call:
     figures["cancel_rate"] = None if status is None else float(status == "cancelled")
     figures["unpriced"] = None if status is None else float(cost is None)
     figures["truncated_rate"] = float(reason == TRUNCATED) if reason else None
+    figures["other_finish_rate"] = float(reason not in USUAL_FINISHES) if reason else None
     figures["cost"] = None if cost is None else cost / 1e6
     for side in ("input", "output"):
         texts = {name: value for name, value in dict(row[side] or ()).items() if abs(value) <= MAX_VALUE}

@@ -14,7 +14,7 @@ from dashboards.console.muted import muted
 from dashboards.console.view import Point
 from tidemill.clock import Clock
 from tidemill.events import JobState, RolloutState, ThresholdEvent
-from tidemill.evidence import FOLDER, Evidence, Example, Slice, evidence_file, read
+from tidemill.evidence import Evidence, Example, Slice, evidence_file, read, report_page
 from tidemill.io.clickhouse import Store
 from tidemill.settings import Settings
 from tidemill.silences import Mutes, labels_of
@@ -126,7 +126,7 @@ def report_file(settings: Settings, alarm_id: str) -> Path | None:
     """The report of an alarm; None where the id is none, there is no report, or it has texts of a pipeline that keeps
     none any more.
     """
-    file = settings.data_dir / FOLDER / f"{alarm_id}.html"
+    file = report_page(settings.data_dir, alarm_id)
     if not is_alarm_id(alarm_id) or not file.is_file():
         return None
     found = read(evidence_file(settings.data_dir, alarm_id))

@@ -147,6 +147,12 @@ QUALITY = Board(
             "Share with finish reason length.",
             "percentunit",
         ),
+        Panel(
+            "Other finish reasons",
+            _per_version("other_finish_rate", "value"),
+            "Share with another finish reason than stop and length: a filter, calls of tools.",
+            "percentunit",
+        ),
     ),
 )
 LOOP = Board(

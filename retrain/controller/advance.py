@@ -262,7 +262,7 @@ def _registered(job: JobState, pipeline: PipelineSettings, seen: Seen, name: str
     state = ended(
         job,
         "registered",
-        f"{version} passed the gate",
+        "; ".join((f"{version} passed the gate", *work.result.get("notes", ())))[:1000],
         now,
         run_id=run_id,
         registered_name=job.pipeline,

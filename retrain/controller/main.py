@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 
+from retrain import dvc
 from retrain.controller.driver import Driver
 from retrain.controller.feed import Feed
 from retrain.controller.labels import LabelCounter
 from retrain.controller.ledger import Ledger
 from retrain.launchers.chosen import ChosenLauncher
 from retrain.launchers.launcher import Launcher
-from tidemill.errors import Retry
+from tidemill.errors import Retry, Stop
 from tidemill.io.service import Service
 from tidemill.settings import Settings
 
@@ -19,7 +20,12 @@ PAUSE_S = 0.35
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM. Work under way goes on by itself and is found again by the next controller."""
+    """Run until SIGTERM. Work under way goes on by itself and is found again by the next controller.
+
+    Raises Stop where ``dvc.remote`` is set and DVC is missing.
+    """
+    if fault := dvc.fault(settings.dvc):
+        raise Stop(fault)
     with Service(settings, "retrain") as service:
         launcher = ChosenLauncher(service.clock.now_ms)
         while not service.stopping:

@@ -97,13 +97,39 @@ class User(Struct, frozen=True, kw_only=True):
     labelled_calls: int
 
 
+class Declared(Struct, frozen=True, kw_only=True):
+    """A version that no training makes, as the settings declare it."""
+
+    what: str
+    """In words."""
+    kind: str
+    engine: str
+    """Empty: it is answered by the model of the version ``of``."""
+    model: str
+    """Its name there; empty for an adapter, which has the version's own."""
+    of: str
+    prompt_version: str
+    system_prompt: str | None
+    """None: the pipeline's."""
+    upstream_headers: dict[str, str]
+    folder: str
+    """Where its weights lie; empty: the settings do not say."""
+    made: dict[str, Any]
+    """What was noted where it was merged or quantized (derived.json); empty: nothing."""
+    digest: str | None = None
+    """Of its weights as they are now (an adapter's file, a model's folder); empty: they are not here; None: not looked
+    at."""
+    intact: bool | None = None
+    """Whether that is the digest which was noted; None: not known."""
+
+
 class VersionLineage(Struct, frozen=True, kw_only=True):
     """All that is known of one version."""
 
     version: str
     pipeline: str
     training: Training | None
-    """None: a first champion, given by the settings."""
+    """None: no job made it."""
     rollouts: list[Way]
     before: list[str]
     """The champions it came after, each the one the next was compared with, latest first."""
@@ -111,6 +137,8 @@ class VersionLineage(Struct, frozen=True, kw_only=True):
     """None: the registry was not asked, or does not know it."""
     served: list[Served]
     used_by: list[User]
+    declared: Declared | None = None
+    """None: the settings declare no such version."""
 
 
 class Answered(Struct, frozen=True, kw_only=True):

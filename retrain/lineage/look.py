@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import structs
 
+from retrain.fetch import question
 from retrain.lineage import walk
+from retrain.lineage.declared import declared, weighed
 from retrain.lineage.found import CallLineage, Registered, Said, Served, VersionLineage
 from retrain.lineage.names import call_of, pipeline_of
 from retrain.lineage.walk import DAY_MS, Known
-from retrain.snapshot import question
 from retrain.snapshots import known as data_sets
 from tidemill import sql
 from tidemill.errors import Retry, Stop
 from tidemill.events import JobState, RolloutState, ThresholdData, ThresholdEvent
 from tidemill.ids import uuid7_time_ms, version_of
 from tidemill.io.clickhouse import Store
-from tidemill.io.mlflow import Mlflow
+from tidemill.io.mlflow import DECLARED_TAG, Mlflow
 from tidemill.settings import Settings
 
 LATEST_MS = 4_102_444_800_000
@@ -71,7 +73,8 @@ class Looker:
                 if until > first:
                     (row,) = self._rows("lineage_labelled", asked | {"since": since, "until": until})
                     labelled[job_id] = int(row["calls"])
-        return walk.version(name, known, served, labelled)
+        found = walk.version(name, known, served, labelled)
+        return found if found.declared is None else structs.replace(found, declared=weighed(found.declared))
 
     def call(self, call_id: str) -> CallLineage:
         """The lineage of a call. Raises Stop where no answer to it is kept."""
@@ -108,6 +111,7 @@ class Looker:
             alarms={event.data.alarm_id: event for event in map(_event, alarms)},
             data={each.job_id: each for each in data_sets(self._settings)},
             registered=self._registered(pipeline),
+            declared=declared(self._settings, pipeline),
         )
 
     def _registered(self, pipeline: str) -> dict[str, Registered]:
@@ -116,16 +120,23 @@ class Looker:
         except Retry as error:
             self.unasked = f"{error}; aliases and tags are not shown"
             return {}
-        aliases = model[0] if model else {}
+        aliases, told = model or ({}, {})
+        meant = {alias: version_of(pipeline, number) for alias, number in aliases.items()}
+        meant |= {key.removeprefix(DECLARED_TAG): version for key, version in told.items() if _names_declared(key)}
+        tags: dict[str, dict[str, str]] = {version: {} for version in meant.values()}
+        tags |= {version_of(pipeline, number): each for number, each in versions.items()}
         return {
-            version_of(pipeline, number): Registered(
-                aliases=sorted(alias for alias, named in aliases.items() if named == number), tags=tags
-            )
-            for number, tags in versions.items()
+            version: Registered(aliases=sorted(alias for alias, named in meant.items() if named == version), tags=each)
+            for version, each in tags.items()
         }
 
     def _rows(self, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
         return self._store.rows(sql.query(query), parameters)
+
+
+def _names_declared(key: str) -> bool:
+    """Whether a registered model's tag names a declared version that stands where no alias can."""
+    return key.startswith(DECLARED_TAG) and not key.endswith(".is")
 
 
 def _decoded_job(row: dict[str, Any]) -> JobState:

@@ -11,6 +11,7 @@ from retrain.lineage.found import (
     Answered,
     CallLineage,
     Data,
+    Declared,
     Held,
     Holder,
     Registered,
@@ -46,6 +47,8 @@ class Known:
     data: Mapping[str, Snapshot] = field(default_factory=dict)
     """Data sets on this machine, by job id."""
     registered: Mapping[str, Registered] = field(default_factory=dict)
+    declared: Mapping[str, Declared] = field(default_factory=dict)
+    """Versions that the settings declare."""
 
 
 def asked_since_ms(change_ms: int, replay_share: float) -> int:
@@ -70,7 +73,8 @@ def version(
     """The lineage of one version; ``labelled`` counts its labelled calls by job (see ``spans``). Raises Stop."""
     job = _job_of(name, known)
     ways = [_way(state) for state in _rollouts_of(name, known)]
-    if job is None and not ways and name != known.champion and name not in known.registered and not served:
+    named = name == known.champion or name in known.registered or name in known.declared
+    if job is None and not ways and not named and not served:
         raise Stop(f"there is no version {name!r}; {_there_are(known)}")
     return VersionLineage(
         version=name,
@@ -81,6 +85,7 @@ def version(
         registered=known.registered.get(name),
         served=list(served),
         used_by=[_user(job_id, count, known) for job_id, count in sorted((labelled or {}).items()) if count],
+        declared=known.declared.get(name),
     )
 
 
@@ -123,16 +128,26 @@ def _has(prompt: str, prompts: Iterable[str]) -> bool:
 
 
 def _holders(time_ms: int, feedback: Iterable[Said], prompt: str | None, known: Known) -> list[Holder]:
-    told = [each.time_ms for each in feedback if each.kind in ("label", "correction")]
     found = []
     for job_id, (since, until) in sorted(spans(known).items(), key=lambda item: item[1]):
-        if since <= time_ms < until and any(each < until for each in told):
+        if since <= time_ms < until and _was_asked_for(time_ms, feedback, until, known.data[job_id].manifest):
             job = known.jobs.get(job_id)
             named = known.data[job_id].version
             phase = job.phase if job else "not known"
             held_as = held(prompt, known.data[job_id])
             found.append(Holder(job_id=job_id, version=named, phase=phase, held=held_as))
     return found
+
+
+def _was_asked_for(time_ms: int, feedback: Iterable[Said], until: int, manifest: Mapping[str, Any]) -> bool:
+    """Whether a data set's queries find a call of its time: by its label, where thumbs were asked for by one, and where
+    all calls were, by itself.
+    """
+    queries = manifest.get("queries", {})
+    if "asked_calls" in queries and time_ms >= int(manifest["change_ms"]):
+        return True
+    kinds = ("label", "correction", *(("thumb",) if "thumbed_calls" in queries else ()))
+    return any(each.kind in kinds and each.time_ms < until for each in feedback)
 
 
 def _answered(row: Mapping[str, Any], known: Known) -> Answered:
@@ -278,6 +293,7 @@ def _there_are(known: Known) -> str:
         *(job.candidate_version for job in known.jobs.values() if job.candidate_version),
         *(state.candidate_version for state in known.rollouts.values()),
         *known.registered,
+        *known.declared,
         *([known.champion] if known.champion else []),
     }
     if not every:

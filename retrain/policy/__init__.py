@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from retrain.policy.collect import Collected, while_collecting
 from retrain.policy.decide import ESTIMATE_MS, Decision, counts, decide, refused
-from retrain.policy.funds import Funds, funds_of, gpu_seconds
+from retrain.policy.funds import Funds, funds_of
 from retrain.policy.known import Known
 from retrain.policy.trigger import RETRAINING_KINDS, Trigger, by_age, by_alarm, by_order, by_schedule, job_id_of
 
@@ -27,7 +27,6 @@ __all__ = [
     "counts",
     "decide",
     "funds_of",
-    "gpu_seconds",
     "job_id_of",
     "refused",
     "while_collecting",

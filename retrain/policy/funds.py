@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tidemill.events import JobState
-from tidemill.events.lifecycle import OPEN_JOBS
+from tidemill.events.lifecycle import OPEN_JOBS, SPENDING, gpu_seconds
 from tidemill.settings import GpuSettings, PipelineSettings
 
-SPENDING = ("train", "gate")
-"""Stations of the wheel at which a job has the GPU."""
 LAST_JOBS = 5
 
 
@@ -38,14 +36,6 @@ class Funds:
     def cost_usd(self) -> float | None:
         """What the next job is expected to cost; None: no price is known."""
         return None if self.usd_per_hour is None else self.expected_s / 3600 * self.usd_per_hour
-
-
-def gpu_seconds(job: JobState, now_ms: int) -> float:
-    """GPU seconds a job has taken so far: what it held of GPUs, else (a machine without) the time of its SPENDING."""
-    if (measured := job.figures.get("gpu_seconds") or 0.0) > 0:
-        return measured
-    took = (max(0, (s.ended_ms or now_ms) - s.started_ms) for s in job.stations if s.station in SPENDING)
-    return sum(took) / 1000
 
 
 def most_gpu_s(pipeline: PipelineSettings) -> float:

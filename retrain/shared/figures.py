@@ -15,6 +15,11 @@ CLOSE = 0.1
 """Times, memory and costs that differ by less than this share of the smaller one are called equal."""
 BUSY = 1.5
 """A typical answer that takes more than so many times its CPU time waited for others."""
+HOW = (
+    "transformers answered, each arrangement in one process, adapters unmerged beside their base; vLLM's serving of "
+    "many adapters (multi-LoRA) was not measured"
+)
+"""What the figures are of."""
 SURE = 1.96
 """Standard errors that a difference of scores must exceed."""
 

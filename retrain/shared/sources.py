@@ -61,7 +61,7 @@ def _from_file(file: Path) -> tuple[list[Row], list[Row]]:
 
 
 def _from_data_set(settings: Settings, name: str) -> tuple[list[Row], list[Row]]:
-    """The newest data set's rows; asked are those that a gate judged by, and the golden set."""
+    """The newest data set's rows with an answer to learn; asked are those that a gate judged by, and the golden set."""
     newest = next((each for each in known(settings) if each.manifest.get("pipeline") == name), None)
     if newest is None:
         raise Stop(
@@ -69,6 +69,7 @@ def _from_data_set(settings: Settings, name: str) -> tuple[list[Row], list[Row]]
             f"and completion: --rows {name}=FILE.jsonl"
         )
     try:
-        return newest.rows("train"), [*newest.rows("verified"), *golden(settings, name)]
+        answered = [row for row in newest.rows("train") if row.completion and row.liked is not False]
+        return answered, [*newest.rows("verified"), *golden(settings, name)]
     except Refused as error:
         raise Stop(str(error)) from error

@@ -68,6 +68,8 @@ _RECORDED = frozenset(
         "min_p",
     }
 )
+_ONCE = frozenset({"n", "logprobs", "top_logprobs", "top_p", "top_k", "min_p"})
+"""Fields that a call which is asked once more does without."""
 MAX_NAME = 128
 MAX_CHOICES = 8
 
@@ -164,6 +166,12 @@ def asked_as(asked: Asked, pipeline: PipelineSettings) -> Asked:
         headers=pipeline.upstream_headers,
         prompted=prompted,
     )
+
+
+def asked_again(asked: Asked, seed: int) -> Asked:
+    """The same request for an answer by chance, as likely as the model holds it to be."""
+    left = {name: value for name, value in asked.upstream.items() if name not in _ONCE}
+    return msgspec.structs.replace(asked, upstream=left | {"temperature": 1.0, "seed": seed})
 
 
 def _is_number(value: Any) -> bool:

@@ -160,6 +160,11 @@ class _Serving:
             self._ended = True
             self._chat._recorder.response(self._call, self._call.call_id, self._server, ending, self._answer)
 
+    def _end_well(self, asked: Asked) -> None:
+        """The answer is whole: append that; it may be compared with another one, which nobody waits for."""
+        self.end(Ending(status="ok"))
+        self._chat._shadows.again(self._call, asked, self._server, self._answer.assembly.text)
+
     async def answer(self, asked: Asked, arm: Arm) -> None:
         """Ask the arm; if it has no such model, the champion."""
         self._chat._shadows.maybe(self._call, asked, self._route)
@@ -198,7 +203,7 @@ class _Serving:
                     async for _ in chunks:
                         pass
         if not asked.stream:
-            self.end(Ending(status="ok"))
+            self._end_well(asked)
             await http.answer(self._send, 200, self._whole(asked), headers=self._headers())
 
     async def _stream(self, chunks: AsyncIterator[dict[str, Any]], asked: Asked) -> None:
@@ -215,7 +220,7 @@ class _Serving:
             await self._start_stream()
             await http.write(self._send, data)
         await self._start_stream()
-        self.end(Ending(status="ok"))
+        self._end_well(asked)
         await http.write(self._send, b"".join(held) + _DONE, last=True)
 
     async def _start_stream(self) -> None:

@@ -20,6 +20,8 @@ from tidemill.slices import by_dimension
 from tidemill.text import question_features, word_buckets
 
 Capture = Literal["full", "redacted", "off"]
+AGAIN = "agreement"
+"""The reason of an answer that was asked for to be compared with the client's; its text is not kept."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +99,7 @@ def response_row(
 ) -> InferenceResponse:
     """The answer's event: one finished row, whatever the outcome."""
     assembly = answer.assembly
-    text = assembly.text
+    text, again = assembly.text, server.reason == AGAIN
     tokens = assembly.input_tokens, assembly.cached_tokens, assembly.output_tokens
     return InferenceResponse(
         call_id=call.call_id,
@@ -131,7 +133,7 @@ def response_row(
         e2e_ms=max(0.0, (now_s - answer.arrived_s) * 1000),
         cost_micros=cost_micros(engine, *tokens),
         mean_logprob=assembly.mean_logprob,
-        gen_ai_output_text=kept(text, settings.capture) if answer.first_s is not None else None,
+        gen_ai_output_text=kept(text, settings.capture) if answer.first_s is not None and not again else None,
         output_features=_output_features(answer, ending, settings),
     )
 
@@ -141,6 +143,8 @@ def _output_features(answer: Answer, ending: Ending, settings: PipelineSettings)
     assembly, check = answer.assembly, settings.output_format.check
     reason = CALLS_TOOLS[0] if assembly.calls_tools else assembly.finish_reason
     found = answer_features(assembly.text or assembly.refusal, ending.status, reason, check)
+    if answer.agreement is not None:
+        found["agreement"] = answer.agreement
     return found | {"refusal": 1.0} if assembly.refusal else found
 
 

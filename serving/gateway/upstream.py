@@ -53,6 +53,8 @@ class Answer:
         self.asked_s: float | None = None
         self.first_s: float | None = None
         self.last_s: float | None = None
+        self.agreement: float | None = None
+        """How far it says the same as the answer before, in [0, 1], where the call was asked twice."""
 
     @property
     def queue_ms(self) -> float | None:

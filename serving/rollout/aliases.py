@@ -13,6 +13,7 @@ from serving.rollout.moves import OPEN
 from serving.rollout.routes import champion_of
 from tidemill.events import JobState, RolloutState, Route
 from tidemill.ids import derived_id, pipeline_and_number
+from tidemill.io.mlflow import DECLARED_TAG
 
 ALIASES = ("champion", "canary", "candidate", "shadow", "previous")
 WISHES = ("champion", "canary", "candidate")
@@ -23,11 +24,13 @@ _TRIED = ("pending", "shadow", "canary")
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """The aliases of one registered model, by version number. ``ours``: what was put there by us and may still show,
-    by alias; None where nothing was ever put.
+    by alias; None where nothing was ever put. ``declared``: its tags about declared versions; ``there``: there is one.
     """
 
     aliases: Mapping[str, str]
     ours: Mapping[str, Collection[str]] | None = None
+    declared: Mapping[str, str] = field(default_factory=dict)
+    there: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,12 @@ def true_aliases(
     route: Route, rollouts: Iterable[RolloutState], jobs: Iterable[JobState], registered: Collection[str]
 ) -> dict[str, str]:
     """The aliases of a pipeline as its route and rollouts say, of ``registered`` version numbers alone."""
+    numbers = {alias: number_of(version) for alias, version in meant(route, rollouts, jobs).items()}
+    return {alias: number for alias, number in numbers.items() if number in registered}
+
+
+def meant(route: Route, rollouts: Iterable[RolloutState], jobs: Iterable[JobState]) -> dict[str, str]:
+    """The version that each alias means, whether the registry has it or not."""
     mine = sorted((s for s in rollouts if s.pipeline == route.pipeline), key=lambda s: (s.created_ms, s.rollout_id))
     champion = champion_of(route).model_version
     made = {"champion": champion}
@@ -59,8 +68,16 @@ def true_aliases(
             made["candidate"] = state.candidate_version
         if state.phase in ("shadow", "canary"):
             made[state.phase] = state.candidate_version
-    numbers = {alias: number_of(version) for alias, version in made.items()}
-    return {alias: number for alias, number in numbers.items() if number in registered}
+    return made
+
+
+def declared_tags(meaning: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, str]:
+    """What a registered model's tags say of the ``declared`` versions (in words, by version) that an alias means."""
+    tags: dict[str, str] = {}
+    for alias, version in meaning.items():
+        if version in declared:
+            tags |= {f"{DECLARED_TAG}{alias}": version, f"{DECLARED_TAG}{alias}.is": declared[version]}
+    return tags
 
 
 def keeping(found: Found, truth: Mapping[str, str], unfinished: Collection[str] = ()) -> Keeping:

@@ -13,7 +13,8 @@ For scores of 0 and 1 this is the growth-optimal test of two proportions (Turner
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +33,7 @@ _PRIOR = 5.0
 """Scores that the guesses of level and variance are worth at first."""
 STEP = 0.02
 """How finely an interval is looked for."""
-_MEANS = np.linspace(-1.0, 1.0, 101)
-_BLOCK = 500
+_MEANS = [float(mean) for mean in np.linspace(-1.0, 1.0, 101)]
 
 
 def _none() -> Floats:
@@ -109,8 +109,10 @@ def below(floor: float, scores: Floats, guess: float = 0.5) -> Payoffs:
 
 def log_wealth(payoffs: Payoffs, null: float) -> Floats:
     """Logarithm of the wealth after each payoff, of one who bets that the true difference is above ``null``."""
-    paths: Floats = _paths(payoffs, np.array([null]))[0]
-    return paths
+    wish = np.array([steady(payoffs, harm) for harm in HARMS])
+    gains = np.log1p(within_means(payoffs, wish, null) * (payoffs.values - null))
+    mixed: Floats = np.logaddexp.reduce(_WEIGHTS[:, None] + np.cumsum(gains, axis=1), axis=0)
+    return mixed
 
 
 def steady(payoffs: Payoffs, harm: float) -> Floats:
@@ -126,37 +128,18 @@ def within_means(payoffs: Payoffs, stakes: Floats, null: Floats | float = 0.0) -
 def interval(payoffs: Payoffs, alpha: float) -> tuple[float, float]:
     """Where the true difference lies, at 1 - alpha over all looks, to STEP: values that no bet of either side refuted.
 
-    (-1, 1) without payoffs. Some milliseconds for hundreds of payoffs: for figures, not for inner loops.
+    (-1, 1) without payoffs. Each gain falls as the null grows, so both ends are looked for by halving. A millisecond
+    for hundreds of payoffs: for figures, not for inner loops.
     """
-    kept = (_peaks(payoffs, _MEANS) < np.log(2 / alpha)) & (_peaks(payoffs.reversed(), -_MEANS) < np.log(2 / alpha))
-    means = _MEANS[kept]
-    if means.size == 0:
+    limit, other = np.log(2 / alpha), payoffs.reversed()
+    low = bisect_left(_MEANS, True, key=lambda null: _peak(payoffs, null) < limit)
+    high = bisect_left(_MEANS, True, key=lambda null: _peak(other, -null) >= limit) - 1
+    if low > high:
         middle = payoffs.mean or 0.0
         return middle, middle
-    return float(means[0]), float(means[-1])
+    return float(_MEANS[low]), float(_MEANS[high])
 
 
-def _peaks(payoffs: Payoffs, nulls: Floats) -> Floats:
-    """The largest logarithm of wealth ever reached against each null; in blocks, for memory."""
-    peaks, held = np.zeros(len(nulls)), np.tile(_WEIGHTS[:, None], (1, len(nulls)))
-    for start in range(0, payoffs.n, _BLOCK):
-        cut = slice(start, start + _BLOCK)
-        part = Payoffs(*(getattr(payoffs, each.name)[cut] for each in fields(payoffs)))
-        grown = held[:, :, None] + np.cumsum(_gains(part, nulls), axis=2)
-        peaks = np.maximum(peaks, np.logaddexp.reduce(grown, axis=0).max(axis=1))
-        held = grown[:, :, -1]
-    return peaks
-
-
-def _paths(payoffs: Payoffs, nulls: Floats) -> Floats:
-    parts = _WEIGHTS[:, None, None] + np.cumsum(_gains(payoffs, nulls), axis=2)
-    mixed: Floats = np.logaddexp.reduce(parts, axis=0)
-    return mixed
-
-
-def _gains(payoffs: Payoffs, nulls: Floats) -> Floats:
-    """Logarithms of the factors, by harm, null and payoff."""
-    wish = np.array([steady(payoffs, harm) for harm in HARMS])
-    stakes = within_means(payoffs, wish[:, None, :], nulls[:, None])
-    gains: Floats = np.log1p(stakes * (payoffs.values - nulls[:, None]))
-    return gains
+def _peak(payoffs: Payoffs, null: float) -> float:
+    """The largest logarithm of wealth ever reached against the null; 0 at the begin."""
+    return float(log_wealth(payoffs, null).max(initial=0.0))

@@ -18,31 +18,28 @@ from serving.rollout import orders
 from serving.rollout.adapters import drained, folder_of, need
 from serving.rollout.aside import Aside
 from serving.rollout.decide import begin, decide, registry_wish
-from serving.rollout.figures import step_figures
 from serving.rollout.freeze import frozen
 from serving.rollout.holdings import AdapterEngine, Holdings
 from serving.rollout.log import RolloutLog
 from serving.rollout.moves import OPEN, Next, keeps_way_back, supersedes
-from serving.rollout.observed import Observed, StepFigures
+from serving.rollout.observed import Observed
 from serving.rollout.ordered import begin_by_order, carry_out, started_id
 from serving.rollout.orders import Order
 from serving.rollout.registry import Registry
 from serving.rollout.report import ended, summary
 from serving.rollout.routes import champion_of, first_route, route_of
-from serving.rollout.watched import watch_figures
+from serving.rollout.sight import Sight
 from serving.versions import Placement, name_taken
 from tidemill.clock import Clock
 from tidemill.errors import Retry
 from tidemill.events import JobState, RolloutState, Route
 from tidemill.ids import derived_id, is_version_of
-from tidemill.io.clickhouse import Store, StoreError
-from tidemill.settings import PipelineSettings, Settings
+from tidemill.io.clickhouse import Store
+from tidemill.settings import Settings
 
 log = logging.getLogger(__name__)
 STEPS = Counter("tidemill_rollout_steps_total", "rollout transitions by phase", ["pipeline", "phase"])
 RECONCILE_S = 1.0
-REST = 10
-"""Times as long as it took to look at a step's figures, they are good enough."""
 
 
 class Controller:
@@ -63,19 +60,17 @@ class Controller:
     ) -> None:
         self._settings = settings
         self._log = written
-        self._store = store
         self._registry = registry
         self._clock = clock
         self._registry_done: set[tuple[str, str]] = set()
         self._reconcile_at_s = 0.0
         self._taken: set[str] = set()
         """Names of order files that were taken and could not be removed."""
-        self._looked: dict[str, tuple[int, float, StepFigures]] = {}
-        """By rollout: the step looked at (its start), until when that is good enough, and what was seen."""
         self.troubles: dict[str, str] = {}
         """What holds something up now, by part."""
         self._aside = aside or Aside()
         self._holdings = Holdings(settings, written, engine, self.troubles)
+        self._sight = Sight(store, clock, self.troubles)
 
     def round(self) -> None:
         """One round."""
@@ -212,7 +207,7 @@ class Controller:
         candidate = self._place(state, state.candidate_version)
         seen = Observed(
             now_ms=self._clock.now_ms(),
-            figures=self._figures(state, pipeline),
+            figures=self._sight.figures(state, pipeline),
             loaded=self._holdings.loaded(candidate, state.created_ms),
             refused=self._holdings.refused.get(candidate, ""),
             drained=drained(state.champion_version, route, self._log.gateways.live()),
@@ -225,30 +220,6 @@ class Controller:
             self._write(moved, route)
         elif state.phase == "pending" and (instead := self._holdings.not_served(candidate)):
             self.troubles["model"] = f"{candidate.model} of {state.candidate_version}: {instead}"
-
-    def _figures(self, state: RolloutState, pipeline: PipelineSettings) -> StepFigures | None:
-        watched = state.phase == "promoting" or state.watch == "open"
-        if state.phase not in ("shadow", "canary") and not (watched and pipeline.rollout.watch_s):
-            self._looked.pop(state.rollout_id, None)
-            return None
-        begun_s = self._clock.monotonic_s()
-        step_ms, until_s, last = self._looked.get(state.rollout_id, (0, 0.0, StepFigures()))
-        if step_ms == state.step_started_ms and begun_s < until_s:
-            return last
-        try:
-            metric = pipeline.quality.metric
-            found = (
-                watch_figures(self._store, state, metric, pipeline.rollout)
-                if watched
-                else step_figures(self._store, state, metric)
-            )
-        except (Retry, StoreError) as error:
-            self.troubles["store"] = str(error)
-            return None
-        self.troubles.pop("store", None)
-        now_s = self._clock.monotonic_s()
-        self._looked[state.rollout_id] = (state.step_started_ms, now_s + REST * (now_s - begun_s), found)
-        return found
 
     def _follow_in_registry(self, state: RolloutState) -> bool | None:
         wish = registry_wish(state)
@@ -284,7 +255,7 @@ class Controller:
             route = route_of(state, before, places, pipeline.rollout.shadow_percent, self._clock.now_ms())
             state = msgspec.structs.replace(state, route_epoch=route.epoch)
         if ended(state) and not state.summary:
-            told = summary(state, self._log.jobs.get(state.job_id))
+            told = summary(state, self._log.jobs.get(state.job_id), self._settings.gpu.usd_per_hour)
             state = msgspec.structs.replace(state, summary=told)
         known = self._log.rollouts.get(state.rollout_id)
         self._log.write(state, route)

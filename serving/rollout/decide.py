@@ -8,6 +8,7 @@ the shadow does not leave it penniless.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import exp
 from typing import Literal
 
@@ -31,7 +32,9 @@ from serving.rollout.moves import (
 )
 from serving.rollout.observed import Observed, StepFigures
 from serving.rollout.watched import kept, promoted_ms, watch_share
+from tidemill.clock import day_time
 from tidemill.events import JobState, RolloutState, Route, Verdict
+from tidemill.events.lifecycle import Hold
 from tidemill.ids import derived_id
 from tidemill.settings import RolloutSettings
 
@@ -41,6 +44,8 @@ FEW_SCORES = 20
 """Fewer are no step, however good they are: what is not scored needs its time, too."""
 REGISTRY_DONE = "registry_done"
 """In ``figures`` of an ended rollout: aliases and tags were set."""
+THEN = {"rollback": "goes back", "advance": "goes on"}
+"""What a step that was held for long enough does, by ``on_inconclusive``."""
 WATCH = "watch"
 """The ``check`` of the verdict on a new champion's first time."""
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -192,28 +197,32 @@ def _step(state: RolloutState, plan: RolloutSettings, seen: Observed, now: StepF
             return Next(again(state, seen.now_ms, told()), False)
         return None
 
-    def onward(outcome: Outcome, reason: str) -> Next | None:
-        """A step forward, unless it is held."""
-        if state.hold == "paused":
+    def held(kind: Hold, reason: Callable[[], str]) -> Next | None:
+        if state.hold == kind:
             return goes_on()
+        return hold(msgspec.structs.replace(state, figures=told()), seen.now_ms, kind, reason())
+
+    def onward(outcome: Outcome, reason: str) -> Next | None:
+        """A step forward, unless a freeze window holds it."""
         if seen.freeze:
-            why = f"{step_of(state)} is done; {seen.freeze}"
-            return hold(state, seen.now_ms, "frozen", why) or goes_on()
+            return held("frozen", lambda: f"{step_of(state)} is done; {seen.freeze}")
         return forward(noted(outcome, reason), plan, seen.now_ms)
 
     if found.harm:
         reason = f"harm proven in {step_of(state)}: {found.harm}"
         return rolled_back(noted("fail", reason), seen.now_ms, reason)
+    if state.hold == "paused":
+        return goes_on()
     if good := _good_enough(plan, now, found, share):
         return onward("pass", good)
     if step_s(state, seen.now_ms) > plan.max_step_s:
-        reason = f"{now.candidate.scored} of {plan.min_scored} scores after {plan.max_step_s:.0f} s in {step_of(state)}"
+        if not _held_out(state, plan, seen.now_ms):
+            return held("inconclusive", lambda: _why_held(state, plan, now, share, seen.now_ms))
+        reason = _lacking(state, plan, now, share) + (f", then held for {plan.hold_s:.0f} s" if plan.hold_s else "")
         if plan.on_inconclusive == "advance":
             return onward("inconclusive", reason)
-        if plan.on_inconclusive == "hold":
-            return hold(state, seen.now_ms, "inconclusive", f"held: {reason}") or goes_on()
         return rolled_back(noted("inconclusive", reason), seen.now_ms, reason)
-    if state.hold not in ("", "paused"):
+    if state.hold:
         return Next(msgspec.structs.replace(release(state, plan, seen.now_ms), figures=told()), False)
     return goes_on()
 
@@ -223,7 +232,38 @@ def _good_enough(plan: RolloutSettings, now: StepFigures, found: Judged, share: 
     scored = now.candidate.scored
     if found.harmless and scored >= min(FEW_SCORES, plan.min_scored):
         return f"no harm: shown to be less than {plan.margin:g} worse, with {now.quality.n} differences"
-    if scored >= plan.min_scored and now.quality.n > 0:
-        low, high = interval(now.quality, share.harmless)
-        return f"no harm found in {scored} scores: worse by {low:.2f} to {high:.2f}"
+    if plan.require == "no_harm" and scored >= plan.min_scored and now.quality.n > 0:
+        return f"no harm found in {scored} scores; {_not_shown(plan, now, share)}"
     return ""
+
+
+def _not_shown(plan: RolloutSettings, now: StepFigures, share: Share) -> str:
+    low, high = interval(now.quality, share.harmless)
+    return f"not shown to be less than {plan.margin:g} worse (by {low:.2f} to {high:.2f})"
+
+
+def _lacking(state: RolloutState, plan: RolloutSettings, now: StepFigures, share: Share) -> str:
+    """What a step that took too long has not shown."""
+    scored, after = now.candidate.scored, f"after {plan.max_step_s:.0f} s in {step_of(state)}"
+    if plan.require == "not_worse" and now.quality.n:
+        return f"{_not_shown(plan, now, share)}, with {scored} scores {after}"
+    return f"{scored} of {plan.min_scored} scores {after}"
+
+
+def _held_out(state: RolloutState, plan: RolloutSettings, now_ms: int) -> bool:
+    """Whether a step that took too long was held as long as the plan says. One that a freeze window holds was: it was
+    to go on."""
+    if plan.on_inconclusive == "hold":
+        return False
+    since_ms = state.hold_since_ms if state.hold == "inconclusive" else None
+    waited = since_ms is not None and now_ms - since_ms >= plan.hold_s * 1000
+    return waited or not plan.hold_s or state.hold == "frozen"
+
+
+def _why_held(state: RolloutState, plan: RolloutSettings, now: StepFigures, share: Share, now_ms: int) -> str:
+    """Why a step that took too long is held, and what comes of it."""
+    said = f"held: {_lacking(state, plan, now, share)}"
+    if plan.on_inconclusive == "hold":
+        return f"{said}; until scores or an order decide"
+    end = day_time(now_ms + int(plan.hold_s * 1000), now_ms)
+    return f"{said}; {THEN[plan.on_inconclusive]} at {end} unless scores or an order decide before"

@@ -12,10 +12,11 @@ from serving.rollout.observed import ArmFigures, Pair, Sample, StepFigures
 from serving.rollout.sessions import means, settle
 from tidemill.events import RolloutState
 from tidemill.io.clickhouse import Store
+from tidemill.settings.rollout import MOST_SCORES
 
 Row = Mapping[str, Any]
-MOST = 20_000
-"""A step is judged on its first so many scores and answers: more would prove little that these do not."""
+MOST = MOST_SCORES
+"""A step is judged on its first so many scores, and answers: more would prove little that these do not."""
 WARM_UP = 20
 """Answers of the candidate's clients before times and cost count, for both arms: an adapter's first calls are slow."""
 AMOUNTS = {"ttft_ms": "ttft_ms", "e2e_ms": "e2e_ms", "cost": "cost_micros"}
@@ -145,8 +146,7 @@ def of_arms(
     answers ``judged`` is 1 where they did not fail."""
 
     def known(rows: Iterable[Row]) -> list[dict[str, Any]]:
-        found = (dict(row) for row in rows if (row["version"], row["arm"]) in arms)
-        return [row | {"candidate": arms[row["version"], row["arm"]]} for row in found]
+        return [{**row, "candidate": arms[arm]} for row in rows if (arm := (row["version"], row["arm"])) in arms]
 
     return known(scores), [row | {"judged": float(row["ended"] not in _FAILED)} for row in known(answers)]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from serving.rollout import orders
-from serving.rollout.aliases import keeping, refusal, true_aliases
+from serving.rollout.aliases import declared_tags, keeping, meant, refusal, true_aliases
 from serving.rollout.moves import OPEN
 from serving.rollout.orders import Order
 from serving.rollout.registry import Registry
@@ -22,6 +22,7 @@ from tidemill.events import JobState, RolloutState, Route
 from tidemill.events.lifecycle import OPEN_JOBS
 from tidemill.ids import derived_id, version_of
 from tidemill.settings import Settings
+from tidemill.settings.versions import in_words
 
 log = logging.getLogger(__name__)
 """Phases of a job that writes nothing to the registry any more."""
@@ -79,7 +80,8 @@ class Keeper:
                 self._keep(pipeline)
 
     def _keep(self, pipeline: str) -> None:
-        """1. look; 2. only then take the facts, which so are never older than what was seen; 3. order; 4. put back."""
+        """1. look; 2. only then take the facts, which so are never older than what was seen; 3. order; 4. say which
+        declared versions stand where no alias can; 5. put back."""
         made_by = self._registry.jobs(pipeline)
         found = self._registry.found(pipeline)
         facts = self._facts
@@ -89,11 +91,19 @@ class Keeper:
         todo = keeping(found, truth, unfinished)
         if todo.wish:
             self._wish(pipeline, todo.wish, todo.by, facts)
+        declared = self._declared(pipeline)
+        tags = declared_tags(meant(route, facts.rollouts.values(), facts.jobs.values()), declared)
+        self._registry.declare(pipeline, found, tags)
         if todo.put:
             self._registry.put(pipeline, found, todo.put)
         elif made_by and not (set(found.aliases.values()) & unfinished):
             self._registry.settle(pipeline, found)
         self._note(pipeline, facts)
+
+    def _declared(self, pipeline: str) -> dict[str, str]:
+        """What each declared version is, in words."""
+        here, bases = self._settings.pipelines[pipeline], {n: e.base_model for n, e in self._settings.engines.items()}
+        return {version: in_words(here, version, bases) for version in here.versions}
 
     def _wish(self, pipeline: str, number: str, alias: str, facts: Facts) -> None:
         version, route = version_of(pipeline, number), facts.routes[pipeline]

@@ -5,7 +5,7 @@ pending → (it can answer) → shadow → canary step by step → promoting →
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -24,6 +24,13 @@ MOVES: Mapping[RolloutPhase, frozenset[RolloutPhase]] = {
     "failed": frozenset(),
 }
 """THE table of the state machine: where each phase may go. (canary → canary is its next step.)"""
+_ANY: frozenset[Hold] = frozenset({"paused", "frozen", "blind", "inconclusive"})
+HOLDS: Mapping[RolloutPhase, frozenset[Hold]] = {
+    "pending": frozenset({"paused", "frozen"}),
+    "shadow": _ANY,
+    "canary": _ANY,
+}
+"""What may hold each phase; nothing holds the others."""
 OPEN: frozenset[RolloutPhase] = frozenset({"pending", "shadow", "canary", "promoting"})
 PROGRESS_MS = 3_000
 """Least time between two records of the same phase that only say more figures, or that it is held."""
@@ -52,6 +59,18 @@ def standing(state: RolloutState) -> tuple[bool, bool, int, int]:
     """The greatest of a pipeline's rollouts is the last one: what is open, then what is watched, then what changed the
     route last. The clock decides last: it may go back."""
     return keeps_way_back(state), state.phase in OPEN, state.route_epoch, state.created_ms
+
+
+def last_of(states: Iterable[RolloutState], *, refused: bool = False) -> dict[str, RolloutState]:
+    """By pipeline the rollout that an order means: no refused start where there is anything else; ``refused``: also one
+    that came since. ``states`` may have several of one rollout."""
+    newest: dict[str, RolloutState] = {}
+    for state in states:
+        known = newest.get(state.rollout_id)
+        if known is None or state.seq >= known.seq:
+            newest[state.rollout_id] = state
+    ranked = sorted(newest.values(), key=lambda state: (refused or not refused_start(state), standing(state)))
+    return {state.pipeline: state for state in ranked}
 
 
 def supersedes(other: RolloutState, state: RolloutState) -> bool:
@@ -133,10 +152,12 @@ def rolled_back(state: RolloutState, now_ms: int, reason: str) -> Next:
 
 
 def hold(state: RolloutState, now_ms: int, kind: Hold, reason: str) -> Next | None:
-    """Take no step forward for now; None where that is said already, or a person's pause holds it."""
+    """Take no step forward for now; None where that is said already, or a person's pause holds it. Raises ValueError
+    where nothing of the kind holds the phase."""
+    if kind not in HOLDS.get(state.phase, ()):
+        raise ValueError(f"a rollout in {state.phase} is not held as {kind}")
     if state.hold in ("paused", kind):
         return None
-    held_ms = state.held_ms + (now_ms - state.hold_since_ms if state.hold_since_ms is not None else 0)
     told = msgspec.structs.replace(
         state,
         seq=state.seq + 1,
@@ -144,14 +165,13 @@ def hold(state: RolloutState, now_ms: int, kind: Hold, reason: str) -> Next | No
         reason=reason,
         hold=kind,
         hold_since_ms=now_ms,
-        held_ms=held_ms,
+        held_ms=_held_ms(state, now_ms),
     )
     return Next(told, False)
 
 
 def release(state: RolloutState, plan: RolloutSettings, now_ms: int) -> RolloutState:
     """Held no more; the time that it was held is none of the step's."""
-    since_ms = state.hold_since_ms if state.hold_since_ms is not None else now_ms
     return msgspec.structs.replace(
         state,
         seq=state.seq + 1,
@@ -159,7 +179,7 @@ def release(state: RolloutState, plan: RolloutSettings, now_ms: int) -> RolloutS
         reason=_answers(state, state.phase, plan),
         hold="",
         hold_since_ms=None,
-        held_ms=state.held_ms + max(0, now_ms - since_ms),
+        held_ms=_held_ms(state, now_ms),
     )
 
 
@@ -169,11 +189,13 @@ def step_of(state: RolloutState) -> str:
 
 
 def step_s(state: RolloutState, now_ms: int) -> float:
-    """How long the step has run, without the time for which it was held, seconds. (Held as inconclusive it runs on.)"""
-    held_ms = state.held_ms
-    if state.hold_since_ms is not None and state.hold != "inconclusive":
-        held_ms += now_ms - state.hold_since_ms
-    return (now_ms - state.step_started_ms - held_ms) / 1000
+    """How long the step has run, without the time for which it was held, seconds."""
+    return (now_ms - state.step_started_ms - _held_ms(state, now_ms)) / 1000
+
+
+def _held_ms(state: RolloutState, now_ms: int) -> int:
+    """For how long the step was held, until now; a clock that went back counts nothing."""
+    return state.held_ms + (max(0, now_ms - state.hold_since_ms) if state.hold_since_ms is not None else 0)
 
 
 def _answers(state: RolloutState, phase: RolloutPhase, plan: RolloutSettings) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from serving.rollout.aliases import ALIASES, Found, number_of
 from tidemill.events import RolloutState
-from tidemill.io.mlflow import Mlflow
+from tidemill.io.mlflow import DECLARED_TAG, Mlflow
 
 OURS_TAG = "tidemill.aliases"
 """Of a registered model: which version numbers we have put each alias on, so that others show as somebody's move."""
@@ -68,9 +68,21 @@ class Registry:
         """The aliases of a registered model; none where there is no such model."""
         model = self._mlflow.model(name)
         if model is None:
-            return Found(aliases={}, ours={})
+            return Found(aliases={}, ours={}, there=False)
         aliases, tags = model
-        return Found(aliases=aliases, ours=_ours(tags.get(OURS_TAG)))
+        declared = {key: value for key, value in tags.items() if key.startswith(DECLARED_TAG)}
+        return Found(aliases=aliases, ours=_ours(tags.get(OURS_TAG)), declared=declared)
+
+    def declare(self, name: str, found: Found, tags: Mapping[str, str]) -> None:
+        """Say in the tags of a registered model which declared versions stand where, and no others; where there is no
+        such model yet, it is made."""
+        if tags and not found.there:
+            self._mlflow.make_model(name)
+        for key, value in tags.items():
+            if found.declared.get(key) != value:
+                self._mlflow.tag_model(name, key, value[:4000])
+        for key in found.declared.keys() - tags.keys():
+            self._mlflow.drop_model_tag(name, key)
 
     def put(self, name: str, found: Found, changes: Mapping[str, str | None]) -> None:
         """Set aliases, or drop them (None): 1. note what is meant beside what is there; 2. do it; 3. note what holds.

@@ -31,7 +31,7 @@ def settle(sessions: Sequence[str]) -> tuple[Ints, Ints]:
     member = np.array([numbers.setdefault(each or f"\x00{row}", row) for row, each in enumerate(sessions)])
     until = member + np.where(alone, 0, member // PATIENCE)
     rows = np.flatnonzero((np.arange(n) <= until) & (until < n))
-    order = np.unique(np.stack([until[rows], member[rows]]), axis=1, return_inverse=True)[1]
+    order = np.unique(until[rows] * n + member[rows], return_inverse=True)[1]
     return rows, np.asarray(order, dtype=np.int64).reshape(-1)
 
 

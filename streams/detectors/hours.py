@@ -15,7 +15,7 @@ from tidemill.metrics import LANGUAGE_MISMATCH, UNITS
 
 SHARES_OF_CALLS = frozenset(
     {
-        *("error_rate", "cancel_rate", "truncated_rate", "unpriced"),
+        *("error_rate", "cancel_rate", "truncated_rate", "other_finish_rate", "unpriced"),
         *("output_empty", "output_refusal", "output_valid", LANGUAGE_MISMATCH),
     }
 )

@@ -71,8 +71,10 @@ class SecondOpinion(DriftDetector):
 def _plain(value: Any) -> Any:
     """Fields, numbers and words; whatever can be called is code and stays out."""
     match value:
-        case None | bool() | int() | float() | str():
+        case None | bool() | int() | str():
             return value
+        case float():
+            return float(value)  # scipy's p-values are numpy's
         case deque():
             return list(value)
         case Random():

@@ -18,7 +18,6 @@ from streams.detectors.season import Period
 from streams.detectors.watch import SEASON_CHANGED, Watch, Where, dropped, judged
 from streams.windows.figures import observed
 from streams.windows.tally import Tally
-from tidemill.metrics import SLICE_METRICS, WORD_METRICS
 from tidemill.settings import DriftSettings
 
 
@@ -49,8 +48,8 @@ class SliceDrift(Struct, omit_defaults=True):
 
         ``names``: the slices that have a name now; all others are dropped. ``champion``: as for the whole.
         """
-        watched = [m for m in settings.metrics if m in SLICE_METRICS and m not in WORD_METRICS]
-        said = self._drop(names, watched if settings.enabled else [], budget, where)
+        watched = settings.by_slice if settings.enabled else ()
+        said = self._drop(names, watched, budget, where)
         if self.season != where.season:
             said += self._start_anew(SEASON_CHANGED, where)
             for watches in self.watches.values():
@@ -62,7 +61,7 @@ class SliceDrift(Struct, omit_defaults=True):
                 said += self._start_anew(f"{champion} became champion; a new reference is gathered", where)
             self.champion = champion
         least = math.ceil(settings.reference_calls / BATCHES)
-        for name in sorted(names & slices.keys()) if settings.enabled else ():
+        for name in sorted(names & slices.keys()) if watched else ():
             watches = self.watches.setdefault(name, {})
             for metric in watched:
                 if (sums := observed(metric, slices[name])) is not None:

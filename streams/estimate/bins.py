@@ -59,6 +59,11 @@ def split_bin(number: int) -> tuple[int, int]:
     return divmod(number, _AGREEMENTS << _BITS)
 
 
+def split_rest(rest: int) -> tuple[bool, int]:
+    """(whether such calls were asked for twice, their confidence alone)."""
+    return rest >> _BITS > 0, rest & (1 << _BITS) - 1
+
+
 def _agreement(agreement: float | None) -> int:
     return 0 if agreement is None else AGREEMENT_BANDS - min(int(agreement * AGREEMENT_BANDS), AGREEMENT_BANDS - 1)
 

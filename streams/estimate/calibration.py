@@ -7,12 +7,12 @@ commutative.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from msgspec import Struct, field
 
-from streams.estimate.bins import split_bin
+from streams.estimate.bins import split_bin, split_rest
 
 MILLION = 1_000_000
 STRATUM_LABELS = 5
@@ -76,22 +76,21 @@ class Calibration(Struct):
             self.bins.setdefault(number, ScoreSums()).add(sums)
 
     def scale(self, band: int) -> Scale:
-        """How to judge calls of one band of drift."""
-        own = {split_bin(number)[1]: sums for number, sums in self.bins.items() if split_bin(number)[0] == band}
+        """How to judge calls of one band of drift by their confidence."""
+        split = [(*split_bin(number), sums) for number, sums in self.bins.items()]
+        sure = [(of_band, split_rest(rest)[1], sums) for of_band, rest, sums in split]
+        own = summed((rest, sums) for of_band, rest, sums in sure if of_band == band)
         if sum(sums.n for sums in own.values()) >= BAND_LABELS:
             return Scale(own, own_band=True)
-        pooled: dict[int, ScoreSums] = {}
-        for number, sums in self.bins.items():
-            pooled.setdefault(split_bin(number)[1], ScoreSums()).add(sums)
-        return Scale(pooled, own_band=False)
+        return Scale(summed((rest, sums) for _, rest, sums in sure), own_band=False)
 
 
 class Scale:
-    """The strata of one band of drift, in order."""
+    """The strata of some bins, in order."""
 
     def __init__(self, bins: Mapping[int, ScoreSums], *, own_band: bool) -> None:
         self.own_band = own_band
-        """Whether only labels of this band are in it."""
+        """Whether only labels of one band of drift are in it."""
         self.strata = _strata(bins)
         self._lasts = [stratum.last for stratum in self.strata]
 
@@ -100,6 +99,14 @@ class Scale:
         at = min(bisect_right(self._lasts, rest - 1), len(self.strata) - 1)
         first, last = self.strata[0].first, self.strata[-1].last
         return at, first <= rest <= last
+
+
+def summed(bins: Iterable[tuple[int, ScoreSums]]) -> dict[int, ScoreSums]:
+    """Those of the same bin together, in sums of their own."""
+    found: dict[int, ScoreSums] = {}
+    for number, sums in bins:
+        found.setdefault(number, ScoreSums()).add(sums)
+    return found
 
 
 def _strata(bins: Mapping[int, ScoreSums]) -> list[Stratum]:

@@ -17,9 +17,10 @@ from statistics import NormalDist
 
 from msgspec import Struct, field
 
-from streams.estimate.bins import Features, bin_of, split_bin
+from streams.estimate.bins import Features, bin_of, split_bin, split_rest
 from streams.estimate.calibration import Calibration, Scale
 from streams.estimate.check import Check, Wrong
+from streams.estimate.second import LEAST_CALLS, Second, second_of
 
 LEAST_LABELS = 100
 """Fewer labelled calls than this say nothing."""
@@ -37,7 +38,8 @@ class Estimate(Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     outside: float = 0.0
-    """Share of the calls that are surer or less sure than any labelled one; the interval allows any score for them."""
+    """Share of the calls that are surer or less sure than any labelled one, or whose second answers agree more or less;
+    the interval allows any score for them."""
     unconfirmed: float = 0.0
     """Share of the calls whose text has drifted where too few labels are of such text. Labels of usual text speak for
     them; the interval allows any lower score, since a model may be sure and wrong about what it never saw."""
@@ -68,6 +70,8 @@ class Estimator:
         self._state = state or EstimatorState()
         self._budget = labels_per_false_alarm
         self._scales: dict[int, Scale] = {}
+        self._second: Second | None = None
+        self._second_known = False
 
     def snapshot(self) -> EstimatorState:
         """The whole state, to be encoded: an estimator made from it goes on as this one would."""
@@ -83,10 +87,10 @@ class Estimator:
             wrong = state.check.update(self._foretold(number), score, self._budget)
             if wrong:
                 self._state = EstimatorState(wrong=wrong, restarts=state.restarts + 1)
-                self._scales = {}
+                self._forget()
                 return wrong
         state.calibration.add(number, score)
-        self._scales = {}
+        self._forget()
         return ""
 
     def estimate(self, bins: Mapping[int, int], level: float = 0.95) -> Estimate:
@@ -98,13 +102,16 @@ class Estimator:
             again = f"; labels proved the calibration before this one {self._state.wrong}" if self._state.wrong else ""
             reason = f"{labels} of {LEAST_LABELS} labelled calls{again}"
             return Estimate(calls=calls, labels=labels, value=None, reason=reason)
-        outside = unconfirmed = 0
+        outside = unconfirmed = 0.0
+        twice: dict[int, int] = {}
         inside: dict[tuple[bool, int, int], int] = {}
         value = higher = lower = 0.0
         for number, count in sorted(bins.items()):
             band, rest = split_bin(number)
-            scale = self._scale(band)
-            at, within = scale.stratum(rest)
+            scale, (asked_twice, sure) = self._scale(band), split_rest(rest)
+            at, within = scale.stratum(sure)
+            if asked_twice:
+                twice[rest] = twice.get(rest, 0) + count
             mean = scale.strata[at].sums.mean
             value += count * mean
             if within:
@@ -117,14 +124,20 @@ class Estimator:
             unconfirmed += 0 if confirmed else count
             lower += 0 if within and confirmed else count * mean
         value /= calls
-        reach = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(self._variance(inside, calls))
+        variance, second = self._variance(inside, calls), self._agreement()
+        if second and sum(twice.values()) >= LEAST_CALLS:
+            change = second.change(twice, calls)
+            value, variance = min(max(value + change.value, 0.0), 1.0), variance + change.variance
+            unlike = change.outside * calls
+            outside, lower, higher = outside + unlike, lower + unlike * value, higher + unlike * (1 - value)
+        reach = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
         return Estimate(
             calls=calls,
             labels=labels,
             value=value,
             low=max(0.0, value - reach - lower / calls),
             high=min(1.0, value + reach + higher / calls),
-            outside=outside / calls,
+            outside=min(outside / calls, 1.0),
             unconfirmed=unconfirmed / calls,
         )
 
@@ -139,8 +152,20 @@ class Estimator:
 
     def _foretold(self, number: int) -> float:
         band, rest = split_bin(number)
+        asked_twice, sure = split_rest(rest)
+        if asked_twice and (second := self._agreement()):
+            return second.foretold(rest)
         scale = self._scale(band)
-        return scale.strata[scale.stratum(rest)[0]].sums.mean
+        return scale.strata[scale.stratum(sure)[0]].sums.mean
+
+    def _agreement(self) -> Second | None:
+        if not self._second_known:
+            self._second, self._second_known = second_of(self._state.calibration), True
+        return self._second
+
+    def _forget(self) -> None:
+        """What was made of the calibration."""
+        self._scales, self._second_known = {}, False
 
     def _scale(self, band: int) -> Scale:
         if band not in self._scales:

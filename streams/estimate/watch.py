@@ -63,8 +63,7 @@ class Watched:
         asked = self._about | {"since": since_ms, "until": until_ms, "early": max(since_ms - LONG_CALL_MS, 0)}
         rows = ask(sql.query("estimate_calls"), asked | {"most": MOST_CALLS})
         off = self._usual.off([dict(row["words"]) for row in rows])
-        features = (Features(row["mean_logprob"], drift=z) for row, z in zip(rows, off, strict=True))
-        return self._estimator.estimate(count_bins(features))
+        return self._estimator.estimate(count_bins(map(_features, rows, off)))
 
     def _move_on(self, rows: list[dict[str, Any]], full: bool, fresh: list[dict[str, Any]]) -> bool:
         """Ask from a later time on next: rows without answer or question count, too, or many would end it."""
@@ -79,4 +78,8 @@ class Watched:
     def _take(self, batch: list[dict[str, Any]]) -> None:
         off = self._usual.batch([dict(row["words"]) for row in batch])
         for row in batch:
-            self._estimator.label(Features(row["mean_logprob"], drift=off), row["score"])
+            self._estimator.label(_features(row, off), row["score"])
+
+
+def _features(row: Mapping[str, Any], drift: float | None) -> Features:
+    return Features(row["mean_logprob"], row["agreement"], drift)

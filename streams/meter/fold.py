@@ -7,7 +7,6 @@ Everything that each event has is folded column by column; only the text of the 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from streams.meter.cells import Cells
 from streams.meter.sample import chosen
 from streams.meter.scores import Judged, cell_keys, kept_points, relevant
 from streams.meter.slices import sliced, sliced_scores
-from tidemill.answers import ANSWER_FEATURES, TRUNCATED, Check, answer_features, validity
+from tidemill.answers import ANSWER_FEATURES, TRUNCATED, USUAL_FINISHES, Check, answer_features, validity
 from tidemill.embedding import EMBEDDING_FEATURES
 from tidemill.events import Feedback, InferenceRequest, InferenceResponse, Partial, ScorePoint, SliceCell
 from tidemill.events.types import MAX_MICROS
@@ -32,6 +31,11 @@ from tidemill.word_sets import lowest, word_set
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
 NUMBERS = (*(f"gen_ai_usage_{name}" for name in TOKENS), "cost_micros", *DURATIONS)
 """The columns of answers that are summed."""
+FINISHES: Mapping[str, Callable[[str], bool]] = {
+    "truncated_rate": TRUNCATED.__eq__,
+    "other_finish_rate": lambda reason: reason not in USUAL_FINISHES,
+}
+"""Whether a known finish reason counts, by metric."""
 OF_QUESTIONS = (*QUESTION_FEATURES, *EMBEDDING_FEATURES)
 MAX_TEXTS = 2_000
 """So many calls' texts are looked at in a batch: the work is bounded, however many pipelines there are."""
@@ -145,9 +149,10 @@ def _responses(batch: Batch, rules: Mapping[str, Rules]) -> _Folded:
     keys = column("pipeline"), batch.seconds, column("model_version"), column("variant"), column("role")
     cells = Cells(zip(*keys, strict=True))
     numbers = {name: np.array(column(name), np.float64) for name in NUMBERS}
-    cut_off = defaultdict(float, {"": math.nan, TRUNCATED: 1.0})
-    reasons = map(cut_off.__getitem__, column("gen_ai_response_finish_reason"))
-    numbers["truncated_rate"] = np.fromiter(reasons, np.float64, len(batch.events))
+    reasons = column("gen_ai_response_finish_reason")
+    for name, counts in FINISHES.items():
+        found_by = {reason: float(counts(reason)) if reason else math.nan for reason in set(reasons)}
+        numbers[name] = np.fromiter(map(found_by.__getitem__, reasons), np.float64, len(reasons))
     _answers(cells, numbers, column("status"), histograms=True)
     found = {
         place: _of_answer(event, rules.get(event.pipeline, UNKNOWN).check)
@@ -173,7 +178,8 @@ def _answers(
         cells.count(name, numbers[f"gen_ai_usage_{name}"])
     cells.count("cost_micros", numbers["cost_micros"], MAX_MICROS)
     cells.count("priced", ~np.isnan(numbers["cost_micros"]))
-    cells.measure("truncated_rate", numbers["truncated_rate"], histogram=False)
+    for name in FINISHES:
+        cells.measure(name, numbers[name], histogram=False)
     for name in DURATIONS:
         cells.measure(name, numbers[name], histogram=histograms)
 

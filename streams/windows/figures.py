@@ -21,7 +21,7 @@ COUNTS = frozenset({"requests", "answers", "input_tokens", "cached_tokens", "out
 FAILED = ("error", "timeout")
 """Not ``rejected``: that is the caller's fault, not the service's."""
 TEXT = frozenset(TEXT_METRICS)
-_MEANS = frozenset((*DURATIONS, *TEXT_METRICS, "truncated_rate", "quality", "thumb"))
+_MEANS = frozenset((*DURATIONS, *TEXT_METRICS, "truncated_rate", "other_finish_rate", "quality", "thumb"))
 
 
 class Figure(NamedTuple):

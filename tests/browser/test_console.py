@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -22,6 +23,7 @@ from tidemill.codec import encode
 from tidemill.evidence import evidence_file
 from tidemill.io.clickhouse import Store
 from tidemill.io.service import Service
+from tidemill.local.demo.explained import unexplained
 from tidemill.local.ports import free_port_base
 from tidemill.settings import Settings, load_settings
 
@@ -309,6 +311,21 @@ def test_an_alarm_explains_itself_and_runs_nothing_that_users_wrote(
         assert [url for url in asked if url] == [f"http://127.0.0.1:{console.console_port}/alarms/{ALARM_ID}"]
     finally:
         page.close()
+
+
+def test_the_demo_finds_an_alarm_explained_once_its_evidence_is_there(console: Settings) -> None:
+    file = evidence_file(console.data_dir, ALARM_ID)
+    file.unlink(missing_ok=True)
+    unknown = msgspec.structs.replace(alarm(), data=msgspec.structs.replace(alarm().data, alarm_id="b" * 32))
+    waits: list[float] = []
+
+    def build(seconds: float) -> None:
+        waits.append(seconds)
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(encode(some_evidence()))
+
+    assert unexplained(console, [alarm()], build) == [] and len(waits) == 1
+    assert unexplained(console, [alarm(), unknown], build, within_s=4) == [unknown]
 
 
 def test_the_timeline_leads_to_the_alarms_page(console: Settings, browser: Browser) -> None:

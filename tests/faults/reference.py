@@ -131,6 +131,8 @@ def _answer(event: InferenceResponse, start_ms: int) -> Iterable[Add]:
     yield key("cancel_rate"), (1, cancelled, cancelled)
     if reason := event.gen_ai_response_finish_reason:
         yield key("truncated_rate"), (1, reason == "length", reason == "length")
+        other = reason not in ("stop", "length")
+        yield key("other_finish_rate"), (1, other, other)
     yield key("input_tokens"), (1, event.gen_ai_usage_input_tokens or 0, 0)
     yield key("cached_tokens"), (1, event.gen_ai_usage_cached_tokens or 0, 0)
     yield key("output_tokens"), (1, event.gen_ai_usage_output_tokens or 0, 0)

@@ -1,7 +1,7 @@
 """An engine that speaks vLLM's HTTP interface and answers by echo: the real one runs in the loop suite.
 
-The last message steers it: ``cut``, ``hang``, ``crawl`` (slow tokens), ``refuse`` (400), ``broken`` (500); all else is
-echoed word by word.
+The last message steers it: ``cut``, ``hang``, ``crawl`` (slow tokens), ``refuse`` (400), ``broken`` (500), ``doubt``
+(by chance it says more); all else is echoed word by word.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from aiohttp import web
 
 
 class FakeEngine:
-    """Serves in a thread; ``loaded`` are its models, ``bodies`` what it was asked."""
+    """Serves in a thread; ``loaded`` are its models, ``bodies`` what it was asked, ``headers`` with which headers."""
 
     def __init__(self, loaded: set[str], *, port: int = 0) -> None:
         self.loaded = loaded
         self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
         self.delay_s = 0.0
         self.page = ""
         """What /metrics shows."""
@@ -85,6 +86,7 @@ class FakeEngine:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
+        self.headers.append(dict(request.headers))
         model, wish = body["model"], str(body["messages"][-1]["content"])
         if model not in self.loaded:
             return _error(404, f"The model `{model}` does not exist.")
@@ -107,6 +109,8 @@ class FakeEngine:
             await asyncio.sleep(30)
         head = {"id": "up", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": model}
         words = wish.split(" ")
+        if wish.startswith("doubt") and body.get("temperature"):
+            words.append("perhaps")
         for index, word in enumerate(words):
             delta = {"content": word if index == 0 else " " + word} | ({"role": "assistant"} if index == 0 else {})
             logprobs = {"content": [{"token": word, "logprob": -0.5}]} if body.get("logprobs") else None

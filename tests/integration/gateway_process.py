@@ -28,6 +28,7 @@ kafka: {{bootstrap: "{bootstrap}"}}
 engines:
   main:
     url: {engine}
+    max_shadow_in_flight: 10
     input_usd_per_million: 1.0
     cached_usd_per_million: 0.5
     output_usd_per_million: 2.0
@@ -35,6 +36,7 @@ gateway: {{ttft_timeout_s: 1.5, spool_bytes: {spool_bytes}, max_body_bytes: 1000
 pipelines:
   talk: {{engine: main, champion: talk-v1, champion_adapter: a, system_prompt: be brief, timeout_s: 4}}
   private: {{engine: main, champion: private-v1, champion_adapter: a, capture: redacted}}
+  twice: {{engine: main, champion: twice-v1, champion_adapter: a, quality: {{estimate: true, agreement_share: 1}}}}
   silent: {{engine: main, champion: silent-v0, capture: "off", retrain: {{enabled: false}}}}
 """
 
@@ -110,7 +112,7 @@ class Stage:
 
 def make_stage(folder: Path, bootstrap: str, *, spool_bytes: int = 2**20 * 64) -> Stage:
     """Settings, keys and an engine; no gateway yet."""
-    engine = FakeEngine({"talk-v1", "private-v1", "base"})
+    engine = FakeEngine({"talk-v1", "private-v1", "twice-v1", "base"})
     file = folder / "tidemill.yaml"
     text = SETTINGS.format(
         data_dir=folder / "data",

@@ -75,7 +75,7 @@ def traffic(now_ms: int, pipeline: str) -> list[tuple[Any, Any]]:
                 status=noise.choice(["ok", "ok", "ok", "error", "timeout", "cancelled"]),
                 gen_ai_usage_input_tokens=noise.randrange(100), gen_ai_usage_cached_tokens=noise.randrange(10),
                 gen_ai_usage_output_tokens=noise.choice([None, noise.randrange(50)]),
-                gen_ai_response_finish_reason=noise.choice(["", "stop", "length"]),
+                gen_ai_response_finish_reason=noise.choice(["", "stop", "length", "content_filter"]),
                 ttft_ms=noise.uniform(0, 90), e2e_ms=noise.choice([None, 0.0, noise.expovariate(0.002)]),
                 cost_micros=noise.choice([None, noise.randrange(1_000)]), output_features=words, **common, **asked,
             )  # fmt: skip

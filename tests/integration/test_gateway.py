@@ -63,7 +63,7 @@ def epochs(stage: Stage) -> int:  # noqa: F811
 def test_the_openai_client_works_unchanged_plain_and_streaming(stage: Stage) -> None:  # noqa: F811
     stage.gateway()
     client = stage.client()
-    assert {model.id for model in client.models.list()} == {"talk", "private", "silent"}
+    assert {model.id for model in client.models.list()} == {"talk", "private", "twice", "silent"}
     plain = client.chat.completions.create(**ask("one two three"), user="ann", logprobs=True)
     assert plain.choices[0].message.content == "one two three"
     assert plain.model == "talk"
@@ -219,6 +219,24 @@ def test_shadows_answer_unseen_at_low_priority(stage: Stage) -> None:  # noqa: F
         assert row.gen_ai_output_text == clients[row.call_id].gen_ai_output_text
     assert {body["model"]: body.get("priority", 0) for body in stage.engine.bodies} == {"talk-v1": 0, "talk-v3": 10}
     until(lambda: stage.events(GATEWAYS)[-1].in_flight == {}, what="nothing in flight")
+
+
+def test_the_champion_answers_once_more_unseen_and_how_far_it_agrees_is_kept(stage: Stage) -> None:  # noqa: F811
+    stage.gateway()
+    client = stage.client()
+    for text in ("sure of it", "doubt it"):
+        asked = client.chat.completions.create(model="twice", messages=[{"role": "user", "content": text}])
+        assert asked.choices[0].message.content == text and asked.choices[0].logprobs is None
+    rows = responses(stage, 4)
+    said = {row.call_id: row.gen_ai_output_text for row in rows if row.role == "client"}
+    seconds = [row for row in rows if row.role == "shadow"]
+    assert {said[row.call_id]: row.output_features["agreement"] for row in seconds} == {"sure of it": 1, "doubt it": 0}
+    assert {(row.model_version, row.variant, row.gen_ai_output_text) for row in seconds} == {
+        ("twice-v1", "shadow", None)
+    }
+    assert all(row.cost_micros for row in rows)
+    assert sorted(body.get("priority", 0) for body in stage.engine.bodies) == [0, 0, 10, 10]
+    assert len({body["seed"] for body in stage.engine.bodies if body["temperature"]}) == 2
 
 
 def test_feedback_is_attributed_and_a_forged_id_goes_to_the_dead_letters(stage: Stage) -> None:  # noqa: F811

@@ -1,4 +1,6 @@
-"""Work on a real Ray: never twice, never forgotten, ended by order, and it holds what it asked for."""
+"""Work on a real Ray: never twice, never forgotten, ended by order, and it holds what it asked for. The real training,
+killed there on its way, goes on from its checkpoint to the same weights.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +8,28 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
+import msgspec
 import pytest
 
+from producers.language import generate
+from retrain.adapter import RESULT, WEIGHTS, file_digest
+from retrain.controller.works import TRAINER
 from retrain.launchers import folder as places
 from retrain.launchers.chosen import ChosenLauncher
-from retrain.launchers.launcher import Work, WorkSeen
+from retrain.launchers.launcher import LauncherAway, Work, WorkSeen
 from tests.integration.ray_head import ray_head
+from tests.integration.retrain_world import make_base
+from tests.integration.test_training_resumed import EVERY, STEPS, run, spec
 from tests.waiting import until
 from tidemill.clock import SystemClock
+from tidemill.local.corpus import jsonl
 from tidemill.settings.launching import LauncherSettings
 
 pytestmark = pytest.mark.timeout(600)
 CLOCK = SystemClock()
-WITHIN_S = 120.0
+WITHIN_S = 200.0
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +59,27 @@ def launcher() -> ChosenLauncher:
     return ChosenLauncher(CLOCK.now_ms)
 
 
+def started(made: Work) -> None:
+    """Asked for again, as controllers do, while Ray does not answer."""
+
+    def ask() -> bool:
+        try:
+            launcher().start(made, CLOCK.now_ms())
+        except LauncherAway:
+            return False
+        return True
+
+    until(ask, within_s=WITHIN_S, every_s=0.2, what="Ray takes the work")
+
+
 def seen(made: Work, state: str) -> WorkSeen:
     by = launcher()
 
     def look() -> WorkSeen | None:
-        found = by.look(made.folder, made.result)
+        try:
+            found = by.look(made.folder, made.result)
+        except LauncherAway:
+            return None
         return found if found.state == state else None
 
     return until(look, within_s=WITHIN_S, every_s=0.2, what=f"the work is {state}")
@@ -102,6 +128,42 @@ def test_a_job_submitted_by_two_controllers_runs_once_is_followed_killed_tried_a
     assert (done.result, done.attempts, done.progress["gpus"]) == ({"fine": True}, 1, "0")
     launcher().start(waiting, CLOCK.now_ms())
     assert len(jobs(ray)) == 3
+
+
+def test_a_training_that_is_killed_on_ray_goes_on_there_to_the_same_bytes(ray: str, tmp_path: Path) -> None:
+    make_base(tmp_path)
+    (tmp_path / "rows.jsonl").write_bytes(jsonl(generate("schedule", "words", Random(1), 64)))
+    whole = run(spec(tmp_path, "whole"))[-1]
+
+    place, out = tmp_path / "jobs" / f"job-{tmp_path.name[-10:]}" / "train", tmp_path / "adapter"
+    saved = {"out": str(out), "checkpoint": str(place / places.CHECKPOINT), "checkpoint_steps": EVERY}
+    made = Work(
+        name="train",
+        folder=place,
+        module=TRAINER,
+        spec=msgspec.json.decode(spec(tmp_path, "on_ray").read_bytes()) | saved,
+        result=out / RESULT,
+        heavy=True,
+        on=LauncherSettings(kind="ray", url=ray, checkpoint_steps=EVERY),
+        limit_s=300,
+    )
+    started(made)
+    until(lambda: places.checkpoint_step(place), within_s=200, every_s=0.01, what="a checkpoint is written")
+    os.kill(places.pid(place), signal.SIGKILL)  # the attendant's: its work dies with it, as on a lost node
+    lost = seen(made, "ended")
+    at = places.checkpoint_step(place)
+    assert EVERY <= at < STEPS and not out.exists()
+    assert lost.attempts == 1 and "FAILED" in lost.last_words
+
+    started(made)
+    done = seen(made, "done")
+    tries = places.attempts(place)
+    assert [(each.launcher, each.step) for each in tries] == [("ray", 0), ("ray", at)]
+    assert {each.name for each in tries} <= {job["submission_id"] for job in jobs(ray)}
+    assert done.result["adapter_sha256"] == whole["adapter_sha256"] == file_digest(out / WEIGHTS)
+    said = [msgspec.json.decode(line) for line in (place / places.OUT).read_bytes().splitlines()]
+    assert {"stage": f"going on from step {at}"} in said
+    assert places.losses(place)[-1][0] == STEPS and not (place / places.CHECKPOINT).exists()
 
 
 def zombie(pid: int) -> bool:

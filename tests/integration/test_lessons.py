@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from retrain.dataset import build
-from retrain.rows import Row
-from retrain.rules import rules_of
-from retrain.snapshot import SnapshotSpec, labelled, taught
+from retrain.dataset import DataSet
+from retrain.fetch import EXTENTS, Fetcher
+from retrain.snapshot import SnapshotSpec, collected
 from tests.integration.store_fixture import StoreProcess
+from tidemill import sql
 from tidemill.ids import uuid7
 from tidemill.io.clickhouse import Store
 from tidemill.settings import PipelineSettings, Settings
@@ -25,7 +25,7 @@ COLOURS = ["amber", "birch", "cedar", "dune", "ember", "fern", "grove", "heath",
 
 
 def insert(store: Store, table: str, rows: list[dict[str, Any]]) -> None:
-    placed = [{"_topic": "t", "_partition": 0, "_offset": number} | row for number, row in enumerate(rows)]
+    placed = [{"_topic": table, "_partition": 0, "_offset": number} | row for number, row in enumerate(rows)]
     store.insert(table, pa.Table.from_pylist(placed), f"lessons-{table}")
 
 
@@ -58,30 +58,59 @@ def filled(settings: Settings, store: StoreProcess, unique: Callable[[str], str]
     return made
 
 
-def rows(filled: Store, kind: str) -> list[Row]:
+def made(filled: Store, kind: str, change_ms: int = BEGAN) -> tuple[DataSet, Fetcher]:
     retrain = {"floor_labels": 10, "recipe": {"kind": kind}}
     pipeline = PipelineSettings.model_validate(
         {"engine": "local", "champion": "schedule-v1", "retrain": retrain, "gate": {"min_verified": 5}}
     )
-    spec = SnapshotSpec(settings="", job_id="j", pipeline="schedule", change_ms=BEGAN, until_ms=UNTIL)
-    fresh, _ = labelled(filled, "schedule", BEGAN, UNTIL, 1_000, UNTIL)
-    made = build(fresh, [], [], rules_of(pipeline))
-    return list(taught(made, filled, spec, pipeline, [], BEGAN).train)
+    spec = SnapshotSpec(settings="", job_id="j", pipeline="schedule", change_ms=change_ms, until_ms=UNTIL)
+    fetcher = Fetcher(filled, "schedule", UNTIL)
+    return collected(fetcher, spec, pipeline, []), fetcher
 
 
 def test_corrections_beside_what_clients_were_answered(filled: Store) -> None:
-    found = rows(filled, "dpo")
-    assert {row.rejected for row in found} == {"wrong"}
-    assert all(int(row.completion.removeprefix("truth ")) % 3 == 0 for row in found)
+    found, _ = made(filled, "dpo")
+    assert {row.rejected for row in found.train} == {"wrong"}
+    assert all(int(row.completion.removeprefix("truth ")) % 3 == 0 for row in found.train)
 
 
 def test_thumbs_with_what_they_are_about(filled: Store) -> None:
-    found = rows(filled, "kto")
-    assert {(row.completion == "wrong", row.liked) for row in found} == {(True, False), (False, True)}
-    assert len(found) > CALLS // 2
+    found, _ = made(filled, "kto")
+    assert {(row.completion == "wrong", row.liked) for row in found.train} == {(True, False), (False, True)}
+    assert len(found.train) > CALLS // 2
+    users = found.origins["sources"]["user"]
+    assert (users["thumbs"], users["thumbs_contradicted"], users["train"]) == (CALLS, 0, len(found.train))
+    assert users["thumbs_compared"] == CALLS // 4, "the calls with a trusted label"
 
 
 def test_questions_without_a_label_are_left_to_a_teacher(filled: Store) -> None:
-    found = [row for row in rows(filled, "distill") if not row.completion]
+    found = [row for row in made(filled, "distill")[0].train if not row.completion]
     assert found
     assert all(int(row.prompt.split()[-1]) >= CALLS // 2 for row in found if row.prompt)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("sft", {}),
+        ("dpo", {"answers_of_labelled": ("responses", CALLS // 2)}),
+        ("kto", {"thumbed_calls": ("feedback", CALLS)}),
+        ("distill", {"asked_calls": ("requests", CALLS * 3 // 4)}),
+    ],
+)
+def test_a_data_set_says_what_was_asked_and_where_that_stands(
+    filled: Store, kind: str, more: dict[str, tuple[str, int]]
+) -> None:
+    """Half of the calls are labelled; a quarter was made before the change, which a teacher is not asked about."""
+    _, fetcher = made(filled, kind, change_ms=BEGAN + 10 * CALLS // 4)
+    expected = {"labelled_calls": ("feedback", CALLS // 2)} | more
+    assert fetcher.queries == {name: sql.query(name) for name in expected}
+    found = fetcher.offsets()
+    assert {each["query"]: (each["topic"], each["messages"]) for each in found} == expected
+    assert len(found) == len(expected) and fetcher.offsets() == found
+    assert all(0 <= each["first_offset"] < each["last_offset"] < 3 * CALLS for each in found)
+
+
+def test_every_query_has_one_for_its_offsets() -> None:
+    for name, extent in EXTENTS.items():
+        assert sql.query(name) and "first_offset" in sql.query(extent)

@@ -13,6 +13,7 @@ import pytest
 
 from producers.language import generate
 from retrain.train.spec import Sweep, TrainingResult, TrainingSpec
+from retrain.trials import made_for
 
 pytestmark = pytest.mark.timeout(300)
 QUESTIONS = [f"{verb} the {thing}" for verb in ("book", "cancel", "find") for thing in ("room", "car", "trip", "desk")]
@@ -83,8 +84,9 @@ def test_a_sweep_takes_the_rate_that_learns_and_leaves_the_rest_of_the_time(base
     assert result.trials[1].loss < result.trials[0].loss
     assert result.lr == 5e-3
     assert leaning(base, adapter) > leaning(base, None) + 2
-    none, _ = trained(base, tmp_path / "b", rows[:8], sweep=sweep)
-    assert (none.trials, none.lr) == ((), 5e-3)
+    assert made_for(adapter) == [msgspec.to_builtins(trial) for trial in result.trials], "as the registry reads them"
+    none, unswept = trained(base, tmp_path / "b", rows[:8], sweep=sweep)
+    assert (none.trials, none.lr, made_for(unswept)) == ((), 5e-3, [])
 
 
 def test_packed_rows_teach_what_plain_ones_do(base: Path, tmp_path: Path) -> None:

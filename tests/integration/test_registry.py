@@ -7,9 +7,12 @@ from __future__ import annotations
 import json
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
+import yaml
 from msgspec.structs import replace
 
 from retrain import adapter, places, registry
@@ -17,6 +20,8 @@ from retrain.lineage.found import CallLineage, VersionLineage
 from retrain.lineage.look import Looker
 from retrain.register import RegisterSpec, write
 from retrain.snapshot import SnapshotSpec, take
+from retrain.train.spec import Trial
+from retrain.trials import PARENT_TAG, TRIAL_TAG, log_trials, made_for
 from retrain.whole import write_json
 from retrain.work import save_settings
 from serving.rollout import orders
@@ -25,15 +30,22 @@ from serving.rollout.registry import Registry
 from tests.integration.retrain_world import CLOCK, LabelledCalls, alarm, write_models, write_settings
 from tests.integration.store_fixture import StoreProcess
 from tidemill.codec import encode
-from tidemill.errors import Stop
+from tidemill.errors import Retry, Stop
 from tidemill.events import Arm, JobState, RolloutState, Route, Score
+from tidemill.events.lifecycle import RolloutPhase
+from tidemill.evidence import evidence_file, report_page
 from tidemill.ids import derived_id, uuid7
 from tidemill.io.clickhouse import Store
+from tidemill.io.mlflow import DECLARED_TAG
 from tidemill.settings import Settings, load_settings
 
 PIPELINE, JOB = "plans-lineage", "f00d" * 8
 NOW = CLOCK.now_ms()
 LATER = uuid7(NOW + 29_000)
+TRIALS = [
+    Trial(lr=1e-3, keep_weight=0.5, steps=6, loss=1.25, seconds=2.5),
+    Trial(lr=3e-3, keep_weight=0.5, steps=6, loss=0.75, seconds=2.25),
+]
 
 
 def call(url: str, body: dict[str, str]) -> dict[str, object]:
@@ -84,9 +96,13 @@ def made(settings: Settings) -> JobState:
     adapter_dir.mkdir()
     (adapter_dir / adapter.WEIGHTS).write_bytes(b"weights")
     (adapter_dir / adapter.CONFIG).write_text("{}")
+    (adapter_dir / adapter.RESULT).write_bytes(msgspec.json.encode({"trials": TRIALS}))
     (folder / "evaluate").mkdir()
     scores = {"candidate/verified": Score(n=40, mean=0.9), "champion/verified": Score(n=40, mean=0.3)}
     write_json(folder / "evaluate" / "result.json", {"scores": scores})
+    for file in (evidence_file(settings.data_dir, "alarm-7"), report_page(settings.data_dir, "alarm-7")):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("found")
     tags = {"tidemill.alarm_id": "alarm-7", "tidemill.data_digest": data["digest"], "tidemill.verdict": "accepted"}
     written = RegisterSpec(
         settings=frozen,
@@ -198,6 +214,43 @@ def test_lineage_leads_from_an_answer_to_the_data_of_its_version_and_back(deploy
     assert "| verified | 40 | 0.900 | 0.300 | +0.600 |" in told_by_mlflow.description
     kept = {item.path for item in registry.client(deployed).list_artifacts(job.run_id)}
     assert {"model_card.md", "data", "adapter"} <= kept
+    alarms = registry.client(deployed).list_artifacts(job.run_id, registry.EVIDENCE)
+    assert {Path(item.path).name for item in alarms} == {"alarm-7.evidence.json", "alarm-7.html"}
+    _trials_are_nested_and_repeat_nothing(deployed, job)
+
+
+def _trials_are_nested_and_repeat_nothing(settings: Settings, job: JobState) -> None:
+    """The job was written to the registry twice; then a writing goes on that was killed at the last trial."""
+    mlflow = registry.client(settings)
+    parent = mlflow.get_run(job.run_id).info
+
+    def nested() -> dict[str, Any]:
+        runs = mlflow.search_runs([parent.experiment_id], f"tags.`{PARENT_TAG}` = '{job.run_id}'")
+        found = {run.data.tags[TRIAL_TAG]: run for run in runs}
+        assert len(runs) == len(found), "each once"
+        return found
+
+    first = nested()
+    told = made_for(places.candidate_dir(settings, job.job_id))
+    assert told == [msgspec.to_builtins(trial) for trial in TRIALS]
+    for number, trial in enumerate(told, start=1):
+        run = first[f"trial {number}"]
+        assert run.info.status == "FINISHED" and run.info.run_name == f"trial {number}"
+        assert run.data.metrics == {key: trial[key] for key in ("loss", "seconds")}
+        assert run.data.params == {key: str(trial[key]) for key in ("lr", "keep_weight", "steps")}
+    third = {"lr": 1e-2, "keep_weight": 0.5, "steps": 6, "loss": 2.0, "seconds": 2.0}
+    killed = mlflow.create_run(
+        parent.experiment_id, run_name="trial 3", tags={PARENT_TAG: job.run_id, TRIAL_TAG: "trial 3"}
+    )
+    log_trials(settings, job.run_id, [*told, third])
+    assert {name: run.info.run_id for name, run in nested().items()} == {
+        **{name: run.info.run_id for name, run in first.items()},
+        "trial 3": killed.info.run_id,
+    }
+    assert nested()["trial 3"].data.metrics["loss"] == 2.0
+    gone = settings.model_copy(update={"mlflow": settings.mlflow.model_copy(update={"url": "http://127.0.0.1:9"})})
+    with pytest.raises(Retry, match="MLflow"):
+        log_trials(gone, job.run_id, told)
 
 
 def test_an_alias_moved_in_mlflow_becomes_an_order_and_shows_the_truth_until_it_is_done(
@@ -247,3 +300,67 @@ def test_an_alias_moved_in_mlflow_becomes_an_order_and_shows_the_truth_until_it_
     assert kept(replace(state, phase="champion")) == {"champion": "2", "previous": "1"}
     assert people.get_model_version("moved", "2").tags["tidemill.rollout"] == "champion"
     assert len(orders.waiting(settings)) == 1
+
+
+def test_a_declared_version_that_serves_is_told_by_mlflow_and_by_its_lineage(
+    stack_settings: Settings, store: StoreProcess, mlflow: str, tmp_path: Path
+) -> None:
+    """MLflow numbers versions itself, so that none of its can be 1001; the truth is in the registered model's tags."""
+    name = "declaring"
+    write_models(tmp_path / "data" / "models")
+    file = write_settings(tmp_path / "tidemill.yaml", name, "http://127.0.0.1:9/v1")
+    said = yaml.safe_load(file.read_text())
+    base = tmp_path / "data" / "models" / "base"
+    write_json(base / "derived.json", {"made_by": "quantize", "digest": adapter.base_digest(base)})
+    said["engines"]["green"] = {"url": "http://127.0.0.1:9/v1", "base_model": "int8", "base_dir": str(base)}
+    said["pipelines"][name]["versions"] = {f"{name}-v1001": {"kind": "model", "engine": "green"}}
+    file.write_text(yaml.safe_dump(said))
+    overrides = {
+        "TIDEMILL_DATA_DIR": str(tmp_path / "data"),
+        "TIDEMILL_MLFLOW__URL": mlflow,
+        "TIDEMILL_CLICKHOUSE__URL": store.url,
+        "TIDEMILL_CLICKHOUSE__DATABASE": "declaring",
+    }
+    settings = load_settings(file, overrides)
+    Store(settings).migrate()
+    people = registry.client(settings)
+
+    def served(version: str, phase: RolloutPhase) -> dict[str, str]:
+        """MLflow's tags after a look of a keeper; ``version`` serves, v1001 is in this phase of its rollout."""
+        arm = Arm(variant="champion", model_version=version, model="m", engine="green", weight=100)
+        state = RolloutState(
+            rollout_id="r1001",
+            seq=1,
+            time_ms=NOW,
+            pipeline=name,
+            phase=phase,
+            reason="by order",
+            candidate_version=f"{name}-v1001",
+            candidate_adapter_dir="",
+            champion_version=f"{name}-v1",
+            registered_name=name,
+            step_started_ms=NOW,
+            created_ms=NOW,
+        )
+        keeper = Keeper(settings, Registry(mlflow), CLOCK)
+        keeper.see({name: Route(pipeline=name, epoch=1, time_ms=NOW, arms=(arm,))}, {"r1001": state}, {})
+        keeper.keep()
+        tags: dict[str, str] = people.get_registered_model(name).tags
+        return {key.removeprefix(DECLARED_TAG): each for key, each in tags.items() if key.startswith(DECLARED_TAG)}
+
+    what, version = "model int8 on the engine green", f"{name}-v1001"
+    assert served(f"{name}-v1", "pending") == {"candidate": version, "candidate.is": what}, "it is made where it is not"
+    registry.ensure_champion(settings, name)  # as the first retraining does
+    canary = served(f"{name}-v1", "canary")
+    assert canary == {"canary": version, "canary.is": what, "candidate": version, "candidate.is": what}
+    assert people.get_registered_model(name).aliases == {"champion": "1"}
+    assert served(version, "champion") == {"champion": version, "champion.is": what}
+    assert people.get_registered_model(name).aliases == {"previous": "1"} and orders.waiting(settings) == []
+
+    looker = Looker(settings, Store(settings))
+    found = looker.lineage(version)
+    assert isinstance(found, VersionLineage) and found.declared is not None and looker.unasked == ""
+    assert (found.declared.what, found.declared.intact, found.declared.made["made_by"]) == (what, True, "quantize")
+    assert found.registered is not None and found.registered.aliases == ["champion"]
+    assert served(f"{name}-v1", "rolled_back") == {}
+    assert people.get_registered_model(name).aliases == {"champion": "1"}

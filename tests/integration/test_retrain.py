@@ -39,6 +39,7 @@ from tests.integration.store_fixture import StoreProcess
 from tests.waiting import until
 from tidemill.errors import Retry
 from tidemill.events import JobState
+from tidemill.evidence import evidence_file
 from tidemill.io.clickhouse import Store
 from tidemill.settings import Settings, load_settings
 
@@ -97,6 +98,7 @@ def test_from_alarm_to_version_with_the_controller_killed_in_every_long_state_an
     places.base_dir(settings, name).symlink_to(real_base)
     now = CLOCK.now_ms()
     jobs, event = Jobs(settings, name), alarm(name, f"alarm-{name}", now - 100_000, now)
+    found = evidence_file(settings.data_dir, event.data.alarm_id)
 
     def runs(waited_for: str) -> bool:
         """It is collecting, or this piece of its work runs (the trainer is known to the log)."""
@@ -116,6 +118,8 @@ def test_from_alarm_to_version_with_the_controller_killed_in_every_long_state_an
         if waited_for == COLLECTING:
             deployed.calls.write("plain", 120, now - 200_000, now - 101_000)
             deployed.calls.write("words", 120, now - 100_000, now - 1_000)
+            found.parent.mkdir()
+            found.write_text("made while the job was under way")  # its report is not: no failure
 
     with deployed.role().start() as second:
         last = until(lambda: _ended(jobs), within_s=300, what=f"the job ends: {jobs.states[-1:]}")
@@ -134,6 +138,8 @@ def test_from_alarm_to_version_with_the_controller_killed_in_every_long_state_an
     files = registry.client(settings).list_artifacts(last.run_id, registry.GATE)
     assert {Path(file.path).name for file in files} == {"report.html", "report.json"}
     assert "suite.forms" in (places.report_dir(settings, last.job_id) / "report.html").read_text(encoding="utf-8")
+    alarms = registry.client(settings).list_artifacts(last.run_id, registry.EVIDENCE)
+    assert [Path(file.path).name for file in alarms] == [found.name]
     assert Path(last.adapter_dir) == places.version_dir(settings, f"{name}-v2")
     assert adapter.problems(Path(last.adapter_dir), digest=last.adapter_digest, rank=4) == []
     assert deployed.engine.loaded == set()  # the temporary adapter is gone
@@ -174,9 +180,10 @@ def test_a_snapshot_is_the_same_whenever_it_is_taken(deployed: Deployed) -> None
         **{"labels": 0, "train": 0, "compared": 0, "contradicted": 0, "left_out": False},
         **{"trusted": True, "licence": "CC-BY-4.0"},
     }
-    assert {(each["first_offset"], each["last_offset"], each["messages"]) for each in manifest["offsets"]} == {
-        (0, 119, 240)
-    }
+    (place,) = manifest["offsets"]
+    assert (place["query"], place["first_offset"], place["last_offset"]) == ("labelled_calls", 0, 119)
+    assert place["messages"] == 240
+    assert list(manifest["queries"]) == ["labelled_calls"] and "query" not in manifest
     folder = Path(first["folder"])
     assert sorted(file.name for file in folder.iterdir()) == ["manifest.json", "train.jsonl", "verified.jsonl"]
 

@@ -85,6 +85,12 @@ def test_the_receiver_heard_of_it(result: dict[str, Any]) -> None:
     assert result["figures"]["webhooks"] > 0
 
 
+def test_every_alarm_explains_itself_on_the_console(result: dict[str, Any]) -> None:
+    figures = result["figures"]
+    assert figures["alarms"] > 0
+    assert figures["alarms_explained"] == 1, figures["alarms_unexplained"]
+
+
 def test_the_goals_are_judged_from_the_figures(result: dict[str, Any]) -> None:
     names = {goal["name"] for goal in result["goals"]}
-    assert {"loop_closed", "change_to_champion_s", "lost_rows", "failed_calls"} <= names
+    assert {"loop_closed", "change_to_champion_s", "alarms_explained", "lost_rows", "failed_calls"} <= names

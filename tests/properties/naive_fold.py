@@ -82,6 +82,7 @@ def _response(cell: Cell, event: InferenceResponse, sampled: bool) -> None:
         _add(cell, name, getattr(event, f"gen_ai_usage_{name}") or 0)
     if reason := event.gen_ai_response_finish_reason:
         _observe(cell, "truncated_rate", float(reason == "length"))
+        _observe(cell, "other_finish_rate", float(reason not in ("stop", "length")))
     _add(cell, "cost_micros", event.cost_micros or 0)
     _add(cell, "priced", int(event.cost_micros is not None))
     for name in DURATIONS:

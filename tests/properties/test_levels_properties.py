@@ -130,7 +130,12 @@ def test_an_alarm_begins_just_where_both_windows_burn(history: list[tuple[int, C
     for index, (end_ms, counts) in enumerate(history):
         hour = (end_ms - 1) // 3_600_000
         since = since if any(c.n and hour - (at_ms - 1) // 3_600_000 < 72 for at_ms, c in history[:index]) else before
-        said = [(t.state, pair.severity) for t, pair in state.judge("p", OBJECTIVE, counts, before, end_ms)]
+        told = list(state.judge("p", OBJECTIVE, counts, before, end_ms))
+        said = [(transition.state, pair.severity) for transition, pair in told]
+        for alarm in (transition.alarm for transition, _ in told if transition.state == "firing"):
+            assert alarm.change_time_ms is not None and alarm.change_from_ms is not None
+            assert alarm.change_until_ms is not None
+            assert alarm.change_from_ms < alarm.change_time_ms < alarm.change_until_ms <= end_ms
         burning = set()
         for pair in PAIRS:
             rates = []

@@ -15,11 +15,11 @@ from retrain.controller import states
 from retrain.controller.asking import asking, champion_of, known_of
 from retrain.controller.book import Book
 from retrain.controller.trigger import outcome
-from retrain.policy import Trigger, by_order, gpu_seconds, job_id_of
+from retrain.policy import Trigger, by_order, job_id_of
 from tests.unit.retrain.made import NOW, alarm, pipeline
 from tidemill.codec import Decoder, encode
 from tidemill.events import JobState, RetrainDecision, RolloutState, ThresholdEvent
-from tidemill.events.lifecycle import OPEN_JOBS
+from tidemill.events.lifecycle import OPEN_JOBS, gpu_seconds
 from tidemill.ids import derived_id
 from tidemill.settings import GpuSettings, PipelineSettings, TriggerSettings
 

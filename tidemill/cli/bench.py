@@ -20,7 +20,11 @@ BENCHES = {
     "live": "a whole turn by itself on real questions, on a running deployment: from the alarm to the champion",
     "shared": "one shared base with an adapter a pipeline, beside a model of its own for each",
 }
-"""What each measures. The module ``benchmarks.<name>`` has ``measure(long: bool) -> Result``."""
+"""What each measures. The module ``benchmarks.<name>`` has ``measure(long: bool) -> Result``; where its page shows what
+only a long run finds, also ``page_lacks(long: bool) -> str``: what a run needs for all that, empty where it has it."""
+
+LONG_HELP = "More repetitions, longer soaks: from some minutes up to an hour; turn takes an hour and a half."
+PAGE_HELP = "Write the tables into their page of docs/ too; those of drift and turn take a run with --long."
 
 
 def bench(
@@ -28,8 +32,8 @@ def bench(
         str, typer.Argument(help="One of:\n\n" + "\n\n".join(f"{name}: {does}" for name, does in BENCHES.items()))
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line.")] = False,
-    long: Annotated[bool, typer.Option("--long", help="More repetitions, longer soaks (20 to 60 minutes).")] = False,
-    page: Annotated[bool, typer.Option("--page", help="Write the tables into their page of docs/ too.")] = False,
+    long: Annotated[bool, typer.Option("--long", help=LONG_HELP)] = False,
+    page: Annotated[bool, typer.Option("--page", help=PAGE_HELP)] = False,
 ) -> None:
     """Measure; reports and never judges: a goal that is missed is said so and the exit code stays 0.
 
@@ -41,9 +45,16 @@ def bench(
         module = importlib.import_module(f"benchmarks.{name}")
     except ModuleNotFoundError as error:
         raise Stop(f"benchmark {name!r} needs {error.name}, which is not installed; run it from a checkout") from error
+    if page and (lacks := getattr(module, "page_lacks", _nothing)(long=long)):
+        raise Stop(f"this run would replace what the page of {name} shows by less: give {lacks}, or leave --page out")
     result = module.measure(long=long)
     if not as_json:
         result.show(Console(highlight=False))
     if page:
         result.into_page()
     typer.echo(result.line())
+
+
+def _nothing(*, long: bool) -> str:
+    """What most pages lack."""
+    return ""

@@ -47,7 +47,7 @@ def shared(
     Example: tidemill compare shared schedule support
     """
     from retrain import places
-    from retrain.shared.figures import advice, busy, findings
+    from retrain.shared.figures import HOW, advice, busy, findings
     from retrain.shared.run import compare
     from retrain.shared.sources import pipelines_of
 
@@ -70,6 +70,7 @@ def shared(
             "findings": found,
             "advice": advice(found),
             "busy": busy(compared),
+            "how": HOW,
             "quick": quick,
         }
         typer.echo(msgspec.json.encode(told).decode())
@@ -78,6 +79,7 @@ def shared(
     console.print(_table(found))
     for line in advice(found):
         console.print(line, markup=False)
+    console.print(f"! {HOW}", markup=False)
     if noted := busy(compared):
         console.print(f"! {noted}", markup=False)
     if quick:

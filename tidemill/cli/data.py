@@ -16,8 +16,10 @@ from tidemill.cli.times import shown_time
 from tidemill.errors import Stop
 
 if TYPE_CHECKING:
+    from retrain.remote import Kept
     from retrain.rows import Row
     from retrain.snapshots import Difference, Snapshot
+    from tidemill.settings import Settings
 
 app = typer.Typer(help="Data sets: what jobs train on and are judged by.", no_args_is_help=True)
 FORMS = ("prompt", "chat")
@@ -43,20 +45,23 @@ def show(
 
     Example: tidemill data show schedule-v2
     """
+    from retrain.remote import kept
     from retrain.snapshots import PARTS, find, known
 
     settings = context.settings()
     if not name and (every := known(settings)):
-        _list(every, as_json)
+        _list(settings, every, as_json)
         return
     found = find(settings, name)
     examples = {part: found.rows(part)[:limit] for part in PARTS} if content else {}
+    in_remote = kept(settings, found.job_id)
     if as_json:
-        told = msgspec.to_builtins(found) | {"intact": found.intact()} | ({"examples": examples} if content else {})
-        typer.echo(msgspec.json.encode(told).decode())
+        told = msgspec.to_builtins(found) | {"intact": found.intact(), "dvc": msgspec.to_builtins(in_remote)}
+        typer.echo(msgspec.json.encode(told | ({"examples": examples} if content else {})).decode())
         return
     console = Console(highlight=False)
     _told(console, found)
+    console.print(_remote_line(settings, in_remote), markup=False, soft_wrap=True)
     for part, rows in examples.items():
         _examples(console, part, rows)
 
@@ -69,7 +74,7 @@ def diff(
     limit: Limit = 5,
     as_json: Json = False,
 ) -> None:
-    """Compare two data sets: rows that one alone has, labels that differ, and the rules that do.
+    """Compare two data sets: rows that one alone has, labels, pairs and thumbs that differ, and the rules that do.
 
     Example: tidemill data diff schedule-v2 schedule-v3 --content
     """
@@ -89,7 +94,7 @@ def diff(
         typer.echo(msgspec.json.encode(told).decode())
         return
     console = Console(highlight=False)
-    table = _table("part", "same", f"only {first}", f"only {second}", "other label")
+    table = _table("part", "same", f"only {first}", f"only {second}", "changed")
     for part, each in parts.items():
         figures = _figures(each)
         table.add_row(part, *(f"{figures[key]:,}" for key in ("same", "only_first", "only_second", "changed")))
@@ -101,8 +106,8 @@ def diff(
             _examples(console, f"{part}, only {first}", each.only_first[:limit])
             _examples(console, f"{part}, only {second}", each.only_second[:limit])
             for changed in each.changed[:limit]:
-                labels = f"{' | '.join(changed.before)} -> {' | '.join(changed.after)}"
-                console.print(f"{part}, other label: {changed.prompt} => {labels}", markup=False)
+                before, after = (" | ".join(map(_answer, rows)) for rows in (changed.before, changed.after))
+                console.print(f"{part}, changed: {changed.prompt} => {before} -> {after}", markup=False)
 
 
 @app.command("export")
@@ -110,7 +115,7 @@ def export(
     name: Name,
     out: Annotated[Path, typer.Option("--out", help="Folder to make; it must not be there yet.")],
     form: Annotated[
-        str, typer.Option("--format", help="prompt: rows of prompt and completion. chat: rows of messages.")
+        str, typer.Option("--format", help="prompt: rows as they are. chat: messages, in TRL's columns.")
     ] = "prompt",
     as_json: Json = False,
 ) -> None:
@@ -132,15 +137,67 @@ def export(
         typer.echo(f"{folder}: {counts['train']} rows to train on, {counts['verified']} to judge by, manifest.json")
 
 
-def _list(every: list[Snapshot], as_json: bool) -> None:
-    if as_json:
-        typer.echo(msgspec.json.encode({"data_sets": [_line(each) for each in every]}).decode())
-        return
-    table = _table("made (UTC)", "job", "version", "pipeline", "train", "verified", "digest")
+@app.command("push")
+def push(
+    name: Annotated[str, typer.Argument(help=f"{Name.__metadata__[0].help} Without: all that it lacks.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Push data sets to dvc.remote that it does not have yet, or one once more, and tell MLflow of them.
+
+    Example: tidemill data push schedule-v2
+    """
+    from retrain import dvc, remote
+    from retrain.snapshots import find, known
+
+    settings = context.settings()
+    if not settings.dvc.remote:
+        raise Stop("dvc.remote is empty: name a folder or a URL that DVC knows, as s3://bucket/data-sets")
+    if fault := dvc.fault(settings.dvc):
+        raise Stop(fault)
+    every = [find(settings, name)] if name else [e for e in known(settings) if remote.lacks(settings, e.job_id)]
+    done = []
     for each in every:
-        line = _line(each)
+        done.append(remote.push(settings, each))
+        remote.tell_registry(settings, each.job_id)
+        if not as_json:
+            typer.echo(f"job {each.job_id[:8]}, digest {done[-1].digest[:12]}: {done[-1].hash} in {done[-1].remote}")
+    if as_json:
+        typer.echo(msgspec.json.encode({"pushed": done}).decode())
+    elif not every:
+        typer.echo(f"{settings.dvc.remote} has every data set")
+
+
+@app.command("pull")
+def pull(
+    name: Annotated[str, typer.Argument(help="A version, a job, or the digest or DVC's hash of a data set.")],
+    remote: Annotated[str, typer.Option(help="Folder or URL in place of the remote it was pushed to.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Bring a data set whose folder is gone back from the remote, into its job's folder, and compare its digest.
+
+    Example: tidemill data pull schedule-v2
+    """
+    from retrain.remote import bring_back
+
+    found = bring_back(context.settings(), name, remote)
+    if as_json:
+        told = {"job_id": found.job_id, "folder": found.folder, "digest": found.manifest["digest"]}
+        typer.echo(msgspec.json.encode(told).decode())
+    else:
+        typer.echo(f"{found.folder}: digest {found.manifest['digest']}, as it was made")
+
+
+def _list(settings: Settings, every: list[Snapshot], as_json: bool) -> None:
+    from retrain.remote import kept
+
+    lines = [_line(each) | {"dvc": found.hash if (found := kept(settings, each.job_id)) else None} for each in every]
+    if as_json:
+        typer.echo(msgspec.json.encode({"data_sets": lines}).decode())
+        return
+    table = _table("made (UTC)", "job", "version", "pipeline", "train", "verified", "digest", "DVC")
+    for line in lines:
         made = [shown_time(line["until_ms"]), line["job_id"][:8], line["version"], line["pipeline"]]
-        table.add_row(*made, str(line["train"]), str(line["verified"]), line["digest"][:12])
+        table.add_row(*made, str(line["train"]), str(line["verified"]), line["digest"][:12], (line["dvc"] or "")[:12])
     Console(highlight=False).print(table)
 
 
@@ -184,10 +241,19 @@ def _told(console: Console, found: Snapshot) -> None:
     console.print(rules)
 
 
+def _remote_line(settings: Settings, found: Kept | None) -> str:
+    if found is not None:
+        return f"DVC: {found.hash} in {found.remote}"
+    return "DVC: NOT IN THE REMOTE YET; `tidemill data push`" if settings.dvc.remote else "DVC: no remote is set"
+
+
 def _groups(kind: str, groups: dict[str, dict[str, Any]]) -> Table:
-    table = _table(kind, "labels", "trained on", "contradict", "compared", "licence" if kind == "sources" else "", "")
+    shown = {"labels": "labels", "train": "trained on", "contradicted": "contradict", "compared": "compared"}
+    if any("thumbs" in each for each in groups.values()):
+        shown |= {"thumbs": "thumbs", "thumbs_contradicted": "contradict", "thumbs_compared": "compared"}
+    table = _table(kind, *shown.values(), "licence" if kind == "sources" else "", "")
     for name, each in groups.items():
-        figures = (f"{each[key]:,}" for key in ("labels", "train", "contradicted", "compared"))
+        figures = (f"{each.get(key, 0):,}" for key in shown)
         notes = ("left out" if each["left_out"] else "") or ("trusted" if each.get("trusted") else "")
         table.add_row(escape(name or "(none)"), *figures, escape(each.get("licence", "")), notes)
     return table
@@ -195,7 +261,13 @@ def _groups(kind: str, groups: dict[str, dict[str, Any]]) -> Table:
 
 def _examples(console: Console, title: str, rows: list[Row] | tuple[Row, ...]) -> None:
     for row in rows:
-        console.print(f"{title}: {row.prompt} => {row.completion}", markup=False)
+        console.print(f"{title}: {row.prompt} => {_answer(row)}", markup=False)
+
+
+def _answer(row: Row) -> str:
+    if row.liked is not None:
+        return f"{row.completion} ({'liked' if row.liked else 'disliked'})"
+    return f"{row.completion} (rather than {row.rejected})" if row.rejected else row.completion
 
 
 def _figures(each: Difference) -> dict[str, int]:

@@ -15,7 +15,7 @@ from tidemill.cli.times import shown_time
 from tidemill.errors import Retry
 
 if TYPE_CHECKING:
-    from retrain.lineage.found import Answered, CallLineage, Data, Training, VersionLineage, Way
+    from retrain.lineage.found import Answered, CallLineage, Data, Declared, Training, VersionLineage, Way
 
 
 def lineage(
@@ -102,10 +102,30 @@ def _lineage(tree: Tree, found: VersionLineage) -> None:
         tree.add(escape("after " + ", ".join(found.before)))
     for way in found.rollouts:
         _way(tree, way)
-    if found.training is None:
-        tree.add("no job made it: a first champion, or registered by hand")
-    else:
+    if found.declared is not None:
+        _declared(tree, found.declared)
+    if found.training is not None:
         _training(tree, found.training)
+    elif found.declared is None:
+        tree.add("no job made it: a first champion, registered by hand, or declared in settings of its time")
+
+
+def _declared(tree: Tree, it: Declared) -> None:
+    branch = tree.add(escape(f"declared in the settings: {it.what}"))
+    if it.of:
+        branch.add(escape(f"see `tidemill lineage {it.of}`"))
+    if it.prompt_version:
+        branch.add(escape(f"prompt version {it.prompt_version}"))
+    if it.system_prompt is not None:
+        branch.add(escape(f"system prompt: {it.system_prompt}"))
+    for name, value in it.upstream_headers.items():
+        branch.add(escape(f"header {name}: {value}"))
+    if it.folder:
+        states = {True: ", as it was made", False: ", THE FILES HAVE BEEN CHANGED SINCE", None: ""}
+        digest = f": digest {it.digest[:12]}{states[it.intact]}" if it.digest else ""
+        weights = branch.add(escape(f"weights in {it.folder}{': not on this machine' if it.digest == '' else digest}"))
+        if it.made:
+            weights.add(escape("made with " + ", ".join(f"{key} {value}" for key, value in it.made.items())))
 
 
 def _way(tree: Tree, way: Way) -> None:
@@ -154,12 +174,14 @@ def _data(tree: Tree, data: Data) -> None:
         for name, each in data.origins.get(kind, {}).items():
             licence = f", licence {each['licence']}" if each.get("licence") else ""
             left_out = ", left out" if each.get("left_out") else ""
-            told = (
-                f"{kind[:-1]} {name or '(none)'}: {each.get('labels', 0):,} labels, {each.get('train', 0):,} trained on"
-            )
+            thumbs = f" and {each['thumbs']:,} thumbs" if "thumbs" in each else ""
+            given = f"{each.get('labels', 0):,} labels{thumbs}"
+            told = f"{kind[:-1]} {name or '(none)'}: {given}, {each.get('train', 0):,} trained on"
             branch.add(escape(f"{told}{licence}{left_out}"))
     for each in data.offsets:
-        branch.add(escape(f"{each['topic']}/{each['partition']}: {each['first_offset']} to {each['last_offset']}"))
+        asked = f" ({each['query']})" if "query" in each else ""
+        at = f"{each['topic']}/{each['partition']}"
+        branch.add(escape(f"{at}: {each['first_offset']} to {each['last_offset']}{asked}"))
     for note in data.notes:
         branch.add(escape(f"! {note}"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -14,7 +14,7 @@ from rich.table import Table
 from tidemill.cli import context
 from tidemill.clock import SystemClock
 from tidemill.errors import Retry, Stop
-from tidemill.events import JobState, RolloutState, Route
+from tidemill.events import RolloutState, Route
 from tidemill.events.lifecycle import OrderAct
 from tidemill.ids import derived_id
 from tidemill.settings import Settings
@@ -62,21 +62,22 @@ def status(
 def report(pipeline: _Pipeline) -> None:
     """Tell the pipeline's last turn as Markdown: what changed, what it cost, what it gained, each verdict and order.
 
+    Also a turn that has come to no rollout: what the gate said, and why it ended.
+
     Example: tidemill rollout report schedule
     """
-    from serving.rollout.report import page
+    from serving.rollout.report import last_turn, page, page_of_job
 
     settings = context.settings()
     context.needs_pipeline(settings, pipeline)
     context.needs_stack(settings)
-    state = last_states(settings)[1].get(pipeline)
-    if state is None:
-        raise Stop(f"pipeline {pipeline!r} has no rollout; see `tidemill rollout status`")
-    job: JobState | None = None
-    for each in content(settings, JOBS):
-        if each.job_id == state.job_id and (job is None or each.seq >= job.seq):
-            job = each
-    typer.echo(page(state, job))
+    state, job = last_turn(pipeline, content(settings, ROLLOUTS), content(settings, JOBS))
+    if state is not None:
+        typer.echo(page(state, job, settings.gpu.usd_per_hour))
+    elif job is not None:
+        typer.echo(page_of_job(job, settings.gpu.usd_per_hour))
+    else:
+        raise Stop(f"pipeline {pipeline!r} has had no turn yet, no job and no rollout; see `tidemill rollout status`")
 
 
 _Reason = Annotated[str, typer.Option(help="Why; it stands in the rollout's log.")]
@@ -243,25 +244,13 @@ def _frozen(settings: Settings, pipeline: str, now_ms: int) -> str:
 
 def last_states(settings: Settings, *, refused: bool = False) -> tuple[dict[str, Route], dict[str, RolloutState]]:
     """The route in force and the last rollout (see ``last_of``) by pipeline. Blocks; raises Stop when Kafka is away."""
+    from serving.rollout.moves import last_of
+
     routes: dict[str, Route] = {}
     route: Route
     for route in content(settings, ROUTES):
         routes[route.pipeline] = route
     return routes, last_of(content(settings, ROLLOUTS), refused=refused)
-
-
-def last_of(states: Iterable[RolloutState], *, refused: bool = False) -> dict[str, RolloutState]:
-    """By pipeline the rollout that an order means: no refused start where there is anything else; ``refused``: also one
-    that came since."""
-    from serving.rollout.moves import refused_start, standing
-
-    newest: dict[str, RolloutState] = {}
-    for state in states:
-        known = newest.get(state.rollout_id)
-        if known is None or state.seq >= known.seq:
-            newest[state.rollout_id] = state
-    ranked = sorted(newest.values(), key=lambda state: (refused or not refused_start(state), standing(state)))
-    return {state.pipeline: state for state in ranked}
 
 
 def content(settings: Settings, topic: Topic) -> Iterator[Any]:

@@ -17,7 +17,7 @@ RolloutPhase = Literal["pending", "shadow", "canary", "promoting", "champion", "
 ENDED_ROLLOUTS: frozenset[RolloutPhase] = frozenset({"champion", "rolled_back", "failed"})
 Hold = Literal["", "paused", "frozen", "blind", "inconclusive"]
 """Why a rollout takes no step forward: a person's order, a freeze window, the store does not answer, or a step took too
-long and the plan says `hold`. Harm takes it back all the same."""
+long. Harm takes it back all the same."""
 OrderAct = Literal["start", "pause", "resume", "promote", "rollback", "abort"]
 Watch = Literal["", "open", "kept", "back"]
 """The watch over a new champion: none, under way, ended with it in its place, ended by a rollback."""
@@ -90,6 +90,18 @@ class JobState(Struct, frozen=True, kw_only=True):
     verdicts: tuple[Verdict, ...] = ()
     stations: tuple[StationTime, ...] = ()
     figures: dict[str, float | None] = field(default_factory=dict)
+
+
+SPENDING: tuple[Station, ...] = ("train", "gate")
+"""Stations of the wheel at which a job has the GPU."""
+
+
+def gpu_seconds(job: JobState, now_ms: int) -> float:
+    """GPU seconds a job has taken so far: what it held of GPUs, else (a machine without) the time of its SPENDING."""
+    if (measured := job.figures.get("gpu_seconds") or 0.0) > 0:
+        return measured
+    took = (max(0, (s.ended_ms or now_ms) - s.started_ms) for s in job.stations if s.station in SPENDING)
+    return sum(took) / 1000
 
 
 class JobProgress(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,9 @@ import httpx
 
 from tidemill.errors import Retry, without_credentials
 
+DECLARED_TAG = "tidemill.declared."
+"""Of a registered model, with an alias behind it: the version that stands there and is declared in the settings, so it
+has no number of MLflow's that could have the alias; with ``.is`` behind that, too: what it is, in words."""
 _API = "/api/2.0/mlflow"
 _MISSING = 404
 PAGE = 1_000
@@ -50,6 +53,14 @@ class Mlflow:
     def tag_model(self, name: str, key: str, value: str) -> None:
         """Set a tag of a registered model."""
         self.ask("POST", "/registered-models/set-tag", body={"name": name, "key": key, "value": value})
+
+    def drop_model_tag(self, name: str, key: str) -> None:
+        """Take a tag of a registered model away; none is fine, too."""
+        self.ask("DELETE", "/registered-models/delete-tag", body={"name": name, "key": key})
+
+    def make_model(self, name: str) -> None:
+        """Make a registered model without versions; Retry where there is one of that name by now."""
+        self.ask("POST", "/registered-models/create", body={"name": name})
 
     def ask(
         self, method: str, path: str, *, body: dict[str, Any] | None = None, params: dict[str, Any] | None = None

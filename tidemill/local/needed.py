@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from retrain import dvc
 from tidemill.errors import Stop
 from tidemill.local.engine import embedded_name
 from tidemill.settings import Settings
 
 
 def refuse_missing(settings: Settings, only: Collection[str] | None = None) -> None:
-    """Raise Stop, naming each setting, its value and the way out, where a base model or a golden set is not there.
+    """Raise Stop, naming each setting, its value and the way out, where a base model, a golden set or DVC is not there.
 
     ``only``: the parts that run here; None: all.
     """
@@ -36,6 +37,8 @@ def missing(settings: Settings, only: Collection[str] | None = None) -> list[str
                     f"engines.{name}.base_dir {engine.base_dir!r}: there is no folder {folder}; put the base model "
                     "there, or name the folder where it is"
                 )
+    if (only is None or "retrain" in only) and (fault := dvc.fault(settings.dvc)):
+        found.append(fault)
     for name, pipeline in trained.items():
         for suite in pipeline.gate.suites:
             if not (file := settings.resolve(suite.file)).is_file():

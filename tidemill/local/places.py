@@ -6,19 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import tidemill
+from tidemill.io.checkout import project_root
 
 JARS_VARIABLE = "TIDEMILL_JARS"
 ENGINE_PYTHON_VARIABLE = "TIDEMILL_ENGINE_PYTHON"
 QUANTIZE_PYTHON_VARIABLE = "TIDEMILL_QUANTIZE_PYTHON"
-
-
-def project_root() -> Path:
-    """The checkout this package runs from, or the user's cache folder where there is none."""
-    root = Path(tidemill.__file__).resolve().parents[1]
-    if (root / "pyproject.toml").is_file():
-        return root
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tidemill"
 
 
 def jars_root(environ: Mapping[str, str] = os.environ) -> Path:

@@ -131,11 +131,13 @@ class AlertSettings(Strict):
     maintenance: tuple[MaintenanceSettings, ...] = ()
     timeout_s: float = Field(default=10, gt=0)
     """Longest wait for a receiver's answer, seconds."""
-    retry_for_s: float = Field(default=86_400, gt=0)
-    """How long a dead receiver is retried."""
-    retry_schedule: Literal["minutes", "standard"] = "minutes"
+    retry_for_s: float | None = Field(default=None, gt=0)
+    """How long a dead receiver is retried, seconds. None: as its schedule goes, a day by `minutes`, four by
+    `standard`."""
+    retry_schedule: Literal["minutes", "standard"] | None = None
     """Waits between tries: `minutes`: 1 s, doubled up to 5 minutes; `standard`: Standard Webhooks' 5 s, 5 min, 30 min,
-    2, 5, 10, 14, 20, 24 h (all of it takes `retry_for_s: 280000`)."""
+    2, 5, 10, 14, 20, 24 h. None: `standard` for receivers of Standard Webhooks, which are those of format `cloudevents`
+    and those with a `secret_env`; `minutes` for the others."""
 
 
 def _check_match(match: dict[str, str]) -> None:

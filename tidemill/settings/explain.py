@@ -30,8 +30,8 @@ PATTERNS = {
     "^[a-z0-9][a-z0-9_-]{0,39}$": "1 to 40 of a-z, 0-9, - and _, with a letter or digit at the beginning",
 }
 """What is wanted, by the pattern of a setting."""
-_MAY_HOLD_SECRETS = {"options", "webhooks", "url"}
-"""Settings whose values are not repeated in a message: Kafka's passwords, receivers' addresses."""
+_MAY_HOLD_SECRETS = {"options", "webhooks", "url", "remote"}
+"""Settings whose values are not repeated in a message: Kafka's passwords, receivers' addresses, DVC's remote."""
 _OF_KIND = ("_type", "_parsing", "_from_float")
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from tidemill.settings.alerting import AlertSettings, WebhookSettings
+from tidemill.settings.dvc import DvcSettings
 from tidemill.settings.false_alarms import EXAMPLE, LEAST_UPDATES, updates
 from tidemill.settings.gate import ApprovalSettings
 from tidemill.settings.host import HostSettings, ProbeSettings
@@ -181,11 +182,13 @@ class Settings(Strict):
     """Most false alarms of the change detectors, all pipelines and metrics together, on average: `1 per N`. A clock
     update is one closed second of event time, however many series there are: N = 10_000 is 2 hours 47 minutes, 86_400 a
     day, 604_800 a week, 2_592_000 thirty days. K series share it; a larger N, or more series, makes alarms a little
-    later. Pipelines that are not in the settings share one part. Rules and objectives are no part of it."""
+    later. Pipelines that are not in the settings share one part. Rules and objectives are no part of it, nor are probes
+    of engines, which count their own rounds (``engines.<name>.probe.run_length``)."""
     local: LocalSettings = LocalSettings()
     kafka: KafkaSettings = KafkaSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     mlflow: MlflowSettings = MlflowSettings()
+    dvc: DvcSettings = DvcSettings()
     engines: dict[str, EngineSettings] = Field(default_factory=dict)
     gateway: GatewaySettings = GatewaySettings()
     console: ConsoleSettings = ConsoleSettings()

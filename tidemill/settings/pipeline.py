@@ -46,14 +46,18 @@ class QualitySettings(Strict):
     answers: set retrain.enabled: false."""
     trusted_sources: tuple[str, ...] = ("audit",)
     """Feedback sources whose labels the gate believes; the gateway takes these with an audit key only."""
-    min_drop: float = Field(default=0.1, gt=0, le=1)
-    """A detected fall smaller than this is not an alarm."""
+    min_drop: float = Field(default=0.05, gt=0, le=1)
+    """A detected fall smaller than this is not an alarm, and one as large is none now and then: give half of what you
+    want to hear of."""
     recover_scores: int = Field(default=60, ge=10)
     """The alarm resolves when the mean of this many last scores is back within min_drop of the reference. At
     most 1,000, and 160,000 divided by the most slices there may be."""
     estimate: bool = False
     """Whether quality is estimated between labels, from how sure answers are. The gateway then asks the engine for
     log-probabilities (the client does not see them); labels of trusted_sources must be of calls drawn by chance."""
+    agreement_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the champion's answers after which it is asked the same once more, unseen and by chance: how far both
+    agree is used by ``estimate``, which it needs. Each such answer costs as much as the client's."""
 
     @model_validator(mode="before")
     @classmethod
@@ -69,18 +73,43 @@ class DriftSettings(Strict):
     """Whether figures of this pipeline are watched for changes."""
     metrics: tuple[str, ...] = (
         "input_chars",
+        "input_digit_share",
+        "input_mean_word_length",
+        "input_non_latin_share",
+        "input_context_chars",
         "input_unseen_share",
         "input_word_distance",
         "input_language_mismatch",
         "input_novelty",
         *(f"input_{name}" for name in EMBEDDING_FEATURES),
         "output_chars",
+        "output_empty",
+        "output_refusal",
+        "output_repetition",
+        "output_valid",
+        "truncated_rate",
+        "other_finish_rate",
         "error_rate",
         "output_tokens",
         "cost",
     )
-    """Window metrics that are watched; tokens and cost as means of an answer. Durations can be listed and are not by
+    """Window metrics that are watched; tokens and cost as means of an answer. One without values (embeddings that
+    nobody sends, ``output_valid`` without an ``output_format``) costs nothing. Durations can be listed and are not by
     default: load makes neighbours depend on each other, which voids the promise on false alarms; rules watch them."""
+    whole_only: tuple[str, ...] = (
+        "input_digit_share",
+        "input_mean_word_length",
+        "input_non_latin_share",
+        "input_context_chars",
+        "output_empty",
+        "output_refusal",
+        "output_repetition",
+        "output_valid",
+        "truncated_rate",
+        "other_finish_rate",
+    )
+    """Those of ``metrics`` that are watched over all calls together, and not in each slice, too: so many slices cost
+    less memory and leave more of the false-alarm budget to each. Words, languages and novelty are so in any case."""
     reference_calls: int = Field(default=200, ge=20)
     """Calls after start (or after a new champion) that make the reference, in eight batches; ``input_novelty`` takes
     1,000 questions before."""
@@ -89,15 +118,22 @@ class DriftSettings(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> DriftSettings:
-        for metric in self.metrics:
-            if metric == "quality":
-                raise wrong(("metrics",), "'quality' is watched score by score already; leave it out")
-            if metric not in MEAN_METRICS:
-                message = f"{metric!r} is no window metric with a mean; {choice(metric, MEAN_METRICS)}"
-                raise wrong(("metrics",), message)
-        if len(set(self.metrics)) != len(self.metrics):
-            raise wrong(("metrics",), f"each metric once, got {', '.join(self.metrics)}")
+        for name in ("metrics", "whole_only"):
+            listed: tuple[str, ...] = getattr(self, name)
+            for metric in listed:
+                if metric == "quality":
+                    raise wrong((name,), "'quality' is watched score by score already; leave it out")
+                if metric not in MEAN_METRICS:
+                    message = f"{metric!r} is no window metric with a mean; {choice(metric, MEAN_METRICS)}"
+                    raise wrong((name,), message)
+            if len(set(listed)) != len(listed):
+                raise wrong((name,), f"each metric once, got {', '.join(listed)}")
         return self
+
+    @property
+    def by_slice(self) -> tuple[str, ...]:
+        """Those that each slice with a name is watched in, too."""
+        return tuple(name for name in self.metrics if name in SLICE_METRICS and name not in self.whole_only)
 
     @model_validator(mode="before")
     @classmethod
@@ -168,6 +204,9 @@ class PipelineSettings(Strict):
         if self.quality.estimate and (self.quality.metric == "thumb" or self.capture == "off"):
             why = "thumbs are no chance sample" if self.quality.metric == "thumb" else "capture: 'off' keeps no answers"
             raise wrong(("quality", "estimate"), f"{why} to learn from; leave it out")
+        if self.quality.agreement_share and not self.quality.estimate:
+            message = "only the estimate uses it; set quality.estimate: true, or leave it out"
+            raise wrong(("quality", "agreement_share"), message)
         names = [rule.name for rule in self.rules]
         if len(names) != len(set(names)):
             raise ValueError(f"rules: names must be unique within a pipeline, got {names}")
@@ -207,7 +246,7 @@ class PipelineSettings(Strict):
                 raise wrong(("gate", "suites", index, "kind"), message)
 
     def _check_season(self) -> None:
-        metrics = sum(metric in SLICE_METRICS for metric in self.drift.metrics) if self.drift.enabled else 0
+        metrics = len(self.drift.by_slice) if self.drift.enabled else 0
         series = len(self.slices) * self.max_slices * (metrics + 1)  # quality is watched in any case
         if series * HOURS[self.season] > MAX_SLICE_HOURS:
             message = (

@@ -102,17 +102,20 @@ class RetrainSettings(Strict):
     holdout_share: float = Field(default=0.2, gt=0, lt=1)
     """Share of sessions kept out of training for the gate."""
     max_tenant_share: float = Field(default=0.5, gt=0, le=1)
-    """Where several tenants give labels: the most of the rows to train on that the untrusted labels of one may be (of
-    few tenants each its equal part). It leaves ``floor_labels`` of them, or all that there are. 1: no limit."""
+    """Where several tenants give labels (or thumbs): the most of the rows to train on that those of one may be, unless
+    they are trusted (of few tenants each its equal part). It leaves ``floor_labels`` of them, or all that there are.
+    1: no limit."""
     max_source_share: float = Field(default=0.8, gt=0, le=1)
     """The same for the sources of untrusted labels, where there are several."""
     max_contradiction: float = Field(default=0.1, gt=0, le=1)
     """A tenant, or a source, is not trained on where its labels contradict trusted ones of the same prompts surely more
-    often than the others' do, by more than this share of them. 1: nobody is left out."""
+    often than the others' do, by more than this share of them; nor where its thumbs do, with recipe ``kto``. 1: nobody
+    is left out."""
     max_wrong_share: float = Field(default=0.05, gt=0, le=1)
     """Where several tenants (or sources) give labels: the most of the rows to train on that one of them may make wrong,
     as far as comparisons with trusted labels of the same prompts tell. Whoever was hardly compared may give few rows:
-    have reviewers label a share of all calls. 1: no limit."""
+    have reviewers label a share of all calls. With recipe ``kto`` the same of thumbs, with ``dpo`` also of the labels
+    that correct an answer. 1: no limit."""
     near_duplicate: float = Field(default=0.9, ge=0.5, le=1)
     """Prompts with the same answer that have this share of their five-character runs in common say the same: one of
     them is trained on, and none where the gate judges by such a one. 1: only where all words are the same."""

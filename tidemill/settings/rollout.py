@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from tidemill.settings.strict import Strict, wrong
 from tidemill.settings.weekly import WeeklySettings
 
+MOST_SCORES = 20_000
+"""A step is judged on its first so many scores."""
+
 
 class MarginSettings(Strict):
     """What a better version may cost: a canary that is proven worse than its champion by more goes back at once."""
@@ -35,11 +38,17 @@ class RolloutSettings(Strict):
     min_scored: int = Field(default=50, ge=1)
     """Scored answers of the candidate after which a step goes on if no harm is proven, in the shadow too; sooner where
     it is shown that there is none (see ``margin``)."""
+    require: Literal["no_harm", "not_worse"] = "no_harm"
+    """What a step goes on by. `no_harm`: nothing is proven against it by ``min_scored`` scores. `not_worse`: it is
+    shown that quality is not worse by ``margin``, however many scores that takes."""
     max_step_s: float = Field(default=3600, gt=0)
-    """A step longer than this ends by ``on_inconclusive``. Time in which it is paused, frozen or cannot be seen (the
-    store is away) does not count."""
+    """A step that has shown nothing for longer than this is held (see ``hold_s``), and then ends by
+    ``on_inconclusive``. Time in which it is paused, frozen or cannot be seen (the store is away) does not count."""
+    hold_s: float = Field(default=1800, ge=0)
+    """How long such a step is held `inconclusive`, so that a person may order something; enough scores decide
+    meanwhile, too. A pause, or a store that is away, begins it anew. 0: no hold."""
     on_inconclusive: Literal["hold", "rollback", "advance"] = "rollback"
-    """What a step that took too long leads to."""
+    """What a step that took too long leads to once it was held; `hold`: it stays held."""
     margin: float = Field(default=0.05, gt=0, le=1)
     """A step goes on early once it is shown that quality is not worse by this much. (Proven worse at all, it goes
     back.)"""
@@ -74,4 +83,19 @@ class RolloutSettings(Strict):
             raise wrong(("freeze",), f"names must be unique, got {', '.join(names)}")
         if sorted(set(self.steps)) != list(self.steps):
             raise ValueError(f"rollout steps {list(self.steps)}: each step must be larger than the one before")
+        needed = _needed(self.steps[0], self.margin)
+        if self.require == "not_worse" and needed > MOST_SCORES:
+            raise wrong(
+                ("require",),
+                f"'not_worse' takes some {needed:,.0f} scores of both arms at a step of {self.steps[0]} % to show less "
+                f"than {self.margin:g} worse, and a step is judged on its first {MOST_SCORES:,}; begin with a larger "
+                "step, or widen rollout.margin",
+            )
         return self
+
+
+def _needed(step: int, margin: float) -> float:
+    """Scores of both arms by which an equal candidate is shown to be within the margin in about half of the cases,
+    where 85 % are right (simulated: docs/decisions/0011)."""
+    share = step / 100
+    return 1.5 / (share * (1 - share) * margin**2) if share < 1 else 0.0

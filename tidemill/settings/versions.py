@@ -119,6 +119,17 @@ def untrainable(pipeline: Versioned, version: str) -> str:
     return f"{serves} serves, and versions.{model} is {what}: no adapter on {pipeline.engine!r} to go on from or beat"
 
 
+def in_words(pipeline: Versioned, version: str, bases: Mapping[str, str]) -> str:
+    """What a declared version is. ``bases``: how each engine calls its own base."""
+    one = pipeline.versions[version]
+    if one.kind in SAME_MODEL:
+        prompt = f" {one.prompt_version}" if one.prompt_version else ""
+        return f"{one.kind}{prompt} with the model of {model_version(pipeline, version)}"
+    engine = one.engine or pipeline.engine
+    model = f" {one.model or bases[engine]}" if one.kind != "adapter" else ""
+    return f"{one.kind}{model} on the engine {engine}"
+
+
 def versions_fault(pipeline: str, settings: Versioned, kinds: Mapping[str, str]) -> tuple[tuple[str, ...], str] | None:
     """The first thing that is wrong with the versions that a pipeline names: where, and the way out. ``kinds``: of all
     engines, by name."""

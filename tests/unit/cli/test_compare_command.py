@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from retrain.lineage.look import Looker
+from tests.unit.retrain.test_shared_figures import answering, compared, serving
 from tidemill.cli import context
 from tidemill.cli.main import app
 from tidemill.errors import Stop
@@ -32,7 +33,7 @@ def run(file: Path) -> Iterator[Run]:
     """Runs a command on them."""
 
     def invoke(*command: str) -> None:
-        CliRunner().invoke(app, ["--settings", str(file), *command], catch_exceptions=False)
+        print(CliRunner().invoke(app, ["--settings", str(file), *command], catch_exceptions=False).output)
 
     yield invoke
     context.use(None)
@@ -51,6 +52,18 @@ def run(file: Path) -> Iterator[Run]:
 def test_a_comparison_that_cannot_be_made_says_why(run: Run, command: tuple[str, ...], said: str) -> None:
     with pytest.raises(Stop, match=said):
         run("compare", "shared", *command)
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_comparison_says_that_transformers_answered_and_not_vllm(
+    run: Run, form: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = compared(serving(answering(), answering()), serving(answering(), answering()))
+    monkeypatch.setattr("retrain.shared.sources.pipelines_of", lambda *_, **__: [])
+    monkeypatch.setattr("retrain.shared.run.compare", lambda *_, **__: measured)
+    run("compare", "shared", "a", "b", *form)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "transformers answered, each arrangement in one process" in said and "(multi-LoRA) was not measured" in said
 
 
 def test_lineage_needs_a_stack_and_a_name_that_is_one(run: Run, file: Path) -> None:

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
-from retrain.dataset import build
+from retrain import dvc
+from retrain.dataset import DataSet, build
+from retrain.rows import Row
 from retrain.snapshot import write_folder
 from retrain.whole import write_json
 from tests.unit.retrain.made import NOW, rules
@@ -79,6 +83,26 @@ def test_a_data_set_is_shown_without_what_was_asked(run: Run) -> None:
     assert (found["job_id"], found["intact"], len(found["examples"]["train"])) == (FIRST, True, 5)
 
 
+def test_what_the_remote_has_is_shown(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "DVC: no remote is set" in run("show", "s-v2").output
+    with pytest.raises(Stop, match=r"dvc\.remote is empty"):
+        run("push")
+    monkeypatch.setenv("TIDEMILL_DVC__REMOTE", "s3://bucket/sets")
+    monkeypatch.setenv("TIDEMILL_DVC_PYTHON", str(tmp_path / "none"))
+    assert "DVC: NOT IN THE REMOTE YET; `tidemill data push`" in run("show", "s-v2").output
+    with pytest.raises(Stop, match="DVC's environment is missing"):
+        run("push", "s-v2")
+    assert json.loads(run("show", "s-v2", "--json").output)["dvc"] is None
+    pointer = dvc.Pointer(hash="ab12" * 8 + ".dir", meta={"digest": "cd", "remote": "s3://bucket/sets"})
+    dvc.write(tmp_path / "jobs" / SECOND / "data.dvc", pointer)
+    assert f"DVC: {pointer.hash} in s3://bucket/sets" in run("show", "s-v2").output
+    assert json.loads(run("show", "s-v2", "--json").output)["dvc"]["hash"] == pointer.hash
+    assert [line.split()[-1] for line in run("show").output.splitlines()[1:2]] == [pointer.hash[:12]]
+    assert [each["dvc"] for each in json.loads(run("show", "--json").output)["data_sets"]] == [pointer.hash, None]
+    with pytest.raises(Stop, match=r"data is there; see `tidemill data show"):
+        run("pull", "s-v2")
+
+
 def test_a_changed_file_is_noticed_and_not_exported(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "jobs" / SECOND / "data" / "train.jsonl"
     file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
@@ -116,6 +140,61 @@ def test_it_is_written_out_with_its_manifest(run: Run, tmp_path: Path, form: str
         run("export", "s-v2", "--out", str(out), "--format", "csv")
 
 
+JUDGED = tuple(Row(prompt=f"q {n}", completion="a", liked=n % 2 == 0) for n in range(4))
+PAIRS = tuple(Row(prompt=f"q {n}", completion="right", rejected=f"wrong {n}") for n in range(4))
+ASKED = (Row(prompt="q 0", completion="a"), Row(prompt="q 1", completion=""))
+
+
+def frozen(root: Path, job: str, train: tuple[Row, ...]) -> None:
+    """A data set of a recipe that learns from something else than labels."""
+    made = DataSet(train=train, verified=(Row(prompt="v", completion="yes"),), counts={"train": len(train)})
+    manifest = {"digest": made.digest, "counts": made.counts, "pipeline": "s", "change_ms": NOW, "until_ms": NOW}
+    write_folder(root / "jobs" / job / "data", made, manifest)
+
+
+def flipped(row: Row) -> Row:
+    return replace(row, liked=not row.liked) if row.rejected == "" else replace(row, rejected="quite another")
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [(JUDGED, "q 3 => a (disliked) -> a (liked)"), (PAIRS, "q 3 => right (rather than wrong 3) -> right (rather than")],
+)
+def test_a_flipped_thumb_and_another_rejected_answer_are_changes(
+    run: Run, tmp_path: Path, rows: tuple[Row, ...], shown: str
+) -> None:
+    frozen(tmp_path, "cc33", rows)
+    frozen(tmp_path, "dd44", (*rows[:3], flipped(rows[3])))
+    found = json.loads(run("diff", "cc33", "dd44", "--json", "--content").output)["train"]
+    assert (found["same"], found["changed"], found["only_first"], found["only_second"]) == (3, 1, 0, 0)
+    assert found["rows_changed"][0]["before"] == [json.loads(msgspec.json.encode(rows[3]))]
+    assert f"train, changed: {shown}" in run("diff", "cc33", "dd44", "--content").output
+    assert run("show", "cc33", "--content").output.count("liked)" if rows is JUDGED else "rather than") == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "first", "last"),
+    [
+        (JUDGED, {"prompt": ["q 0"], "completion": ["a"], "label": True}, {"label": False}),
+        (PAIRS, {"prompt": ["q 0"], "chosen": ["right"], "rejected": ["wrong 0"]}, {"rejected": ["wrong 3"]}),
+        (ASKED, {"messages": ["q 0", "a"]}, {"messages": ["q 1"]}),
+    ],
+)
+def test_what_was_disliked_is_not_written_out_as_right(
+    run: Run, tmp_path: Path, rows: tuple[Row, ...], first: dict[str, Any], last: dict[str, Any]
+) -> None:
+    frozen(tmp_path, "cc33", rows)
+    run("export", "cc33", "--out", str(tmp_path / "out"), "--format", "chat")
+    found = [
+        {key: [each["content"] for each in value] if isinstance(value, list) else value for key, value in row.items()}
+        for row in map(json.loads, (tmp_path / "out" / "train.jsonl").read_text().splitlines())
+    ]
+    assert found[0] == first
+    assert found[-1] | last == found[-1]
+    run("export", "cc33", "--out", str(tmp_path / "plain"))
+    assert (tmp_path / "plain" / "train.jsonl").read_bytes().splitlines() == [msgspec.json.encode(row) for row in rows]
+
+
 def test_what_is_not_there_is_said_with_what_is(run: Run, tmp_path: Path) -> None:
     with pytest.raises(Stop, match=r"no data set of a job or version 's-v9'.*there are s-v2, aa110000"):
         run("show", "s-v9")
@@ -139,5 +218,5 @@ def test_without_any_it_says_where_they_come_from(tmp_path: Path) -> None:
 
 
 def test_help_has_an_example(run: Run) -> None:
-    for command in ("show", "diff", "export"):
+    for command in ("show", "diff", "export", "push", "pull"):
         assert f"Example: tidemill data {command} " in run(command, "--help").output

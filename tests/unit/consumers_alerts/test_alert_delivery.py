@@ -16,7 +16,7 @@ import pytest
 from consumers.alerts.body import webhook_body
 from consumers.alerts.delivery import Delivery
 from consumers.alerts.receiver import AlertBook, serve
-from consumers.alerts.retry import LONGEST_S, STANDARD_S, judge
+from consumers.alerts.retry import LONGEST_S, MINUTES_FOR_S, STANDARD_FOR_S, STANDARD_S, judge, schedule
 from consumers.alerts.sending import signer
 from tidemill.clock import ManualClock, SystemClock
 from tidemill.errors import Stop
@@ -111,6 +111,24 @@ def test_the_standard_waits_are_those_of_the_specification() -> None:
     waits = [judge(None, attempt, standard=True).after_s for attempt in range(1, 12)]
     assert waits[:9] == list(STANDARD_S) and waits[9:] == [STANDARD_S[-1]] * 2
     assert sum(STANDARD_S) == 75 * 3600 + 35 * 60 + 5
+
+
+def test_receivers_of_standard_webhooks_are_tried_again_on_the_standards_schedule_and_people_within_minutes() -> None:
+    chat = WebhookSettings(name="chat", url="http://h/x", format="slack")
+    bus = WebhookSettings(name="bus", url="http://h/x", format="cloudevents")
+    signed = WebhookSettings(name="signed", url="http://h/x", secret_env="SECRET")
+    by_default = [schedule(AlertSettings(), hook) for hook in (chat, bus, signed, WebhookSettings(name="demo"))]
+    assert by_default == [
+        (False, MINUTES_FOR_S),
+        (True, STANDARD_FOR_S),
+        (True, STANDARD_FOR_S),
+        (False, MINUTES_FOR_S),
+    ]
+    assert sum(STANDARD_S) * 1.25 < STANDARD_FOR_S, (
+        "the last wait of the standard is kept, however the waits are spread"
+    )
+    assert schedule(AlertSettings(retry_schedule="minutes", retry_for_s=60), bus) == (False, 60)
+    assert schedule(AlertSettings(retry_schedule="standard"), chat) == (True, STANDARD_FOR_S)
 
 
 def test_a_receiver_that_is_asked_too_much_is_left_alone() -> None:

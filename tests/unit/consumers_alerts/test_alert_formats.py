@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
 
 from consumers.alerts.formats import MOST_BLOCKS, MOST_CHARS, render
 from consumers.alerts.groups import Notification
 from tests.unit.consumers_alerts.test_alert_delivery import CONSOLE, NOW, event
 from tests.unit.kernel.test_settings import GOOD, load
 from tidemill.errors import SettingsError
-from tidemill.events import ThresholdEvent
+from tidemill.events import ThresholdData, ThresholdEvent
 from tidemill.settings.alerting import ALERT_ANNOTATIONS, ALERT_LABELS, WebhookSettings
 
 URL = "http://hooks.example.org/x"
@@ -52,18 +56,23 @@ def test_a_group_fires_as_long_as_one_of_its_alerts_does() -> None:
     assert body(notification(event("resolved")))[1]["status"] == "resolved"
 
 
-def test_a_cloud_event_has_the_attributes_of_the_specification_only() -> None:
-    kind, found = body(notification(event()), format="cloudevents")
-    assert kind == "application/cloudevents+json"
-    assert all(name.isalnum() and name.islower() for name in found)
-    assert (found["specversion"], found["id"], found["type"]) == ("1.0", "event-1", "tidemill.threshold.breached")
-    assert found["data"]["pipeline"] == "schedule" and found["source"] and found["time"].endswith("Z")
+def test_a_cloud_event_is_read_by_the_package_as_what_it_was_made_of() -> None:
+    told = notification(event())
+    kind, text = render(told, WebhookSettings(name="demo", url=URL, format="cloudevents"), CONSOLE)
+    found = from_structured_event(HTTPMessage({"content-type": kind}, text.encode()))
+    assert kind == JSONFormat().get_content_type() == "application/cloudevents+json"
+    assert (found.get_id(), found.get_type()) == ("event-1", "tidemill.threshold.breached")
+    assert (found.get_source(), found.get_subject()) == (told.events[0].source, told.events[0].subject)
+    assert found.get_time() == datetime.fromtimestamp(told.events[0].time_ms / 1000, UTC)
+    assert found.get_extension("time_ms") is None, "attributes of the specification only"
+    assert msgspec.convert(found.get_data(), ThresholdData) == told.events[0].data
 
 
 def test_several_cloud_events_are_a_batch_and_reminders_have_ids_of_their_own() -> None:
     kind, found = body(notification(named(1), named(2), named(3), news=2), format="cloudevents")
     assert kind == "application/cloudevents-batch+json"
-    assert [one["id"] for one in found] == ["event-1", "event-2"], "the news alone"
+    read = [JSONFormat().read(CloudEvent, json.dumps(one)) for one in found]
+    assert [one.get_id() for one in read] == ["event-1", "event-2"], "the news alone"
     _, again = body(notification(named(1), news=0), format="cloudevents")
     assert again["id"] != "event-1" and again["data"]["alarm_id"] == "alarm-1"
 

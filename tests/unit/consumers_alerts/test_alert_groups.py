@@ -41,6 +41,7 @@ def told(box: Outbox, at_ms: int) -> list[list[str]]:
     box.advance(0, at_ms + SETTLE_MS)
     found = []
     while (pending := box.next(at_ms / S)) is not None:
+        box.trying(pending)
         found.append([one.id for one in pending.notification.events])
         box.settle(pending)
     return found

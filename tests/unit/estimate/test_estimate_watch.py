@@ -42,6 +42,7 @@ def label(n: int, chance: random.Random, *, first: int = 0) -> dict[str, Any]:
         "time_ms": 1_000_000 + n * 500,
         "score": float(chance.random() < (0.95 if sure else 0.3)),
         "mean_logprob": -0.01 if sure else -1.0,
+        "agreement": None,
         "words": words(chance, first),
         "known": True,
     }
@@ -55,7 +56,10 @@ def watched(rows: Rows, n: int) -> Watched:
 
 def calls(n: int, sure_share: float, first: int = 0) -> list[dict[str, Any]]:
     chance = random.Random(3)
-    return [{"mean_logprob": -0.01 if i < n * sure_share else -1.0, "words": words(chance, first)} for i in range(n)]
+    return [
+        {"mean_logprob": -0.01 if i < n * sure_share else -1.0, "agreement": None, "words": words(chance, first)}
+        for i in range(n)
+    ]
 
 
 def test_a_harder_mix_of_calls_is_estimated_lower() -> None:
@@ -69,6 +73,18 @@ def test_a_harder_mix_of_calls_is_estimated_lower() -> None:
     assert usual.value == pytest.approx(0.95 * 0.8 + 0.3 * 0.2, abs=0.05)
     assert harder.value == pytest.approx(0.95 * 0.2 + 0.3 * 0.8, abs=0.08)
     assert harder.low is not None and harder.low < 0.43 < (harder.high or 0)
+
+
+def test_second_answers_that_disagree_lower_the_estimate() -> None:
+    rows = Rows()
+    known = watched(rows, 1_000)
+    for row in rows.labels:
+        row |= {"mean_logprob": -0.01, "agreement": row["score"]}
+    known.learn(rows.rows, NOW_MS)
+    rows.calls = [row | {"mean_logprob": -0.01, "agreement": float(n % 4 == 0)} for n, row in enumerate(calls(400, 1))]
+    assert known.judge(rows.rows, 0, 1).value == pytest.approx(0.25, abs=0.01)
+    rows.calls = [row | {"agreement": None} for row in rows.calls]
+    assert known.judge(rows.rows, 0, 1).value == pytest.approx(0.82, abs=0.03), "without any: as labels are on average"
 
 
 def test_words_that_nobody_labelled_allow_any_lower_quality() -> None:
@@ -111,7 +127,7 @@ def test_labels_whose_calls_have_expired_hold_up_none_of_the_others(apart_ms: in
     rows = Rows()
     known = watched(rows, 500)
     first_ms = rows.labels[0]["time_ms"] - 8_000_000
-    gone: dict[str, Any] = {"score": 1.0, "mean_logprob": None, "words": {}, "known": False}
+    gone: dict[str, Any] = {"score": 1.0, "mean_logprob": None, "agreement": None, "words": {}, "known": False}
     rows.labels[:0] = [
         gone | {"feedback_id": f"gone{n}", "time_ms": first_ms + n * apart_ms} for n in range(2 * MOST_LABELS + 10)
     ]

@@ -10,6 +10,7 @@ import pytest
 from streams.estimate.bins import NO_CONFIDENCE, Features, bin_of, count_bins, drift_band, split_bin
 from streams.estimate.calibration import STRATUM_LABELS, Calibration, ScoreSums
 from streams.estimate.estimator import LEAST_LABELS, Estimator, EstimatorState
+from streams.estimate.second import LEAST_LABELS as LEAST_TWICE
 
 SURE, UNSURE = Features(-0.01), Features(-1.5)
 
@@ -81,6 +82,78 @@ def test_drifted_text_is_judged_by_its_own_labels_once_there_are_enough() -> Non
     assert after.unconfirmed == 0.0 and after.value == pytest.approx(0.5)
     usual = Estimator(made.snapshot()).estimate(count_bins([SURE] * 100))
     assert usual.value is not None and usual.value == before.value, "what came of usual text stays as it was"
+
+
+def asked_twice(chance: Random, hard: float) -> tuple[Features, float]:
+    """A call of which log-probabilities tell nothing: second answers to easy ones agree, and what agrees is right."""
+    is_hard = chance.random() < hard
+    agreed = chance.random() < (0.2 if is_hard else 0.98)
+    return SURE._replace(agreement=float(agreed)), float(chance.random() < (0.95 if agreed else 0.1))
+
+
+def of_share(chance: Random, hard: float, share: float) -> tuple[Features, float]:
+    """The same, where only a share of the calls is asked for twice."""
+    features, right = asked_twice(chance, hard)
+    return (features if chance.random() < share else features._replace(agreement=None)), right
+
+
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_second_answers_of_a_share_of_the_calls_tell_of_all_where_answers_are_sure_and_wrong(share: float) -> None:
+    made, chance = Estimator(), Random(3)
+    for _ in range(2_000):
+        features, right = of_share(chance, 0.1, share)
+        made.snapshot().calibration.add(bin_of(features), right)
+    calls = [of_share(chance, 0.6, share) for _ in range(2_000)]
+    truth = sum(right for _, right in calls) / len(calls)
+    found = made.estimate(count_bins(features for features, _ in calls))
+    assert found.low is not None and found.high is not None
+    assert found.low < truth < found.high and found.high - found.low < 0.2
+    blind = made.estimate(count_bins([SURE] * 2_000))
+    assert blind.value is not None and blind.value > truth + 0.25
+
+
+def test_agreement_counts_once_there_are_labels_and_calls_enough_that_were_asked_for_twice() -> None:
+    made, chance = Estimator(), Random(4)
+    for _ in range(900):
+        made.label(*of_share(chance, 0.1, 0))
+    for _ in range(LEAST_TWICE - 1):
+        made.label(*asked_twice(chance, 0.1))
+    disagreeing = SURE._replace(agreement=0.0)
+    once, twice = count_bins([SURE] * 100), count_bins([disagreeing] * 100)
+    before = made.estimate(once)
+    assert made.estimate(twice) == before, "with a label less, all labels judge by confidence alone"
+    made.label(disagreeing, 0.0)
+    after = made.estimate(once)
+    few = made.estimate(count_bins([SURE] * 81 + [disagreeing] * 19))
+    assert few == after and after.value == pytest.approx(before.value, abs=0.01)
+    many = made.estimate(count_bins([SURE] * 80 + [disagreeing] * 20))
+    assert many.value is not None and many.value < 0.4, "twenty are a chance sample of all"
+    assert many.high is not None and many.low is not None and few.high is not None and few.low is not None
+    assert many.high - many.low > few.high - few.low, "of which one is less sure"
+
+
+def test_second_answers_that_disagree_as_none_of_a_labelled_call_did_may_mean_any_score() -> None:
+    made = Estimator()
+    for number in range(300):
+        made.label(SURE._replace(agreement=1.0), float(number % 10 > 0))
+    found = made.estimate(count_bins([SURE] * 50 + [SURE._replace(agreement=0.0)] * 50))
+    assert found.outside == 1.0 and (found.low, found.high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("share", "hard"), [(0.2, 0.2), (0.2, 0.6), (1.0, 0.2), (1.0, 0.6)])
+def test_the_interval_covers_where_a_share_of_calls_is_asked_for_twice(share: float, hard: float) -> None:
+    """95 % wanted; of 200 runs at least 90 %."""
+    chance, covered, runs = Random(8), 0, 200
+    for _ in range(runs):
+        calibration = Calibration()
+        for _ in range(1_000):
+            features, right = of_share(chance, 0.2, share)
+            calibration.add(bin_of(features), right)
+        calls = [of_share(chance, hard, share) for _ in range(300)]
+        said = Estimator(EstimatorState(calibration)).estimate(count_bins(features for features, _ in calls))
+        assert said.low is not None and said.high is not None
+        covered += said.low <= sum(right for _, right in calls) / len(calls) <= said.high
+    assert covered >= 0.9 * runs
 
 
 def test_a_concept_shift_is_proven_by_labels_and_the_calibration_begins_anew() -> None:

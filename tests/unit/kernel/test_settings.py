@@ -74,6 +74,8 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         (GOOD + "    rules: [{name: a, metric: nope, above: 1}]\n", 7, "is no window metric"),
         (GOOD + "    rules: [{name: a, metric: quality_estimate, below: 1}]\n", 7, "is not judged by rules"),
         (GOOD + "    quality: {estimate: true, metric: thumb}\n    retrain: {enabled: false}\n", 7, "no chance sample"),
+        (GOOD + "    quality: {agreement_share: 0.1}\n", 7, "quality.agreement_share: only the estimate uses it"),
+        (GOOD + "    quality: {estimate: true, agreement_share: 2}\n", 7, "quality.agreement_share"),
         (GOOD + "    rules: [{name: a, metric: quality, above: 0.1, below: 0.2}]\n", 7, "exactly one of"),
         (GOOD + "    rules: [{name: a, metric: quality, above: 0.5, leave: 0.6}]\n", 7, "at most above"),
         (GOOD + "    rules: [{name: a, metric: quality, below: 1, leave: 0}]\n", 7, "at least below"),
@@ -94,6 +96,7 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         (GOOD + "    drift: {metrics: [input_char]}\n", 7, "no window metric with a mean; did you mean 'input_chars'?"),
         (GOOD + "    drift: {metrics: [requests]}\n", 7, "drift.metrics: 'requests' is no window metric with a mean"),
         (GOOD + "    drift: {metrics: [quality]}\n", 7, "'quality' is watched score by score already; leave it out"),
+        (GOOD + "    drift: {whole_only: [input_char]}\n", 7, "drift.whole_only: 'input_char' is no window metric"),
         (GOOD + "    season: year\n", 7, "season: must be 'none', 'day' or 'week' (got 'year')"),
         (
             GOOD + "    season: week\n    slices: [tenant]\n    max_slices: 200\n    drift: {metrics: [cost, e2e_ms, "
@@ -120,6 +123,14 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
         ),
         (GOOD + "    quality: {delta: 0.01}\n", 7, "the top of the file; take delta out"),
         (GOOD + "    quality: {detector: adwin}\n", 7, "quality.detector: there is no such setting any more"),
+        (GOOD + "dvc: {remote: 's4://bucket/x'}\n", 7, "dvc.remote: DVC has no remotes s4://; give a folder, or one"),
+        (GOOD + "dvc: {remote: 's3:///x'}\n", 7, "names no bucket or host; write it as s3://bucket/folder"),
+        (
+            GOOD + "dvc: {remote: 'ssh://me:hunter2@host/x'}\n",
+            7,
+            "put it into the environment, where DVC finds it (got a",
+        ),
+        (GOOD + "dvc: {remote: 'a\"b'}\n", 7, "DVC would misread quotes"),
         (GOOD + "max_false_alarms: 1 in 5\n", 7, "as in '1 per 604_800 clock updates' (got '1 in 5')"),
         (GOOD + "max_false_alarms: 1 per 99\n", 7, "N from 100 on"),
         (GOOD + "max_false_alarms: 10000\n", 7, "max_false_alarms: must be text"),

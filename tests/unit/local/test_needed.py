@@ -47,6 +47,15 @@ def test_only_what_runs_here_needs_them(tmp_path: Path) -> None:
     assert len(missing(settings, ["retrain"])) == 2
 
 
+def test_dvc_is_needed_where_a_remote_is_set_and_trainings_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMILL_DVC_PYTHON", str(tmp_path / "none"))
+    settings = deployment(tmp_path)
+    told = settings.model_copy(update={"dvc": settings.dvc.model_copy(update={"remote": "sets"})})
+    assert [len(missing(each, ["retrain"])) for each in (settings, told)] == [2, 3]
+    assert "run `python3 deploy/setup.py --dvc`" in str(missing(told, None))
+    assert missing(told, ["receiver"]) == []
+
+
 def test_where_nothing_is_trained_the_golden_set_is_not_needed_nor_the_base_of_an_engine_elsewhere(
     tmp_path: Path,
 ) -> None:

@@ -145,11 +145,13 @@ def test_text_features_given_or_made_or_none() -> None:
     assert "output_chars" not in only(folded(response(1))).moments
 
 
-def test_answers_cut_off_are_a_share_of_those_whose_end_is_known() -> None:
+def test_answers_cut_off_or_ended_otherwise_are_shares_of_those_whose_end_is_known() -> None:
     reasons = ["length", "stop", "", "tool_calls", "length"]
     found = only(folded(*(response(n, gen_ai_response_finish_reason=reason) for n, reason in enumerate(reasons))))
     assert found.moments["truncated_rate"] == Moments(n=4, total=2.0, total_sq=2.0), "all of them, not a sample"
-    assert "truncated_rate" not in only(folded(response(1))).moments, "absence is not zero"
+    assert found.moments["other_finish_rate"] == Moments(n=4, total=1.0, total_sq=1.0), "a call of tools"
+    unknown = only(folded(response(1))).moments
+    assert not unknown.keys() & {"truncated_rate", "other_finish_rate"}, "absence is not zero"
 
 
 def test_what_answers_show_is_taken_from_their_text() -> None:

@@ -1,4 +1,6 @@
-"""A service of several tenants whose labels can be wrong; reviewers label a share of the same calls, always rightly."""
+"""A service of several tenants whose labels, or thumbs, can be wrong; reviewers label a share of the same calls, always
+rightly.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from retrain.rows import LabelledCall, Row
+from msgspec.structs import asdict
+
+from retrain.rows import JudgedCall, LabelledCall, Row
 
 ANSWERS = [f"intent_{n}" for n in range(12)]
 
@@ -33,6 +37,19 @@ def labelled(tenants: Mapping[str, Tenant], calls: int, reviewed: float, rng: Ra
     return made
 
 
+def judged(told: Sequence[LabelledCall], flipped: Mapping[str, float], good: float, rng: Random) -> list[JudgedCall]:
+    """A user's thumb on each call, ``good`` of them answered rightly; of the tenants ``flipped`` a share of thumbs is
+    the other way round.
+    """
+    tenants = {int(each.prompt.removeprefix("question ")): each.tenant for each in told}
+    made = []
+    for number, name in tenants.items():
+        answer = right(number) if rng.random() < good else rng.choice(ANSWERS)
+        liked = (answer == right(number)) is not (rng.random() < flipped.get(name, 0.0))
+        made.append(JudgedCall(**asdict(call(number, name, answer)) | {"kind": "thumb"}, liked=liked))
+    return made
+
+
 def right(number: int) -> str:
     """The right answer to the call of this number."""
     return ANSWERS[number * 7 % len(ANSWERS)]
@@ -53,6 +70,8 @@ def call(number: int, tenant: str, label: str, source: str = "user") -> Labelled
 
 
 def poison_in(rows: Sequence[Row]) -> float:
-    """The share of rows with a wrong label."""
-    wrong = sum(row.completion != right(int(row.prompt.removeprefix("question "))) for row in rows)
+    """The share of rows with a wrong label, or a wrong thumb."""
+    wrong = sum(
+        (row.completion == right(int(row.prompt.removeprefix("question ")))) is (row.liked is False) for row in rows
+    )
     return wrong / len(rows) if rows else 0.0

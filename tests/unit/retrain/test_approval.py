@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from retrain import approval as waiting
 from retrain import gate
 from retrain.controller.advance import APPROVAL, Seen, Step, advance, waits_for
-from retrain.policy.funds import gpu_seconds
 from tests.unit.retrain import test_controller_steps as steps
 from tests.unit.retrain.made import NOW, pipeline
 from tidemill import approval
 from tidemill.errors import Stop
 from tidemill.events import JobState
+from tidemill.events.lifecycle import gpu_seconds
 from tidemill.io import rulings
 from tidemill.io.rulings import Ruling
 from tidemill.settings import Settings

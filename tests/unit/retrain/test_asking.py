@@ -9,10 +9,11 @@ import pytest
 from retrain.controller.asking import DAY_MS, asking, known_of
 from retrain.controller.book import Book
 from retrain.controller.states import following
-from retrain.policy import by_order, funds_of, gpu_seconds, job_id_of
+from retrain.policy import by_order, funds_of, job_id_of
 from retrain.policy.funds import most_gpu_s
 from tests.unit.retrain.made import NOW, collecting, pipeline
 from tidemill.events import JobState, StationTime
+from tidemill.events.lifecycle import gpu_seconds
 from tidemill.settings import GpuSettings, PipelineSettings, TriggerSettings
 
 HOUR_MS = 3_600_000

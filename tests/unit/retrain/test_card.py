@@ -57,6 +57,17 @@ def test_it_says_what_was_made_of_what_and_how_good_it_is() -> None:
     assert "data.train" not in text
 
 
+def test_thumbs_count_beside_labels() -> None:
+    sources = {"user": {"labels": 70, "thumbs": 1_000, "train": 60, "licence": "not stated"}}
+    assert "| user | 1,070 | 60 | not stated |  |" in card(judged(manifest={"origins": {"sources": sources}}))
+
+
+def test_it_names_the_data_set_in_the_remote() -> None:
+    kept = {"tidemill.dvc": "ab12.dir", "tidemill.dvc_remote": "s3://bucket/sets"}
+    assert "DVC: `ab12.dir` in s3://bucket/sets." in card(judged(tags=kept)).splitlines()
+    assert "DVC: `not pushed`." in card(judged(tags={"tidemill.dvc": "not pushed"})).splitlines()
+
+
 def test_a_refused_candidate_has_one_too() -> None:
     text = card(judged(version="", scores={}, verdicts=[], manifest={}, spec={}))
     assert text.startswith("# schedule: refused candidate of job ffffffff")

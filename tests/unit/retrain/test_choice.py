@@ -91,16 +91,16 @@ def test_hardly_a_near_one_is_missed() -> None:
 def test_no_row_is_near_one_that_the_gate_judges_by() -> None:
     choice = Choice([Row(prompt=ASKED, completion="yes")], rules())
     calls = [asked(1, ASKED.replace(",", "")), asked(2, ASKED + " Thanks!", "no"), asked(3, "Where is my order?")]
-    assert {each.call_id for each in choice.fresh(calls, 0)} == {"call-2", "call-3"}
+    assert {each.call_id for each in choice.fresh(calls, 0, [])} == {"call-2", "call-3"}
     assert choice.leaks == 1
 
 
 def test_of_near_ones_the_trusted_label_stays_and_replay_repeats_nothing() -> None:
     choice = Choice([], rules())
-    kept = choice.fresh([asked(n, ASKED + "?" * n) for n in range(5)] + [asked(9, ASKED, source="audit")], 0)
+    kept = choice.fresh([asked(n, ASKED + "?" * n) for n in range(5)] + [asked(9, ASKED, source="audit")], 0, [])
     assert [each.source for each in kept] == ["audit"]
     assert choice.near_duplicates == 5
-    assert choice.replayed([asked(10, ASKED + "."), asked(11, "Where is my order?")], 5) == [
+    assert choice.replayed([asked(10, ASKED + "."), asked(11, "Where is my order?")], 5, []) == [
         asked(11, "Where is my order?")
     ]
 
@@ -124,12 +124,12 @@ def test_what_points_at_a_person_is_not_taught() -> None:
         asked(3, "tuesday 15:30 for 60m", "tue 15:30 60m"),
     ]
     choice = Choice([], rules())
-    assert {(each.prompt, each.label) for each in choice.fresh(calls, 0)} == {
+    assert {(each.prompt, each.label) for each in choice.fresh(calls, 0, [])} == {
         ("write to [email], order 4839", "order_status"),
         ("tuesday 15:30 for 60m", "tue 15:30 60m"),
     }
     assert (choice.private_labels, choice.scrubbed) == (1, 1)
-    kept = Choice([], rules(scrub=False)).fresh(calls, 0)
+    kept = Choice([], rules(scrub=False)).fresh(calls, 0, [])
     assert sorted(each.call_id for each in kept) == ["call-1", "call-2", "call-3"]
     assert {each.prompt for each in kept} == {each.prompt for each in calls}
 
@@ -144,6 +144,6 @@ def test_where_the_answers_wanted_are_private_it_says_which_setting_to_change() 
 @pytest.mark.parametrize(("pipeline", "way"), [("schedule", "plain"), ("schedule", "words"), ("support", "novel")])
 def test_the_demos_labels_are_nearly_all_trained_on(pipeline: str, way: str) -> None:
     said = generate(pipeline, way, Random(1), 300)
-    kept = Choice([], rules()).fresh([asked(n, each.text, each.truth) for n, each in enumerate(said)], 0)
+    kept = Choice([], rules()).fresh([asked(n, each.text, each.truth) for n, each in enumerate(said)], 0, [])
     assert len(kept) >= 0.97 * len({each.text for each in said})
     assert {each.prompt for each in kept} <= {each.text for each in said}, "nothing in them is scrubbed"

@@ -79,6 +79,12 @@ def test_the_reason_says_who_was_left_out() -> None:
     assert training.reason == "training on 400 rows, 200 of them older; tenant 'x' left out: 9 of 9"
 
 
+def test_the_reason_says_that_the_remote_lacks_the_data_set() -> None:
+    states = play(opened(), {name: done(name, notes=["not pushed"]) for name in ("snapshot", "register")})
+    assert states[2].reason.endswith("; not pushed")
+    assert states[-1].reason == "schedule-v2 passed the gate; not pushed"
+
+
 def test_a_killed_controller_changes_nothing() -> None:
     assert play(opened(), restart=True) == play(opened())
 

@@ -8,10 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
+from retrain import adapter
 from retrain.dataset import build
+from retrain.derived import FACTS_FILE
 from retrain.lineage import walk
+from retrain.lineage.declared import declared, weighed
 from retrain.lineage.found import Registered, Said, Served
 from retrain.lineage.names import call_of, pipeline_of
 from retrain.lineage.walk import Known
@@ -22,6 +26,7 @@ from tests.unit.retrain.poisoned import call
 from tidemill.cli.lineage import call_tree, version_tree
 from tidemill.errors import Stop
 from tidemill.events import JobState, RolloutState, Score, Verdict
+from tidemill.settings import Settings
 
 CALL = "0199c0de-0000-7000-8000-0123456789ab"
 
@@ -172,6 +177,84 @@ def test_an_unknown_version_is_said_with_those_there_are(data: Snapshot) -> None
         walk.version("other-v1", Known(pipeline="other"))
 
 
+@pytest.fixture
+def declaring(tmp_path: Path) -> Settings:
+    """A pipeline that declares a version of every kind; the green engine's base was quantized."""
+    for folder in ("int8", "mine"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "int8" / "model.safetensors").write_bytes(b"small")
+    (tmp_path / "mine" / adapter.WEIGHTS).write_bytes(b"lora")
+    facts = {"made_by": "quantize", "asked": 300, "equal": 297, "digest": adapter.base_digest(tmp_path / "int8")}
+    (tmp_path / "int8" / FACTS_FILE).write_bytes(msgspec.json.encode(facts))
+    versions = {
+        "schedule-v1001": {"kind": "model", "engine": "green"},
+        "schedule-v1002": {"kind": "provider", "engine": "cloud", "model": "large-1"},
+        "schedule-v1003": {"kind": "prompt", "prompt_version": "2", "system_prompt": "Be [brief]."},
+        "schedule-v1004": {"kind": "retrieval", "of": "schedule-v1001", "upstream_headers": {"X-Index": "faq"}},
+        "schedule-v1005": {"kind": "adapter", "adapter": str(tmp_path / "mine")},
+        "schedule-v1006": {"kind": "router", "engine": "cloud", "model": "auto"},
+    }
+    green = {"url": "http://green:8000/v1", "base_model": "base-int8", "base_dir": str(tmp_path / "int8")}
+    cloud = {"kind": "provider", "url": "https://api.example.com/v1"}
+    pipeline = {"engine": "local", "champion": "schedule-v1", "versions": versions}
+    told = {"engines": {"local": {}, "green": green, "cloud": cloud}, "pipelines": {"schedule": pipeline}}
+    return Settings.model_validate({"data_dir": str(tmp_path / "data")} | told)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (1001, ["model base-int8 on the engine green", "made_by quantize, asked 300, equal 297", ", as it was made"]),
+        (1002, ["provider large-1 on the engine cloud"]),
+        (
+            1003,
+            ["prompt 2 with the model of schedule-v1", "system prompt: Be [brief].", "`tidemill lineage schedule-v1`"],
+        ),
+        (1004, ["retrieval with the model of schedule-v1001", "header X-Index: faq"]),
+        (1005, ["adapter on the engine local", "mine: digest "]),
+        (1006, ["router auto on the engine cloud"]),
+    ],
+)
+def test_a_declared_version_says_what_it_is(data: Snapshot, declaring: Settings, number: int, words: list[str]) -> None:
+    facts = known(data, declared=declared(declaring, "schedule"))
+    found = walk.version(f"schedule-v{number}", facts)
+    assert found.declared is not None and found.training is None and found.declared.digest is None
+    text = shown(version_tree(msgspec.structs.replace(found, declared=weighed(found.declared))))
+    for each in ("declared in the settings: ", *words):
+        assert each in text, text
+    assert "no job made it" not in text
+
+
+def test_a_declared_version_that_was_rolled_out_comes_after_a_champion(data: Snapshot, declaring: Settings) -> None:
+    way = rollout(1001, job_id="", champion_version="schedule-v3", created_ms=NOW + 9)
+    rollouts = {each.rollout_id: each for each in (rollout(2), rollout(3), way)}
+    facts = known(data, declared=declared(declaring, "schedule"), rollouts=rollouts)
+    found = walk.version("schedule-v1001", facts)
+    assert found.before == ["schedule-v3", "schedule-v2", "schedule-v1"]
+    assert "rollout rollout- beside schedule-v3: champion" in shown(version_tree(found))
+    (answered,) = walk.call(CALL, facts, [answer("schedule-v1001")], [], None).answers
+    assert answered.lineage is not None and answered.lineage.declared is not None
+    later = shown(version_tree(walk.version("schedule-v1001", known(data, rollouts=rollouts))))
+    assert "declared in settings of its time" in later, "the settings say nothing of it any more"
+
+
+def test_weights_that_were_changed_or_are_elsewhere_are_said(data: Snapshot, declaring: Settings) -> None:
+    it = declared(declaring, "schedule")["schedule-v1001"]
+    weights = Path(it.folder) / "model.safetensors"
+    weights.write_bytes(b"other")
+    assert weighed(it).intact is False
+    found = walk.version("schedule-v1001", known(data, declared={"schedule-v1001": weighed(it)}))
+    assert "THE FILES HAVE BEEN CHANGED SINCE" in shown(version_tree(found))
+    weights.unlink()
+    gone = msgspec.structs.replace(found, declared=weighed(it))
+    assert gone.declared is not None and (gone.declared.digest, gone.declared.intact) == ("", None)
+    assert "not on this machine" in shown(version_tree(gone))
+
+
+def test_a_pipeline_that_the_settings_have_no_more_declares_nothing(declaring: Settings) -> None:
+    assert declared(declaring, "other") == {}
+
+
 def test_a_call_leads_to_its_answers_and_to_the_data_sets_it_is_in(data: Snapshot) -> None:
     trained, judged = data.rows("train")[0].prompt, data.rows("verified")[0].prompt
     rows = [answer(), answer("schedule-v7", answer_id="b", role="shadow", variant="shadow")]
@@ -192,6 +275,30 @@ def test_a_call_leads_to_its_answers_and_to_the_data_sets_it_is_in(data: Snapsho
 def test_a_call_outside_of_the_data_sets_time_is_in_none(data: Snapshot, call_time_ms: int, told_ms: int) -> None:
     rows, prompt = [answer(call_time_ms=call_time_ms)], data.rows("train")[0].prompt
     assert walk.call(CALL, known(data), rows, [label(told_ms)], prompt).used_by == []
+
+
+def asked_by(data: Snapshot, **queries: str) -> Snapshot:
+    offsets = [{"query": name, "topic": "t", "partition": 0, "first_offset": 3, "last_offset": 9} for name in queries]
+    return replace(data, manifest=data.manifest | {"queries": queries, "offsets": offsets})
+
+
+def test_a_call_with_a_thumb_is_in_data_sets_that_asked_for_thumbs(data: Snapshot) -> None:
+    prompt, thumb = data.rows("train")[0].prompt, [replace(label(), kind="thumb")]
+    for snapshot, held in (
+        (asked_by(data, labelled_calls="SELECT"), []),
+        (asked_by(data, labelled_calls="SELECT", thumbed_calls="SELECT"), ["trained on"]),
+    ):
+        facts = known(snapshot)
+        assert [each.held for each in walk.call(CALL, facts, [answer()], thumb, prompt).used_by] == held
+    assert "t/0: 3 to 9 (thumbed_calls)" in shown(version_tree(walk.version("schedule-v3", facts)))
+
+
+def test_a_call_of_which_nothing_was_said_is_in_data_sets_that_asked_for_all(data: Snapshot) -> None:
+    prompt = data.rows("train")[0].prompt
+    facts = known(asked_by(data, labelled_calls="SELECT", asked_calls="SELECT"))
+    assert [each.held for each in walk.call(CALL, facts, [answer()], [], prompt).used_by] == ["trained on"]
+    before = [answer(call_time_ms=NOW - 6_000)]
+    assert walk.call(CALL, facts, before, [], prompt).used_by == [], "only calls since the change were"
 
 
 def test_an_answer_of_a_rollouts_time_names_it(data: Snapshot) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidemill.scoring import METRIC_VERSIONS, score
+from tidemill.scoring import METRIC_VERSIONS, agreement, score
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,26 @@ from tidemill.scoring import METRIC_VERSIONS, score
 )
 def test_score(metric: str, answer: str | None, label: str | None, expected: float | None) -> None:
     assert score(metric, answer, label) == expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "first", "again", "expected"),
+    [
+        ("exact_match", "tue 15:30", "tue  15:30", 1.0),
+        ("exact_match", "tue 15:30", "tue 15:31", 0.0),
+        ("json_equal", '{"a": 1, "b": 2}', '{"b": 2, "a": 1.0}', 1.0),
+        ("json_equal", '{"a": 1}', "not json", 0.0),
+        ("json_equal", "not json", "not yaml", 0.5),
+        ("word_accuracy", "book a room for two", "book room for for two", 1 - 2 / 5),
+        ("judge", "Book a room.", "book a room", 1.0),
+        ("judge", "…", "…", 1.0),
+        ("judge", "…", "", 0.0),
+    ],
+)
+def test_two_answers_agree_by_the_metric_or_else_by_their_words(
+    metric: str, first: str, again: str, expected: float
+) -> None:
+    assert agreement(metric, first, again) == expected
 
 
 def test_every_metric_that_compares_has_a_version() -> None:

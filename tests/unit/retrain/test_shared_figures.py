@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.shared import pipeline, result
-from retrain.dataset import build
+from retrain.dataset import DataSet, build
+from retrain.rows import Row
 from retrain.shared.figures import Answering, Compared, Serving, Training, advice, busy, findings, growth, paired
 from retrain.shared.run import compare
 from retrain.shared.sources import pipelines_of
@@ -121,6 +122,17 @@ def test_rows_come_from_the_newest_data_set_or_a_file(tmp_path: Path) -> None:
     with pytest.raises(Stop, match="line 1"):
         file.write_text("no row\n")
         pipelines_of(settings, ["a", "b"], {"b": file}, quick=True)
+
+
+def test_rows_that_teach_no_answer_are_left_out(tmp_path: Path) -> None:
+    pipelines = {"a": {"engine": "local", "champion": "a-v1"}}
+    settings = Settings.model_validate({"data_dir": str(tmp_path), "engines": {"local": {}}, "pipelines": pipelines})
+    rows = (Row(prompt="q", completion="y", liked=True), Row(prompt="r", completion="n", liked=False))
+    made = DataSet(train=(*rows, Row(prompt="s", completion="")), verified=(Row(prompt="v", completion="y"),))
+    manifest = {"digest": made.digest, "counts": {}, "pipeline": "a", "until_ms": NOW}
+    write_folder(tmp_path / "jobs" / "aa11" / "data", made, manifest)
+    (found,) = pipelines_of(settings, ["a"], {}, quick=True)
+    assert [row.prompt for row in found.train] == ["q"]
 
 
 def test_pipelines_of_other_bases_share_nothing(tmp_path: Path) -> None:

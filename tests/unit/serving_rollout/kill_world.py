@@ -1,13 +1,13 @@
 """A deployment in memory around the real controller, which can be killed before and after each of its effects.
 
-Log, engine, registry and order files outlive the controller, as Kafka, vLLM, MLflow and the disk do. Store and gateway
-answer at once. A kill is an exception that no code of the controller catches (it derives from BaseException); what the
-controller had in memory is lost with it.
+Log, engines, registry and order files outlive the controller, as Kafka, vLLM, MLflow and the disk do. The gateway
+answers at once, and so does the store, unless it is away. A kill is an exception that no code of the controller catches
+(it derives from BaseException); what the controller had in memory is lost with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,12 +16,24 @@ from serving.rollout import orders
 from serving.rollout.aside import Aside
 from serving.rollout.controller import Controller
 from serving.rollout.decide import REGISTRY_DONE
+from serving.rollout.moves import keeps_way_back, last_of
 from tests.unit.serving_rollout.test_decide import JOB, PIPELINE, PLAN
 from tidemill.clock import ManualClock
 from tidemill.events import GatewayStatus, JobState, RolloutState, Route
-from tidemill.ids import derived_id
 from tidemill.settings import Settings
 
+BASES = frozenset({"base", "base-int8"})
+"""What the engines ``local`` and ``green`` serve by themselves."""
+DECLARED = {
+    "schedule-v1001": {"kind": "prompt", "prompt_version": "2", "system_prompt": "Be brief."},
+    "schedule-v1002": {"kind": "model", "engine": "green"},
+}
+MADE = "schedule-v3"
+"""A version that was made before: its adapter is there."""
+Quality = tuple[float, float] | None
+"""Levels of champion and candidate; None: nothing is scored."""
+BETTER: Quality = (0.4, 0.9)
+WORSE: Quality = (0.9, 0.1)
 EFFECTS = ("load", "unload", "write", "promote", "reject", "unlink")
 """Everything the controller changes outside itself."""
 
@@ -31,14 +43,17 @@ class Killed(BaseException):
 
 
 class World:
-    """Also what the controller takes for its log, its engine and its registry. ``kill_at``: the effect at which it is
+    """Also what the controller takes for its log, its engines and its registry. ``kill_at``: the effect at which it is
     killed, counted from 0, and whether before or after that is done."""
 
     def __init__(self, folder: Path, kill_at: tuple[int, str] | None = None, **plan: Any) -> None:
         pipeline = PIPELINE.model_dump() | {"rollout": PLAN.model_dump() | {"watch_s": 4} | plan}
+        pipeline |= {"versions": DECLARED}
+        engines: dict[str, Any] = {"local": {}, "green": {"base_model": "base-int8"}}
         self.settings = Settings.model_validate(
-            {"data_dir": folder, "engines": {"local": {}}, "pipelines": {"schedule": pipeline}}
+            {"data_dir": folder, "engines": engines, "pipelines": {"schedule": pipeline}}
         )
+        (folder / "adapters" / MADE).mkdir(parents=True)
         self.clock = ManualClock(JOB.time_ms + 1)
         self.rollouts: dict[str, RolloutState] = {}
         self.routes: dict[str, Route] = {}
@@ -46,10 +61,16 @@ class World:
         self.seqs: list[tuple[str, int]] = []
         self.epochs: list[int] = []
         self.moves: set[tuple[str, str]] = set()
-        self.served: set[str] = {"base"}
+        self.holds: set[tuple[str, str]] = set()
+        """Every phase and hold in which a rollout was."""
+        self.taken: set[tuple[str, str, bool]] = set()
+        """Every act that was ordered, the phase in which it was taken, and whether it was carried out."""
+        self.served: set[str] = set(BASES)
         self.aliases: dict[str, str] = {"champion": "schedule-v1", "candidate": "schedule-v2"}
         self.marked: dict[str, str] = {}
-        self.quality: Mapping[str, float] = {"schedule-v1": 0.4, "schedule-v2": 0.9}
+        self.quality: Quality = BETTER
+        self.away = False
+        """The store does not answer."""
         self.broken = False
         """The engine refuses the candidate."""
         self.done: list[tuple[str, str]] = []
@@ -74,6 +95,7 @@ class World:
         def both() -> None:
             if state is not None:
                 before = self.rollouts.get(state.rollout_id)
+                self._note(before, state)
                 if before is not None and (before.phase, before.step) != (state.phase, state.step):
                     self.moves.add((before.phase, state.phase))
                 self.rollouts[state.rollout_id] = state
@@ -87,7 +109,13 @@ class World:
 
         self._effect("write", both)
 
-    # its engine
+    def _note(self, before: RolloutState | None, state: RolloutState) -> None:
+        if state.hold:
+            self.holds.add((state.phase, state.hold))
+        known, phase = (len(before.orders), before.phase) if before is not None else (0, "")
+        self.taken |= {(order.act, phase, not order.refused) for order in state.orders[known:]}
+
+    # its engines
 
     def models(self) -> frozenset[str]:
         return frozenset(self.served)
@@ -123,7 +151,8 @@ class World:
 
     @property
     def rollout(self) -> RolloutState | None:
-        return self.rollouts.get(derived_id("rollout", JOB.job_id))
+        """The one that an order means."""
+        return last_of(self.rollouts.values()).get("schedule")
 
     def round(self) -> None:
         """A round of the controller, half a second later; where it is killed, a new one takes its place."""
@@ -135,8 +164,8 @@ class World:
             self.controller = self._made()
 
     def order(self, act: Any, **what: Any) -> None:
-        """A person gives an order to the rollout, once."""
-        state = self.rollout
+        """A person gives an order to the rollout (to ``start``: to the pipeline), once."""
+        state = self.rollout if act != "start" else None
         given: dict[str, Any] = {"order_id": f"order-{act}", "pipeline": "schedule", "by": "anna", "reason": "why"}
         given |= {"act": act, "time_ms": 1, "rollout_id": state.rollout_id if state is not None else ""}
         orders.place(self.settings, orders.Order(**given | what))
@@ -150,12 +179,11 @@ class World:
         raise AssertionError(f"{what}: never; {self.rollout}")
 
     def at_rest(self) -> bool:
-        """Whether nothing is left to be done: engine, registry and orders follow the log."""
-        state = self.rollout
-        if state is None or state.phase not in ("champion", "rolled_back", "failed") or state.watch == "open":
+        """Whether nothing is left to be done: engines, registry and orders follow the log."""
+        if not self.rollouts or any(map(keeps_way_back, self.rollouts.values())):
             return False
-        marked = state.phase == "champion" or bool(state.figures.get(REGISTRY_DONE))
-        served = self.served - {"base"} == {arm.model for arm in self.routes["schedule"].arms}
+        marked = all(s.phase == "champion" or s.figures.get(REGISTRY_DONE) for s in self.rollouts.values())
+        served = self.served - BASES == {arm.model for arm in self.routes["schedule"].arms} - BASES
         return marked and served and not orders.waiting(self.settings)
 
     def _made(self) -> Controller:

@@ -12,7 +12,16 @@ import httpx
 import pytest
 
 from serving.rollout import orders
-from serving.rollout.aliases import ALIASES, WISHES, Found, keeping, refusal, true_aliases
+from serving.rollout.aliases import (
+    ALIASES,
+    WISHES,
+    Found,
+    declared_tags,
+    keeping,
+    meant,
+    refusal,
+    true_aliases,
+)
 from serving.rollout.keeper import Keeper
 from serving.rollout.moves import OPEN
 from serving.rollout.registry import OURS_TAG, Registry
@@ -20,7 +29,7 @@ from tidemill.errors import Retry
 from tidemill.events import Arm, JobState, RolloutState, Route
 from tidemill.events.lifecycle import JobPhase, RolloutPhase
 from tidemill.ids import derived_id
-from tidemill.io.mlflow import Mlflow
+from tidemill.io.mlflow import DECLARED_TAG, Mlflow
 from tidemill.settings import Settings
 
 PHASES: tuple[RolloutPhase, ...] = get_args(RolloutPhase)
@@ -86,6 +95,18 @@ def test_a_registered_version_is_candidate_until_its_rollout_begins() -> None:
     assert true_aliases(route(), [begun], waiting, NUMBERS)["candidate"] == "2"
 
 
+@pytest.mark.parametrize("phase", PHASES)
+def test_declared_versions_stand_in_tags_where_no_alias_can(phase: RolloutPhase) -> None:
+    meaning = meant(served(phase), [rollout(phase)], [])
+    assert set(meaning) == set(EXPECTED.get(phase, {"champion": ""}))
+    aliases = true_aliases(served(phase), [rollout(phase)], [], ["1"])
+    tags = declared_tags(meaning, {"s-v2": "model int8 on the engine green"})
+    places = {key.removeprefix(DECLARED_TAG) for key in tags if not key.endswith(".is")}
+    assert places.isdisjoint(aliases) and places | set(aliases) == set(meaning), "each alias is somewhere, and once"
+    assert {tags[f"{DECLARED_TAG}{each}"] for each in places} <= {"s-v2"}
+    assert {tags[f"{DECLARED_TAG}{each}.is"] for each in places} <= {"model int8 on the engine green"}
+
+
 def test_an_earlier_champion_that_took_over_again_has_the_last_one_before_it() -> None:
     history = [rollout("champion"), rollout("champion", 3, 2), rollout("champion", 2, 3, rollout_id="z", created_ms=9)]
     assert true_aliases(route(2), history, [], NUMBERS) == {"champion": "2", "previous": "3"}
@@ -143,13 +164,19 @@ class Fake(Mlflow):
         self.aliases: dict[str, str] = {"champion": "1"}
         self.tags: dict[str, str] = {}
         self.of_versions: dict[str, dict[str, str]] = {number: {} for number in NUMBERS}
+        self.there = True
         self.dies_after = 1_000_000
 
     def versions(self, name: str) -> dict[str, dict[str, str]]:
         return self.of_versions
 
-    def model(self, name: str) -> tuple[dict[str, str], dict[str, str]]:
-        return dict(self.aliases), dict(self.tags)
+    def model(self, name: str) -> tuple[dict[str, str], dict[str, str]] | None:
+        return (dict(self.aliases), dict(self.tags)) if self.there else None
+
+    def make_model(self, name: str) -> None:
+        self._written()
+        assert not self.there
+        self.there = True
 
     def alias(self, name: str, alias: str, version: str) -> None:
         self._written()
@@ -161,11 +188,16 @@ class Fake(Mlflow):
 
     def tag(self, name: str, version: str, key: str, value: str) -> None:
         self._written()
-        self.of_versions[version][key] = value
+        self.of_versions.get(version, {})[key] = value  # MLflow answers 404 where there is no such version
 
     def tag_model(self, name: str, key: str, value: str) -> None:
         self._written()
+        assert self.there
         self.tags[key] = value
+
+    def drop_model_tag(self, name: str, key: str) -> None:
+        self._written()
+        self.tags.pop(key, None)
 
     def close(self) -> None:
         pass
@@ -184,13 +216,19 @@ class Clock:
         return 1.0
 
 
-def keeper(tmp_path: Path, fake: Fake, states: Collection[RolloutState] = (), champion: int = 1) -> Keeper:
-    """A keeper as after a restart: it remembers nothing."""
+def keeper(
+    tmp_path: Path,
+    fake: Fake,
+    states: Collection[RolloutState] = (),
+    champion: int = 1,
+    declared: Mapping[str, object] | None = None,
+) -> Keeper:
+    """A keeper as after a restart: it remembers nothing. ``declared``: versions of the settings, by name."""
     settings = Settings.model_validate(
         {
             "data_dir": str(tmp_path),
-            "engines": {"local": {}},
-            "pipelines": {"s": {"engine": "local", "champion": "s-v1"}},
+            "engines": {"local": {}, "green": {"url": "http://green:8000/v1", "base_model": "int8"}},
+            "pipelines": {"s": {"engine": "local", "champion": "s-v1", "versions": declared or {}}},
             "mlflow": {"aliases_s": 0.2},
         }
     )
@@ -293,6 +331,55 @@ def test_a_registry_that_is_away_is_waited_for(tmp_path: Path, caplog: pytest.Lo
     assert not watching.is_alive() and ordered(tmp_path) == [], "the first look sees no wish"
 
 
+GREEN = {"s-v1001": {"kind": "model", "engine": "green"}}
+WHAT = "model int8 on the engine green"
+
+
+def told(fake: Fake) -> dict[str, str]:
+    """What the registered model's tags say of declared versions, by the end of their names."""
+    return {k.removeprefix(DECLARED_TAG): v for k, v in fake.tags.items() if k.startswith(DECLARED_TAG)}
+
+
+def test_a_declared_version_is_told_in_tags_for_as_long_as_it_stands_there(tmp_path: Path) -> None:
+    fake = Fake()
+    keeper(tmp_path, fake, [rollout("canary", 1001)], declared=GREEN).keep()
+    assert fake.aliases == {"champion": "1"}
+    places = {"canary": "s-v1001", "candidate": "s-v1001"}
+    assert told(fake) == places | {"canary.is": WHAT, "candidate.is": WHAT}
+    keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, declared=GREEN).keep()
+    assert told(fake) == {"champion": "s-v1001", "champion.is": WHAT}
+    assert fake.aliases == {"previous": "1"} and ordered(tmp_path) == []
+    back = [rollout("champion", 1001), rollout("champion", 2, 1001, created_ms=2_000)]
+    keeper(tmp_path, fake, back, 2, declared=GREEN).keep()
+    assert told(fake) == {"previous": "s-v1001", "previous.is": WHAT} and fake.aliases == {"champion": "2"}
+    keeper(tmp_path, fake, back).keep()
+    assert told(fake) == {}, "the settings declare it no more"
+
+
+def test_a_registry_without_the_model_gets_one_to_say_it_in(tmp_path: Path) -> None:
+    fake = Fake()
+    fake.there, fake.aliases, fake.of_versions = False, {}, {}
+    keeper(tmp_path, fake, [rollout("champion", 2)], 2).keep()
+    assert not fake.there, "nothing is declared"
+    keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, declared=GREEN).keep()
+    assert told(fake) == {"champion": "s-v1001", "champion.is": WHAT} and fake.aliases == {}
+
+
+@pytest.mark.parametrize("writes", range(7))
+def test_tags_cut_off_anywhere_are_made_good_and_are_nobodys_wish(tmp_path: Path, writes: int) -> None:
+    fake = Fake()
+    keeper(tmp_path, fake, [rollout("canary", 1001)], declared=GREEN).keep()
+    fake.dies_after = writes
+    try:
+        keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, declared=GREEN).keep()
+    except Retry:
+        pass
+    fake.dies_after = 1_000_000
+    keeper(tmp_path, fake, [rollout("champion", 1001)], 1001, declared=GREEN).keep()
+    assert told(fake) == {"champion": "s-v1001", "champion.is": WHAT}
+    assert fake.aliases == {"previous": "1"} and ordered(tmp_path) == []
+
+
 class Looks:
     """Ends the keeper's watch after so many looks; ``seen`` is its trouble before each."""
 
@@ -311,7 +398,7 @@ def test_an_answer_of_another_shape_ends_no_keeper_and_is_said(tmp_path: Path, m
     answers = [[{"version": 1}], None]
     plainly = fake.model
 
-    def model(name: str) -> tuple[dict[str, str], dict[str, str]]:
+    def model(name: str) -> tuple[dict[str, str], dict[str, str]] | None:
         return plainly(name) if not answers else cast(Any, answers.pop())["aliases"]
 
     monkeypatch.setattr(fake, "model", model)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from serving.rollout.betting import Payoffs, interval, log_wealth, paired, randomised
+from serving.rollout.betting import STEP, Payoffs, interval, log_wealth, paired, randomised
 
 ALPHA = 0.05
 
@@ -107,3 +107,15 @@ def test_pairs_prove_more_than_arms_that_answer_different_calls() -> None:
     champion = np.where(hard, rng.random(200) < 0.3, 1.0).astype(float)
     candidate = np.where(hard, champion * (rng.random(200) < 0.6), 1.0).astype(float)
     assert log_wealth(paired(champion - candidate), 0.0)[-1] > -math.log(ALPHA)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_an_interval_is_all_that_no_bet_of_either_side_refuted(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    payoffs = _canary(rng, int(rng.integers(1, 400)), float(rng.choice([0.05, 0.25, 0.5])), *rng.random(2))
+
+    def refuted(mean: float) -> bool:
+        return _proven(payoffs, mean, ALPHA / 2) or _proven(payoffs.reversed(), -mean, ALPHA / 2)
+
+    kept = [float(mean) for mean in np.linspace(-1, 1, round(2 / STEP) + 1) if not refuted(float(mean))]
+    assert interval(payoffs, ALPHA) == ((kept[0], kept[-1]) if kept else (payoffs.mean, payoffs.mean))

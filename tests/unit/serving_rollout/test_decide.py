@@ -98,7 +98,7 @@ CASES: list[tuple[str, RolloutState, Observed, str | None, bool]] = [
     ("shadow: little harm, and enough", SHADOW, seen(figures=figures(0.9, 0.88, 40)), "canary", True),
     ("shadow: shown to be harmless early", SHADOW, seen(figures=figures(0.1, 0.9, 25)), "canary", True),
     ("shadow: harmless, but too few scores", SHADOW, seen(figures=figures(0.0, 1.0, 19)), None, False),
-    ("canary: too long", CANARY, seen(181, figures=figures(1, 1, 12)), "rolled_back", True),
+    ("canary: too long is held first", CANARY, seen(181, figures=figures(1, 1, 12)), "canary", False),
     ("canary: last step passes", LAST, seen(figures=figures(0.9, 0.9, 40)), "promoting", True),
     ("promoting: registry away", in_phase("promoting"), seen(drained=True), None, False),
     ("promoting: calls in flight", in_phase("promoting"), seen(registry_done=True, drained=False), None, False),
@@ -113,7 +113,7 @@ CASES: list[tuple[str, RolloutState, Observed, str | None, bool]] = [
     ("frozen: no first step", in_phase("pending"), seen(loaded=True, freeze="weekend"), "pending", False),
     ("frozen: no step forward", CANARY, seen(figures=figures(0.9, 0.9, 40), freeze="weekend"), "canary", False),
     ("frozen: harm goes back", CANARY, seen(figures=figures(0.9, 0.2, 35), freeze="weekend"), "rolled_back", True),
-    ("frozen: too long goes back", CANARY, seen(181, figures=figures(1, 1, 12), freeze="weekend"), "rolled_back", True),
+    ("frozen: too long is held", CANARY, seen(181, figures=figures(1, 1, 12), freeze="weekend"), "canary", False),
 ]
 
 
@@ -139,14 +139,28 @@ def test_engine_that_fails_for_both_is_not_the_candidates_fault() -> None:
     assert decide(msgspec.structs.replace(CANARY, time_ms=NOW + 900), PLAN, seen(figures=both)) is None
 
 
-@pytest.mark.parametrize(("choice", "phase"), [("hold", "canary"), ("advance", "canary"), ("rollback", "rolled_back")])
-def test_inconclusive_step_ends_as_planned(choice: str, phase: str) -> None:
-    plan = PLAN.model_copy(update={"on_inconclusive": choice})
-    found = decide(CANARY, plan, seen(181, figures=figures(1, 1, 12)))
-    assert found is not None and found.state.phase == phase
-    assert found.state.step == (1 if choice == "advance" else 0)
-    if choice != "hold":
-        assert found.state.verdicts[-1].outcome == "inconclusive"
+@pytest.mark.parametrize("hold_s", [0, 600])
+@pytest.mark.parametrize(("choice", "phase"), [("advance", "canary"), ("rollback", "rolled_back")])
+def test_an_inconclusive_step_is_held_first_and_then_ends_as_planned(choice: str, phase: str, hold_s: int) -> None:
+    plan, few = PLAN.model_copy(update={"on_inconclusive": choice, "hold_s": hold_s}), figures(1, 1, 12)
+    found = decide(CANARY, plan, seen(181, figures=few))
+    assert found is not None
+    if hold_s:
+        held = found.state
+        assert (held.phase, held.step, held.hold, held.hold_since_ms) == ("canary", 0, "inconclusive", NOW + 181_000)
+        assert held.verdicts == () and not found.reroute
+        then = {"advance": "goes on", "rollback": "goes back"}[choice]
+        assert held.reason == (
+            f"held: 12 of 40 scores after 180 s in canary-25; {then} at 22:26:21 UTC unless scores or an "
+            "order decide before"
+        )
+        assert decide(held, plan, seen(780, figures=few)) is None
+        found = decide(held, plan, seen(781, figures=few))
+        assert found is not None
+    assert (found.state.phase, found.state.step, found.reroute) == (phase, int(choice == "advance"), True)
+    assert (found.state.hold, found.state.hold_since_ms, found.state.held_ms) == ("", None, 0)
+    assert found.state.verdicts[-1].outcome == "inconclusive"
+    assert found.state.verdicts[-1].reason.startswith("12 of 40 scores after 180 s in canary-25")
 
 
 def test_progress_is_said_every_few_seconds_and_only_when_new() -> None:

@@ -55,7 +55,7 @@ def told(versions: Sequence[str], per_second: int = 8) -> list[Any]:
                 gen_ai_usage_output_tokens=noise.randrange(50),
                 e2e_ms=noise.uniform(1, 2000),
                 cost_micros=noise.choice([None, 17]),
-                gen_ai_response_finish_reason=noise.choice(["", "stop", "length"]),
+                gen_ai_response_finish_reason=noise.choice(["", "stop", "length", "content_filter"]),
                 output_features=noise.choice([{"chars": 5.0}, {}]),
                 gen_ai_output_text=noise.choice(["I'm unable to say.", "so and so and so and so"]),
                 **common,

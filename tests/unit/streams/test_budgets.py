@@ -31,6 +31,9 @@ def test_each_share_is_an_alarm_once_a_day_and_ends_with_it() -> None:
         86_400_000,
         0,
     )
+    midnight_ms = ticket.data.window_start_ms
+    assert (ticket.data.change_time_ms, ticket.data.change_from_ms) == (midnight_ms, midnight_ms)
+    assert ticket.data.change_until_ms == ticket.data.started_ms, "where the share was passed"
     (page,) = reader.take(meter.partial([paid(6, 5.0)]), meter.progress(7)).events
     assert told([page]) == [("day_100", "firing", "page")]
     assert reader.take(meter.partial([paid(8, 5.0)]), meter.progress(9)).events == []

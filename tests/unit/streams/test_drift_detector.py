@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -197,7 +198,9 @@ def test_figures_of_answers_are_watched_as_means_of_an_answer() -> None:
     assert watched.fired["cost"].alarm.reference == pytest.approx(40 * 3e-6, rel=0.1)
 
 
-@pytest.mark.parametrize("metric", ["output_empty", "output_refusal", "output_valid", "truncated_rate"])
+@pytest.mark.parametrize(
+    "metric", ["output_empty", "output_refusal", "output_valid", "truncated_rate", "other_finish_rate"]
+)
 def test_a_share_of_answers_is_watched_by_its_name(metric: str) -> None:
     watched, settings = Watched(12), DriftSettings(metrics=(metric,))
 
@@ -208,6 +211,27 @@ def test_a_share_of_answers_is_watched_by_its_name(metric: str) -> None:
     for _ in range(200):
         assert watched.take(window(0.04), settings=settings) == []
     assert metric in [told for _ in range(60) for told in watched.take(window(0.3), settings=settings)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "size"), [("output_empty", 1.0), ("other_finish_rate", 1.0), ("input_context_chars", 400.0)]
+)
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_nearly_never_there_is_no_change_until_it_comes_often(metric: str, size: float, seed: int) -> None:
+    watched, settings = Watched(seed), DriftSettings(metrics=(metric,))
+    stray = {*watched.chance.sample(range(20_000), 10)}
+
+    def windows(n: int, hit: Callable[[int], bool]) -> list[str]:
+        told = []
+        for window in range(n):
+            hits = sum(hit(25 * window + at) for at in range(25))
+            sums = {metric: Sums(25, size * hits, size * size * hits)}
+            tally = Tally(requests=25, sampled=25, answers=25, sampled_answers=25, moments=sums)
+            told += watched.take(tally, settings=settings)
+        return told
+
+    assert windows(800, stray.__contains__) == []
+    assert windows(80, lambda _: watched.chance.random() < 0.05)[:1] == [metric]
 
 
 def test_batches_that_hang_together_are_warned_of() -> None:

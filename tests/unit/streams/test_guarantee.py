@@ -6,18 +6,8 @@ from statistics import fmean
 
 import pytest
 
-from benchmarks.drift_guarantee import (
-    VALUES,
-    Quiet,
-    allowed,
-    bounded,
-    conformal,
-    dependence,
-    dependent,
-    family,
-    first_alarms,
-    simulate,
-)
+from benchmarks.drift_claims import VALUES, bounded, conformal, dependence, probing, rounds, simulate
+from benchmarks.drift_guarantee import Quiet, allowed, dependent, family, first_alarms
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -37,6 +27,8 @@ def test_the_simulation_notices_a_broken_promise() -> None:
     assert not Quiet("conformal", "", 100, lengths).holds
     lengths = first_alarms(bounded(100), lambda rng, n: (rng.random(n) < 0.4).astype(float), 100, 150, 1)
     assert not Quiet("bounded", "", 100, lengths).holds
+    changed = first_alarms(probing(100), lambda rng, n: rounds(rng, n) & (rng.random((n, 8)) < 0.6), 100, 20, 1)
+    assert not Quiet("probe", "", 100, changed).holds, "answers that have become others are no false alarms"
 
 
 @pytest.mark.parametrize(("pipelines", "slices"), [(1, 1), (2, 3)])

@@ -104,6 +104,30 @@ def test_an_alarm_says_how_fast_and_how_much_is_spent() -> None:
     assert levels.firing() == {"available_page"}
 
 
+@pytest.mark.parametrize(
+    ("hours", "bad", "severity", "step_s"),
+    [(1, 200, "page", 60), (6, 100, "page", 300), (72, 20, "ticket", 3600)],
+)
+def test_an_alarm_knows_where_the_burning_began(hours: int, bad: int, severity: str, step_s: int) -> None:
+    told = Told()
+    told.hear(72 * HOUR, 1000, 1)
+    changed_ms = told.at_ms
+    told.hear(hours * HOUR, 1000, bad)
+    alarm = told.state.firing[severity].alarm
+    assert (alarm.change_time_ms, alarm.change_from_ms) == (changed_ms, changed_ms - step_s * 1000)
+    assert alarm.change_until_ms == changed_ms + step_s * 1000
+    assert alarm.started_ms > changed_ms
+
+
+def test_a_burst_in_the_short_window_is_where_the_burning_began() -> None:
+    told = Told()
+    told.hear(3, 1000, 0)
+    changed_ms = told.at_ms
+    assert told.hear(2, 1000, 1000) == [(2, "firing", "page")]
+    alarm = told.state.firing["page"].alarm
+    assert (alarm.change_time_ms, alarm.change_until_ms) == (changed_ms, changed_ms + 60_000)
+
+
 def test_slow_answers_are_counted_in_the_histogram() -> None:
     objective = ObjectiveSettings(name="fast", metric="e2e_ms", slower_than_ms=1000, target=0.95)
     histogram = {sketch.bucket(v): n for v, n in ((10.0, 7), (1000.0, 5), (1025.0, 3), (60_000.0, 2))}

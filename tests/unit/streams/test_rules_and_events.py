@@ -70,6 +70,7 @@ def test_the_alarm_knows_since_when_and_what_was_before() -> None:
     found = state.judge("p", ERRORS, share(0.6), START_MS + 10_000, START_MS + 15_000)
     assert found is not None
     assert (found.alarm.change_time_ms, found.alarm.reference) == (START_MS + 5_000, 0.01)
+    assert (found.alarm.change_from_ms, found.alarm.change_until_ms) == (START_MS + 5_000, START_MS + 10_000)
 
 
 QUALITY = thresholds.of_quality("exact_match")

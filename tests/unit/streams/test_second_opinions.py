@@ -25,6 +25,19 @@ def test_it_alarms_when_rivers_own_does(name: str) -> None:
             assert ours.drift_detected == theirs.drift_detected
             found += ours.drift_detected
     assert found
+    another = SecondOpinion(name)
+    another.restore(ours.snapshot())
+    values = [float(chance.random() < 0.5) for _ in range(300)]
+    assert _alarms(another, values) == _alarms(ours, values)
+
+
+def _alarms(detector: SecondOpinion, values: list[float]) -> list[int]:
+    alarms = []
+    for at, value in enumerate(values):
+        detector.update(value)
+        if detector.drift_detected:
+            alarms.append(at)
+    return alarms
 
 
 def test_it_says_what_is_wrong() -> None:

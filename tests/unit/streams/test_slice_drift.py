@@ -78,6 +78,16 @@ def test_slices_share_the_budget_and_words_are_not_theirs() -> None:
     assert sum(map(watched.budget.weight, watched.budget.series)) <= 0.3 + 1e-9
 
 
+def test_some_metrics_are_watched_over_all_calls_alone() -> None:
+    settings = DriftSettings(metrics=("output_chars", "error_rate"), whole_only=("error_rate",))
+    watched = Watched(7)
+    for _ in range(100):
+        watched.take({"tenant=acme": watched.tally(60.0)}, settings=settings)
+    assert watched.budget.series == [Series("p", "output_chars", "tenant=acme")]
+    assert "output_empty" in DriftSettings().metrics and "output_empty" not in DriftSettings().by_slice
+    assert {"input_chars", "output_chars", "error_rate", "output_tokens", "cost"} <= {*DriftSettings().by_slice}
+
+
 def test_other_and_slices_without_a_name_are_not_watched() -> None:
     watched = Watched(3)
     watched.windows(100, other=60.0, nobody=60.0)

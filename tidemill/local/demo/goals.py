@@ -67,6 +67,7 @@ def _goals(figures: Mapping[str, Any], scenario: Scenario) -> Iterator[tuple[str
         yield "quality_after", "score", 0.75, "higher"
     if "known_loss" in figures:
         yield "known_loss", "score", 0.04, "lower"
+    yield "alarms_explained", "share", 1, "higher"
     yield "healthy_retrains", "jobs", 0, "lower"
     yield "lost_rows", "rows", 0, "lower"
     yield "duplicate_rows", "rows", 0, "lower"

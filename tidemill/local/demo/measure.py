@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from producers.traffic.traffic import Tally
+from tidemill.events import ThresholdEvent
 from tidemill.ids import uuid7_time_ms
 from tidemill.io.clickhouse import Store
 from tidemill.local.demo import books
+from tidemill.local.demo.explained import unexplained
 from tidemill.local.demo.kills import Kill
 from tidemill.local.demo.observer import Observer
 from tidemill.local.demo.scenario import Turn
@@ -117,6 +119,20 @@ def outages(kill_times_ms: Sequence[int], answered_ids: Sequence[str]) -> list[t
         later = taken_ms[bisect_right(taken_ms, kill_ms + DYING_MS) :]
         found.append((kill_ms, later[0] if later else kill_ms))
     return found
+
+
+def alarm_figures(
+    settings: Settings, fired: Sequence[ThresholdEvent], wait: Callable[[float], object]
+) -> dict[str, Any]:
+    """How many alarms fired, also of some kinds, and the share that explain themselves on the console. Blocks."""
+    left = unexplained(settings, fired, wait)
+    return {
+        "alarms": len(fired),
+        "alarms_explained": 1 - len(left) / len(fired) if fired else None,
+        "alarms_unexplained": [f"{event.data.pipeline} {event.data.rule} {event.data.alarm_id}" for event in left],
+        "drift_notices": sum(event.data.kind == "drift" for event in fired),
+        "latency_alarms": sum(event.data.kind == "latency" for event in fired),
+    }
 
 
 def webhooks_received(settings: Settings) -> int:

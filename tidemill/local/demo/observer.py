@@ -59,6 +59,10 @@ class Observer:
                 remaining_s -= 1.0
         return answer[0] if answer else None
 
+    def fired(self) -> list[ThresholdEvent]:
+        """Every alarm that has fired, once each."""
+        return list({e.data.alarm_id: e for e in list(self.alarms) if e.data.state == "firing"}.values())
+
     def alarm(self, pipeline: str, kind: str, since_ms: int) -> ThresholdEvent | None:
         """The first alarm of a kind that fired for a pipeline since a time."""
         for event in list(self.alarms):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from producers.language import TextSource
+from tidemill.io.checkout import project_root
 from tidemill.io.modes import let_engines_through
 from tidemill.local import corpus, statefile
 from tidemill.local.models import Models, Report, prepare
-from tidemill.local.places import project_root
 from tidemill.settings import Settings
 
 CACHE_VARIABLE = "TIDEMILL_MODELS"

@@ -17,6 +17,7 @@ from tidemill.local.demo.folder import own_folder
 from tidemill.local.demo.goals import headline, judge
 from tidemill.local.demo.kills import Killer
 from tidemill.local.demo.measure import (
+    alarm_figures,
     call_figures,
     jobs_begun,
     spans_of,
@@ -98,6 +99,8 @@ def _played(settings: Settings, play_: Play, clock: Clock, say: Say, progress: C
             users.stop()
             say("counting the rows")
             rows = books.settled_rows(store, users.tally.answered_ids, pause.wait)
+            say("looking up every alarm on the console")
+            alarms = alarm_figures(settings, observer.fired(), pause.wait)
             figures = {
                 "scenario": scenario.name,
                 "seed": play_.seed,
@@ -111,8 +114,7 @@ def _played(settings: Settings, play_: Play, clock: Clock, say: Say, progress: C
                 "kills": [asdict(kill) for kill in killer.done],
                 "restarts": {state.name: state.restarts for state in stack.states() if state.restarts},
                 "peak_rss_mb": stack.peak_rss_mb(),
-                "drift_notices": sum(e.data.kind == "drift" and e.data.state == "firing" for e in observer.alarms),
-                "latency_alarms": sum(e.data.kind == "latency" and e.data.state == "firing" for e in observer.alarms),
+                **alarms,
             }
     figures |= headline(figures, scenario.turns[: play_.turns])
     return {"bench": "demo", "machine": machine(), "figures": figures, "peers": {}, "goals": judge(figures, scenario)}

@@ -11,6 +11,7 @@ WITH labels AS
     ORDER BY time_ms, feedback_id LIMIT 1 BY feedback_id LIMIT {most:UInt32}
 )
 SELECT f.feedback_id AS feedback_id, f.time_ms AS time_ms, f.score AS score, s.mean_logprob AS mean_logprob, r.words AS words,
+    if(a.call_id = '', NULL, a.agreement) AS agreement,
     s.call_id != '' AND r.call_id != '' AS known
 FROM labels AS f
 LEFT JOIN
@@ -29,4 +30,12 @@ LEFT JOIN
         AND call_id IN (SELECT call_id FROM labels)
     GROUP BY call_id
 ) AS r ON r.call_id = f.call_id
+LEFT JOIN
+(
+    SELECT call_id, any(output_features['agreement']) AS agreement FROM responses
+    WHERE pipeline = {pipeline:String} AND model_version = {version:String} AND role = 'shadow'
+        AND time >= fromUnixTimestamp64Milli(greatest({early:Int64}, (SELECT min(call_time_ms) FROM labels)))
+        AND call_id IN (SELECT call_id FROM labels) AND mapContains(output_features, 'agreement')
+    GROUP BY call_id
+) AS a ON a.call_id = f.call_id
 ORDER BY time_ms, feedback_id

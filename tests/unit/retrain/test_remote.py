@@ -1,0 +1,125 @@
+"""What is known of data sets in the remote: by which names, since when, and what happens where it is away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from retrain import dvc, places, remote, snapshots
+from retrain.dataset import build
+from retrain.snapshot import write_folder
+from retrain.whole import write_json
+from tests.unit.retrain.made import NOW, rules
+from tests.unit.retrain.poisoned import call
+from tidemill.errors import Retry, Stop
+from tidemill.settings import Settings
+
+JOB, OTHER = "aa11" * 8, "aa22" * 8
+HASH = "0123" * 8 + ".dir"
+
+
+def deployment(folder: Path, to: str = "sets") -> Settings:
+    return Settings.model_validate({"data_dir": str(folder / "data"), "dvc": {"remote": to}})
+
+
+def frozen(settings: Settings, job: str, calls: int = 120) -> snapshots.Snapshot:
+    """A data set in its job's folder."""
+    made = build([call(n, "acme", f"say {n}", "audit") for n in range(calls)], [], [], rules())
+    manifest = {"digest": made.digest, "counts": made.counts, "until_ms": NOW, "pipeline": "s"}
+    write_folder(places.data_dir(settings, job), made, manifest)
+    found = snapshots.of_job(places.job_dir(settings, job))
+    assert found is not None
+    return found
+
+
+def pushed(settings: Settings, made: snapshots.Snapshot, hash_: str = HASH, to: str = "sets") -> None:
+    """The same as a push leaves."""
+    meta = {"digest": made.manifest["digest"], "remote": to}
+    dvc.write(remote.pointer(settings, made.job_id), dvc.Pointer(hash=hash_, size=5, files=3, meta=meta))
+
+
+def test_nothing_is_asked_for_where_no_remote_is_set(tmp_path: Path) -> None:
+    settings = deployment(tmp_path, "")
+    made = frozen(settings, JOB)
+    assert (remote.tried(settings, made), remote.tags(settings, JOB), remote.kept(settings, JOB)) == ("", {}, None)
+    assert not (tmp_path / "data" / "dvc").exists()
+
+
+def test_a_remote_that_is_away_holds_nothing_up_and_is_said(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    made = frozen(settings, JOB)
+    said = remote.tried(settings, made)
+    assert said.startswith(f"data set not pushed to dvc.remote: there is no folder {tmp_path}/sets (dvc.remote); make")
+    assert not (tmp_path / "sets").exists(), "DVC would have made it"
+    assert (made.intact(), remote.lacks(settings, JOB)) == (True, True)
+    assert remote.tags(settings, JOB) == {"tidemill.dvc": "not pushed"}
+
+
+def test_what_is_there_is_not_pushed_again_unless_the_remote_is_another_one(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    made = frozen(settings, JOB)
+    pushed(settings, made)
+    assert remote.tried(settings, made) == ""
+    assert remote.tags(settings, JOB) == {"tidemill.dvc": HASH, "tidemill.dvc_remote": "sets"}
+    assert remote.kept(settings, JOB) == remote.Kept(
+        job_id=JOB, digest=made.manifest["digest"], hash=HASH, remote="sets", size=5
+    )
+    assert remote.lacks(deployment(tmp_path, "s3://bucket/sets"), JOB)
+
+
+def test_a_new_try_of_the_data_set_forgets_what_was_said_of_the_old_one(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    made = frozen(settings, JOB)
+    pushed(settings, made)
+    assert frozen(settings, JOB).manifest == made.manifest
+    assert remote.kept(settings, JOB) is None
+
+
+def test_it_is_found_by_version_job_digest_and_hash(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    made, other = frozen(settings, JOB), frozen(settings, OTHER, 130)
+    pushed(settings, made)
+    pushed(settings, other, "ffff" * 8 + ".dir")
+    (places.job_dir(settings, JOB) / "register").mkdir()
+    write_json(places.job_dir(settings, JOB) / "register" / "result.json", {"version": "s-v2"})
+    digest = str(made.manifest["digest"])
+    for name in ("s-v2", JOB, "aa11", digest, digest[:8], HASH, HASH[:8]):
+        assert remote.find(settings, name).job_id == JOB, name
+    with pytest.raises(Stop, match="fits 2 data sets"):
+        remote.find(settings, "aa")
+    for name in ("s-v9", "nothing", ""):
+        with pytest.raises(Stop):
+            remote.find(settings, name)
+
+
+def test_what_has_been_changed_is_not_pushed(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    made = frozen(settings, JOB)
+    (places.data_dir(settings, JOB) / places.TRAIN_FILE).write_bytes(b"")
+    with pytest.raises(Stop, match="is not what its manifest's digest says"):
+        remote.push(settings, made)
+
+
+def test_a_data_set_that_is_gone_says_how_it_comes_back_and_one_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    made = frozen(settings, JOB)
+    pushed(settings, made)
+    with pytest.raises(Stop, match="is there; see `tidemill data show aa11aa11`"):
+        remote.bring_back(settings, JOB)
+    for file in sorted(Path(made.folder).iterdir()):
+        file.unlink()
+    Path(made.folder).rmdir()
+    with pytest.raises(Stop, match=f"is gone from here; `tidemill data pull {JOB}`"):
+        snapshots.find(settings, "aa11")
+    with pytest.raises(Stop, match="--remote: a password or token stands in it"):
+        remote.bring_back(settings, JOB, "ssh://me:secret@host/sets")
+
+
+def test_a_folder_that_is_not_there_is_taken_for_a_disk_that_is_not_mounted(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    assert remote.at(settings, "s3://bucket/sets") == "s3://bucket/sets"
+    with pytest.raises(Retry, match="mount its disk"):
+        remote.at(settings, "sets")
+    (tmp_path / "sets").mkdir()
+    assert remote.at(settings, "sets") == str(tmp_path / "sets")
