@@ -23,8 +23,8 @@ NOTE = (
     "(length, share of unseen words, word length, distance to the nearest reference vector) and two of the words of 50 "
     f"calls in a row; slices are the whole, five tenants and two prompt versions ({len(SLICES)}). River's detectors "
     "and KS watch the four scalars (not HDDM, whose bound is for values in [0, 1], nor KSWIN, which takes some fifty "
-    "times as long), Evidently the text, or our vectors, by its own defaults (an area under the curve above 0.55). CPU time of tidemill, river and KS includes "
-    "that of the features they watch."
+    "times as long), Evidently the text, or our vectors, by its own defaults (an area under the curve above 0.55). CPU "
+    "time of tidemill, river and KS includes that of the features they watch."
 )
 NOTE_STAGE2 = (
     "*tidemill, stage 2* is what a deployment runs, without Kafka: the gateway's features, the meter's fold, and the "
