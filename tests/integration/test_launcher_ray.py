@@ -145,7 +145,7 @@ def test_a_training_that_is_killed_on_ray_goes_on_there_to_the_same_bytes(ray: s
         result=out / RESULT,
         heavy=True,
         on=LauncherSettings(kind="ray", url=ray, checkpoint_steps=EVERY),
-        limit_s=300,
+        limit_s=600,
     )
     started(made)
     until(lambda: places.checkpoint_step(place), within_s=200, every_s=0.01, what="a checkpoint is written")
