@@ -57,7 +57,7 @@ def test_a_fall_on_the_third_day_is_found_and_told_in_the_unit_of_scores() -> No
         assert alarm.season == "day"
         assert alarm.reference == pytest.approx(usual(FALL_S), abs=0.08)
         assert alarm.value == pytest.approx(usual(FALL_S) - 0.3, abs=0.25), "of the few scores since"
-        assert alarm.threshold == pytest.approx((alarm.reference or 0) - 0.1)
+        assert alarm.threshold == pytest.approx((alarm.reference or 0) - QualitySettings().min_drop)
         assert alarm.change_time_ms == pytest.approx(START_MS + 1000 * FALL_S, abs=900_000)
         assert alarm.statistic is not None and alarm.statistic >= RUN_LENGTH
 
