@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from tidemill.cli import context
+from tidemill.cli.data_told import plain, table_of, tell
 from tidemill.cli.times import shown_time
 from tidemill.errors import Stop
 
@@ -60,7 +59,7 @@ def show(
         typer.echo(msgspec.json.encode(told | ({"examples": examples} if content else {})).decode())
         return
     console = Console(highlight=False)
-    _told(console, found)
+    tell(console, found)
     console.print(_remote_line(settings, in_remote), markup=False, soft_wrap=True)
     for part, rows in examples.items():
         _examples(console, part, rows)
@@ -94,7 +93,7 @@ def diff(
         typer.echo(msgspec.json.encode(told).decode())
         return
     console = Console(highlight=False)
-    table = _table("part", "same", f"only {first}", f"only {second}", "changed")
+    table = table_of("part", "same", f"only {first}", f"only {second}", "changed")
     for part, each in parts.items():
         figures = _figures(each)
         table.add_row(part, *(f"{figures[key]:,}" for key in ("same", "only_first", "only_second", "changed")))
@@ -194,7 +193,7 @@ def _list(settings: Settings, every: list[Snapshot], as_json: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.encode({"data_sets": lines}).decode())
         return
-    table = _table("made (UTC)", "job", "version", "pipeline", "train", "verified", "digest", "DVC")
+    table = table_of("made (UTC)", "job", "version", "pipeline", "train", "verified", "digest", "DVC")
     for line in lines:
         made = [shown_time(line["until_ms"]), line["job_id"][:8], line["version"], line["pipeline"]]
         table.add_row(*made, str(line["train"]), str(line["verified"]), line["digest"][:12], (line["dvc"] or "")[:12])
@@ -214,49 +213,10 @@ def _line(each: Snapshot) -> dict[str, Any]:
     }
 
 
-def _told(console: Console, found: Snapshot) -> None:
-    manifest = found.manifest
-    state = "the files are as they were made" if found.intact() else "THE FILES HAVE BEEN CHANGED SINCE"
-    console.print(f"job {found.job_id} {found.version}".rstrip(), markup=False)
-    console.print(f"pipeline {manifest['pipeline']}, digest {manifest['digest']}: {state}", markup=False)
-    console.print(
-        f"fresh: calls from {shown_time(manifest['change_ms'])} to {shown_time(manifest['until_ms'])} UTC", markup=False
-    )
-    for note in manifest.get("notes", ()):
-        console.print(f"! {note}", markup=False)
-    origins = manifest.get("origins", {})
-    for kind in ("sources", "tenants"):
-        if groups := origins.get(kind):
-            console.print()
-            console.print(_groups(kind, groups))
-    console.print()
-    counts = _table("counted", "")
-    for name, number in manifest["counts"].items():
-        counts.add_row(name, f"{number:,}")
-    console.print(counts)
-    console.print()
-    rules = _table("rule", "")
-    for name, value in manifest.get("rules", {}).items():
-        rules.add_row(name, escape(_plain(value)))
-    console.print(rules)
-
-
 def _remote_line(settings: Settings, found: Kept | None) -> str:
     if found is not None:
         return f"DVC: {found.hash} in {found.remote}"
     return "DVC: NOT IN THE REMOTE YET; `tidemill data push`" if settings.dvc.remote else "DVC: no remote is set"
-
-
-def _groups(kind: str, groups: dict[str, dict[str, Any]]) -> Table:
-    shown = {"labels": "labels", "train": "trained on", "contradicted": "contradict", "compared": "compared"}
-    if any("thumbs" in each for each in groups.values()):
-        shown |= {"thumbs": "thumbs", "thumbs_contradicted": "contradict", "thumbs_compared": "compared"}
-    table = _table(kind, *shown.values(), "licence" if kind == "sources" else "", "")
-    for name, each in groups.items():
-        figures = (f"{each.get(key, 0):,}" for key in shown)
-        notes = ("left out" if each["left_out"] else "") or ("trusted" if each.get("trusted") else "")
-        table.add_row(escape(name or "(none)"), *figures, escape(each.get("licence", "")), notes)
-    return table
 
 
 def _examples(console: Console, title: str, rows: list[Row] | tuple[Row, ...]) -> None:
@@ -289,21 +249,4 @@ def _rows(each: Difference, limit: int) -> dict[str, Any]:
 
 def _differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[str, str]]:
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return {name: (_plain(before.get(name)), _plain(after.get(name))) for name in names}
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "not there"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {each}" for name, each in value.items()) or "none"
-    return str(value)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(escape(column), overflow="fold")
-    return table
+    return {name: (plain(before.get(name)), plain(after.get(name))) for name in names}
