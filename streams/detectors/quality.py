@@ -3,7 +3,8 @@
 The conformal detector says that the scores changed; the least-squares split of the recent scores, in call time, says
 where and by how much. A fall of at least ``min_drop`` is an alarm; a rise never is; smaller falls are remembered, so
 that a slow decay adds up. The alarm resolves when the last ``recover_scores`` scores are back within ``min_drop`` of
-the reference; the detector then compares with what comes from there on.
+the reference, or have made up STILL_GONE's rest of a large fall, by a standard error; the detector then compares with
+what comes from there on.
 
 With a season a score is compared with what its hour is usually like: the detector gets its place among such scores, the
 rest what it is off. No verdict before the hour is known; while an alarm lasts the season learns nothing.
@@ -41,6 +42,8 @@ WARM = 8
 """Scores that it is blind for after it has spoken: scores take few values, so buckets for them are soon found."""
 SURE = 2.0
 """Standard errors by which the new level must be low enough: a split looks for extremes, and finds them in noise."""
+STILL_GONE = 0.15
+"""Part of a large fall that may be left when it counts as recovered: who comes back from 0.1 to 0.87 has, from 1.0."""
 LEAST = 30
 """Scores after a small fall before it is looked at again."""
 
@@ -206,9 +209,7 @@ class QualityDetector:
 
     def _surely_below(self, reference: float, mean: float, n: int) -> bool:
         """Whether the level behind ``mean`` is at least ``min_drop`` under the reference, by SURE standard errors."""
-        likely = (mean * n + 1) / (n + 2)  # a few equal scores do not make certain
-        error = math.sqrt(likely * (1 - likely) / n)  # no scores in [0, 1] vary more than that
-        return mean + SURE * error <= reference - self._settings.min_drop
+        return mean + SURE * _error(mean, n) <= reference - self._settings.min_drop
 
     def _fire(self, point: ScorePoint, reference: float, value: float, when: When) -> Transition:
         self._alarm = Alarm(
@@ -234,7 +235,9 @@ class QualityDetector:
         if len(self._points) < self._settings.recover_scores:
             return None
         mean = _score(usual + self._last_mean())
-        if mean < (alarm.threshold if self._hours is None else usual - self._settings.min_drop):
+        before, fallen = alarm.reference or 0.0, alarm.value or 0.0
+        gone = max(self._settings.min_drop, STILL_GONE * (before - fallen))
+        if mean - SURE * _error(mean, self._settings.recover_scores) < (before if self._hours is None else usual) - gone:
             return None
         self._alarm = None
         self._held = None
@@ -280,6 +283,12 @@ def judged(detector: QualityDetector, points: Iterable[ScorePoint], budget: Budg
         if warned is not None:
             said.append((dependent(RULE), warned))
     return said
+
+
+def _error(mean: float, n: int) -> float:
+    """Standard error of a mean of ``n`` scores at most: none in [0, 1] vary more."""
+    likely = (mean * n + 1) / (n + 2)  # a few equal scores do not make certain
+    return math.sqrt(likely * (1 - likely) / n)
 
 
 def _score(mean: float) -> float:

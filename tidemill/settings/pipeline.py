@@ -49,9 +49,10 @@ class QualitySettings(Strict):
     min_drop: float = Field(default=0.05, gt=0, le=1)
     """A detected fall smaller than this is not an alarm, and one as large is none now and then: give half of what you
     want to hear of."""
-    recover_scores: int = Field(default=60, ge=10)
-    """The alarm resolves when the mean of this many last scores is back within min_drop of the reference. At
-    most 1,000, and 160,000 divided by the most slices there may be."""
+    recover_scores: int = Field(default=200, ge=10)
+    """The alarm resolves when the mean of this many last scores is surely (by a standard error) back within min_drop of
+    the reference, or has made up 85 % of the fall. At most 1,000, and 160,000 divided by the most slices there may
+    be."""
     estimate: bool = False
     """Whether quality is estimated between labels, from how sure answers are. The gateway then asks the engine for
     log-probabilities (the client does not see them); labels of trusted_sources must be of calls drawn by chance."""
@@ -109,7 +110,7 @@ class DriftSettings(Strict):
         "other_finish_rate",
     )
     """Those of ``metrics`` that are watched over all calls together, and not in each slice, too: so many slices cost
-    less memory and leave more of the false-alarm budget to each. Words, languages and novelty are so in any case."""
+    less memory. Words, languages and novelty are so in any case."""
     reference_calls: int = Field(default=200, ge=20)
     """Calls after start (or after a new champion) that make the reference, in eight batches; ``input_novelty`` takes
     1,000 questions before."""
