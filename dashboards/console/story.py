@@ -32,7 +32,7 @@ _WINDOWS = """
 SELECT pipeline, metric, model_version, start_ms, end_ms, value, p50, p95, n FROM windows
 WHERE pipeline = {pipeline:String} AND metric = {metric:String} AND role = 'client' AND slice = {slice:String}
   AND start >= fromUnixTimestamp64Milli({from_ms:Int64}) AND start < fromUnixTimestamp64Milli({to_ms:Int64})
-ORDER BY revision DESC LIMIT 1 BY model_version, variant, start_ms LIMIT 20000
+ORDER BY start_ms DESC, revision DESC LIMIT 1 BY model_version, variant, start_ms LIMIT 20000
 """
 _JOBS = """
 SELECT state FROM jobs

@@ -108,10 +108,11 @@ def facts(story: Story) -> list[Fact]:
         found.append(Fact("the detector stood at", amount(data.statistic), note))
     if data.change_time_ms is not None:
         note = "estimated, by the time of the calls"
-        ends = [_clock(ms) for ms in (data.change_from_ms, data.change_until_ms) if ms is not None]
+        then_ms = story.alarm.time_ms
+        ends = [_clock(ms, then_ms) for ms in (data.change_from_ms, data.change_until_ms) if ms is not None]
         if len(set(ends)) == 2:
             note = f"or between {ends[0]} and {ends[1]}"
-        found.append(Fact("changed at", _clock(data.change_time_ms), note))
+        found.append(Fact("changed at", _clock(data.change_time_ms, then_ms), note))
     found.append(Fact("alarm at", _clock(story.alarm.time_ms), _later(data.change_time_ms, story.alarm.time_ms)))
     if story.resolved is not None:
         note = story.resolved.data.reason or _later(story.alarm.time_ms, story.resolved.time_ms, "the alarm")
@@ -286,5 +287,8 @@ def _local(time_ms: int) -> datetime:
     return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone()
 
 
-def _clock(time_ms: int) -> str:
-    return _local(time_ms).strftime("%H:%M:%S")
+def _clock(time_ms: int, beside_ms: int | None = None) -> str:
+    """The time of day; with the day where that is another one than the time beside it."""
+    moment = _local(time_ms)
+    same_day = beside_ms is None or _local(beside_ms).date() == moment.date()
+    return moment.strftime("%H:%M:%S" if same_day else "%d %b %H:%M:%S")

@@ -43,9 +43,9 @@ class Board:
             self._versions[version] -= 1
             by_engine[engine] -= 1
 
-    def room_for_shadow(self, engine: str) -> bool:
-        """Whether a shadow may ask the engine now: clients never wait for one."""
-        limits, shadows = self._engines[engine], self._shadows[engine]
+    def room_for_shadow(self, engine: str, leave: int = 0) -> bool:
+        """Whether a shadow may ask the engine now, and leave so many places to others: no client waits for one."""
+        limits, shadows = self._engines[engine], self._shadows[engine] + leave
         return shadows < limits.max_shadow_in_flight and self._clients[engine] + shadows < limits.client_slots
 
     def status(self, gateway_id: str, now_ms: int, spool_pending: int) -> GatewayStatus:

@@ -71,7 +71,7 @@ class Shadows:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _start(self, call: Call, asked: Asked, server: Server, first: str | None = None) -> None:
-        if not self._board.room_for_shadow(server.engine):
+        if not self._board.room_for_shadow(server.engine, leave=0 if first is None else 1):
             SHADOWS_DROPPED.labels(call.pipeline).inc()
             return
         task = asyncio.create_task(self._answer(call, asked, server, first))

@@ -74,14 +74,21 @@ class Keeper:
             self.trouble = ""
 
     def keep(self) -> None:
-        """One look at every pipeline's aliases. Blocks for seconds; may be repeated. Raises Retry or OSError."""
+        """One look at every pipeline's aliases; one that cannot be kept holds up no other. Blocks for seconds; may be
+        repeated. Raises Retry or OSError."""
+        failed: Retry | None = None
         for pipeline in self._settings.pipelines:
             if pipeline in self._facts.routes:
-                self._keep(pipeline)
+                try:
+                    self._keep(pipeline)
+                except Retry as error:
+                    failed = error
+        if failed is not None:
+            raise failed
 
     def _keep(self, pipeline: str) -> None:
-        """1. look; 2. only then take the facts, which so are never older than what was seen; 3. order; 4. say which
-        declared versions stand where no alias can; 5. put back."""
+        """1. look; 2. only then take the facts, which so are never older than what was seen; 3. order; 4. put back;
+        5. say which declared versions stand where no alias can."""
         made_by = self._registry.jobs(pipeline)
         found = self._registry.found(pipeline)
         facts = self._facts
@@ -91,13 +98,13 @@ class Keeper:
         todo = keeping(found, truth, unfinished)
         if todo.wish:
             self._wish(pipeline, todo.wish, todo.by, facts)
-        declared = self._declared(pipeline)
-        tags = declared_tags(meant(route, facts.rollouts.values(), facts.jobs.values()), declared)
-        self._registry.declare(pipeline, found, tags)
         if todo.put:
             self._registry.put(pipeline, found, todo.put)
         elif made_by and not (set(found.aliases.values()) & unfinished):
             self._registry.settle(pipeline, found)
+        declared = self._declared(pipeline)
+        tags = declared_tags(meant(route, facts.rollouts.values(), facts.jobs.values()), declared)
+        self._registry.declare(pipeline, found, tags)
         self._note(pipeline, facts)
 
     def _declared(self, pipeline: str) -> dict[str, str]:

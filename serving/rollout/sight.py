@@ -18,12 +18,14 @@ from tidemill.settings import PipelineSettings
 REST = 10
 """Times as long as it took to look at a step's figures, they are good enough."""
 LONGEST_REST_S = 0.5
-"""But no longer than this: harm is to be seen, decided on and carried out within two seconds."""
+"""But no longer than this, or than the look took: harm is to be seen and carried out within two seconds."""
+PATIENCE_S = 3.0
+"""For how long what was last seen of a step counts where the store does not answer: one failed look says little."""
 
 
 def rest_s(took_s: float) -> float:
     """For how long figures are good enough whose look took so many seconds."""
-    return min(REST * took_s, LONGEST_REST_S)
+    return min(REST * took_s, max(LONGEST_REST_S, took_s))
 
 
 class Sight:
@@ -43,7 +45,8 @@ class Sight:
             return None
         begun_s = self._clock.monotonic_s()
         step_ms, until_s, last = self._looked.get(state.rollout_id, (0, 0.0, StepFigures()))
-        if step_ms == state.step_started_ms and begun_s < until_s:
+        same_step = step_ms == state.step_started_ms
+        if same_step and begun_s < until_s:
             return last
         try:
             metric = pipeline.quality.metric
@@ -54,7 +57,7 @@ class Sight:
             )
         except (Retry, StoreError) as error:
             self._troubles["store"] = str(error)
-            return None
+            return last if same_step and begun_s < until_s + PATIENCE_S else None
         self._troubles.pop("store", None)
         now_s = self._clock.monotonic_s()
         self._looked[state.rollout_id] = (state.step_started_ms, now_s + rest_s(now_s - begun_s), found)

@@ -2,9 +2,9 @@
 
 The conformal detector says that the scores changed; the least-squares split of the recent scores, in call time, says
 where and by how much. A fall of at least ``min_drop`` is an alarm; a rise never is; smaller falls are remembered, so
-that a slow decay adds up. The alarm resolves when the last ``recover_scores`` scores are back within ``min_drop`` of
-the reference, or have made up STILL_GONE's rest of a large fall, by a standard error; the detector then compares with
-what comes from there on.
+that a slow decay adds up. The alarm resolves when the last ``recover_scores`` scores are surely back within
+``min_drop`` of the reference, or have made up most of a large fall; the detector then compares with what comes from
+there on.
 
 With a season a score is compared with what its hour is usually like: the detector gets its place among such scores, the
 rest what it is off. No verdict before the hour is known; while an alarm lasts the season learns nothing.
@@ -232,12 +232,13 @@ class QualityDetector:
         return Transition("firing", self._alarm, point.time_ms, point.time_ms, value)
 
     def _recovered(self, alarm: Alarm, point: ScorePoint, usual: float) -> Transition | None:
-        if len(self._points) < self._settings.recover_scores:
+        count = self._settings.recover_scores
+        if len(self._points) < count:
             return None
-        mean = _score(usual + self._last_mean())
+        mean = _score(usual + self._last_mean(count))
         before, fallen = alarm.reference or 0.0, alarm.value or 0.0
         gone = max(self._settings.min_drop, STILL_GONE * (before - fallen))
-        if mean - SURE * _error(mean, self._settings.recover_scores) < (before if self._hours is None else usual) - gone:
+        if mean - SURE * _error(mean, count) < (before if self._hours is None else usual) - gone:
             return None
         self._alarm = None
         self._held = None
@@ -259,10 +260,8 @@ class QualityDetector:
     def _seed(self) -> int:
         return seed_of(self._subject)
 
-    def _last_mean(self) -> float:
-        count = self._settings.recover_scores
-        last = list(self._points)[-count:]
-        return sum(score for _, score in last) / len(last)
+    def _last_mean(self, count: int) -> float:
+        return sum(score for _, score in list(self._points)[-count:]) / count
 
     def _keep(self, points: list[tuple[int, float]]) -> None:
         self._points.clear()

@@ -49,9 +49,9 @@ class QualitySettings(Strict):
     min_drop: float = Field(default=0.05, gt=0, le=1)
     """A detected fall smaller than this is not an alarm, and one as large is none now and then: give half of what you
     want to hear of."""
-    recover_scores: int = Field(default=200, ge=10)
-    """The alarm resolves when the mean of this many last scores is surely (by a standard error) back within min_drop of
-    the reference, or has made up 85 % of the fall. At most 1,000, and 160,000 divided by the most slices there may
+    recover_scores: int = Field(default=160, ge=10)
+    """The alarm resolves when the mean of this many last scores is surely (by two standard errors) back within min_drop
+    of the reference, or has made up 85 % of the fall. At most 1,000, and 160,000 divided by the most slices there may
     be."""
     estimate: bool = False
     """Whether quality is estimated between labels, from how sure answers are. The gateway then asks the engine for

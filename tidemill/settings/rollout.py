@@ -83,15 +83,27 @@ class RolloutSettings(Strict):
             raise wrong(("freeze",), f"names must be unique, got {', '.join(names)}")
         if sorted(set(self.steps)) != list(self.steps):
             raise ValueError(f"rollout steps {list(self.steps)}: each step must be larger than the one before")
-        needed = _needed(self.steps[0], self.margin)
-        if self.require == "not_worse" and needed > MOST_SCORES:
+        if self.require == "not_worse":
+            self._check_not_worse()
+        return self
+
+    def _check_not_worse(self) -> None:
+        """Raises where the plan could not show it, or would go on without."""
+        if self.steps == (100,) and not self.shadow_percent:
+            raise wrong(("require",), "'not_worse' compares nothing with steps [100] and shadow_percent 0; add a step")
+        if self.on_inconclusive == "advance":
+            raise wrong(
+                ("on_inconclusive",), "'advance' goes on without what require 'not_worse' asks for; take one out"
+            )
+        hardest = max(self.steps[:-1], key=lambda step: _needed(step, self.margin), default=100)
+        needed = _needed(hardest, self.margin)
+        if needed > MOST_SCORES:
             raise wrong(
                 ("require",),
-                f"'not_worse' takes some {needed:,.0f} scores of both arms at a step of {self.steps[0]} % to show less "
-                f"than {self.margin:g} worse, and a step is judged on its first {MOST_SCORES:,}; begin with a larger "
-                "step, or widen rollout.margin",
+                f"'not_worse' takes some {needed:,.0f} scores of both arms at a step of {hardest} % to show less "
+                f"than {self.margin:g} worse, and a step is judged on its first {MOST_SCORES:,}; take steps nearer to "
+                "50 %, or widen rollout.margin",
             )
-        return self
 
 
 def _needed(step: int, margin: float) -> float:

@@ -17,8 +17,10 @@ from tidemill.errors import Retry
 
 
 @given(st.floats(0, 1000))
-def test_a_rest_takes_most_of_the_time_and_never_longer_than_harm_can_wait(took_s: float) -> None:
-    assert rest_s(took_s) == (REST * took_s if REST * took_s < LONGEST_REST_S else LONGEST_REST_S)
+def test_a_rest_takes_half_of_the_time_at_least_and_no_longer_than_harm_can_wait(took_s: float) -> None:
+    assert rest_s(took_s) >= took_s
+    assert rest_s(took_s) <= max(LONGEST_REST_S, took_s)
+    assert rest_s(took_s) <= REST * took_s
 
 
 class Looked:
@@ -54,7 +56,8 @@ def test_harm_waits_for_one_rest_and_one_look_at_most(looked: Looked, took_ms: i
         looked.clock.advance(10)
         rounds += 1
     waited_ms = looked.clock.now_ms() - came_ms
-    assert min(REST * took_ms, LONGEST_REST_S * 1000) <= waited_ms <= LONGEST_REST_S * 1000 + took_ms + 20
+    rest_ms = rest_s(took_ms / 1000) * 1000
+    assert rest_ms <= waited_ms <= rest_ms + took_ms + 20
     assert rounds > 1
 
 
@@ -65,6 +68,16 @@ def test_a_new_step_is_looked_at_at_once_and_a_phase_without_scores_never(looked
     looked.sight.figures(later, PIPELINE)
     assert looked.looks == 2
     assert looked.sight.figures(in_phase("pending"), PIPELINE) is None and looked.looks == 2
+
+
+def test_one_failed_look_leaves_what_was_seen_and_a_store_that_stays_away_does_not(looked: Looked) -> None:
+    seen = looked.sight.figures(CANARY, PIPELINE)
+    looked.away = True
+    looked.clock.advance(1_000)
+    assert looked.sight.figures(CANARY, PIPELINE) == seen and looked.troubles == {"store": "the store is away"}
+    assert looked.sight.figures(in_phase("canary", step_started_ms=looked.clock.now_ms()), PIPELINE) is None
+    looked.clock.advance(3_000)
+    assert looked.sight.figures(CANARY, PIPELINE) is None
 
 
 def test_a_store_that_is_away_is_said_until_it_answers(looked: Looked) -> None:

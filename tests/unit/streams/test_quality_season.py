@@ -99,7 +99,7 @@ def test_an_alarm_that_is_on_ends_by_its_own_threshold_before_another_season_beg
     (fired,) = told(detector, iter(points))
     again = through_bytes(detector, "day")
     assert again.alarm == fired.alarm
-    (ended,) = told(again, (score(400 + s, 1.0) for s in range(100)))
+    (ended,) = told(again, (score(400 + s, 1.0) for s in range(250)))
     assert (ended.state, ended.alarm) == ("resolved", fired.alarm)
     assert again.snapshot().season == "day"
 

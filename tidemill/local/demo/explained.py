@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from collections.abc import Callable, Sequence
 
@@ -23,12 +24,11 @@ def unexplained(
 ) -> list[ThresholdEvent]:
     """Those that do not explain themselves. Blocks until there are none, or time is up."""
     left = list(alarms)
-    waited_s = 0.0
+    end_s = time.monotonic() + within_s
     while left := [event for event in left if not explains(event, _page(settings, event.data.alarm_id))]:
-        if waited_s >= within_s:
+        if time.monotonic() >= end_s:
             break
         wait(2.0)
-        waited_s += 2.0
     return left
 
 
@@ -42,7 +42,7 @@ def explains(event: ThresholdEvent, page: str | None) -> bool:
 def _page(settings: Settings, alarm_id: str) -> str | None:
     url = f"http://127.0.0.1:{settings.console_port}/alarms/{alarm_id}"
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=10) as answer:
             page: str = answer.read().decode()
             return page
     except OSError:

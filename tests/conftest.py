@@ -1,4 +1,4 @@
-"""Property tests draw the same examples each run; HYPOTHESIS_PROFILE=explore draws many new ones."""
+"""Properties draw the same examples each run; HYPOTHESIS_PROFILE=explore draws many new ones."""
 
 from __future__ import annotations
 
