@@ -59,3 +59,16 @@ def test_a_first_step_too_small_to_show_that_it_is_not_worse_stops_the_start() -
         checked(RolloutSettings, {"require": "not_worse"}, Path("a.yaml"), {})
     for good in ({"steps": [25, 50, 100]}, {"steps": [5, 100]}, {"margin": 0.1}, {"steps": [100]}):
         checked(RolloutSettings, {"require": "not_worse"} | good, Path("a.yaml"), {})
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ({"steps": [25, 99, 100]}, "at a step of 99 %"),
+        ({"steps": [100], "shadow_percent": 0}, "compares nothing"),
+        ({"steps": [25, 100], "on_inconclusive": "advance"}, "goes on without"),
+    ],
+)
+def test_a_plan_that_could_not_show_it_or_goes_on_without_is_refused(plan: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        checked(RolloutSettings, {"require": "not_worse"} | plan, Path("a.yaml"), {})
