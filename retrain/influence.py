@@ -27,7 +27,7 @@ GROUPS: dict[Kind, GroupOf] = {"tenant": lambda call: call.tenant, "source": lam
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """Prompts that trusted labels speak of too, and on how many of them the label was another one."""
+    """Prompts (of thumbs: answers) that trusted labels speak of too, and how many of them were contradicted."""
 
     prompts: int = 0
     contradicted: int = 0
@@ -91,27 +91,36 @@ def beside_trusted(
 def compared(
     calls: Iterable[LabelledCall], group_of: GroupOf, trusted: Collection[str], metric: str
 ) -> dict[str, Compared]:
-    """How each group's labels compare with trusted ones; the last word on a prompt counts, once a group and prompt.
+    """How each group's labels compare with trusted ones; a group's last word counts, on a prompt or on an answer to it.
 
-    A thumb up contradicts as a label would that is the answer; a thumb down, where the answer is wholly right.
+    See ``contradicts``.
     """
-    believed: dict[str, LabelledCall] = {}
-    told: dict[tuple[str, str], LabelledCall] = {}
-    for call in sorted(calls, key=when_told):
-        key = prompt_key(call.prompt)
-        if call.source in trusted:
-            believed[key] = call
-        else:
-            told[group_of(call), key] = call
+    ordered = sorted(calls, key=when_told)
+    known = trusted_labels(ordered, trusted)
+    told = {(group_of(call), call.about): call for call in ordered if call.source not in trusted}
     made: dict[str, Compared] = {}
-    for (group, key), call in told.items():
-        known = believed.get(key)
-        worth = None if known is None else score(metric, call.label, known.label)
-        if worth is not None:
-            wrong = worth < _AGREES if call.holds else worth >= 1.0
+    for (group, (key, _)), call in told.items():
+        wrong = contradicts(call, known.get(key), metric)
+        if wrong is not None:
             one = Compared(prompts=1, contradicted=int(wrong))
             made[group] = made.get(group, Compared()) + one
     return made
+
+
+def trusted_labels(calls: Iterable[LabelledCall], trusted: Collection[str]) -> dict[str, LabelledCall]:
+    """The latest trusted label of each prompt that has one, by prompt key."""
+    return {prompt_key(call.prompt): call for call in sorted(calls, key=when_told) if call.source in trusted}
+
+
+def contradicts(call: LabelledCall, known: LabelledCall | None, metric: str) -> bool | None:
+    """Whether a label or thumb says another thing than the trusted label; None where they cannot be compared.
+
+    A thumb up contradicts as a label would that is the answer; a thumb down, where the answer is wholly right.
+    """
+    worth = None if known is None else score(metric, call.label, known.label)
+    if worth is None:
+        return None
+    return worth < _AGREES if call.holds else worth >= 1.0
 
 
 def chance(own: Compared, others: Compared, margin: float, alpha: float) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 from retrain.choice import Choice
 from retrain.dataset import DataSet, TooSmall, held_out, least_to_train
-from retrain.influence import Suspect, beside_trusted, is_suspect, suspects
+from retrain.influence import Suspect, beside_trusted, contradicts, is_suspect, suspects, trusted_labels
 from retrain.origins import origins
 from retrain.rows import AskedCall, JudgedCall, LabelledCall, Row, fraction, in_order, prompt_key, when_told
 from retrain.rules import Rules
@@ -66,25 +66,31 @@ def thumbs(
     made: DataSet, judged: Sequence[JudgedCall], golden: Collection[Row], change_ms: int, rules: Rules
 ) -> DataSet:
     """Answers with a thumb, of sessions and questions that the gate does not judge by. Of several thumbs for an answer
-    the most hold; a tie is left out.
+    the latest trusted one holds; where there is none, what most tenants say, each by its latest; a tie is left out.
 
     Whose labels were left out has no thumb in it either, nor has who contradicts trusted labels by thumbs, those of
-    calls since ``change_ms`` or all; the rest is limited by what these comparisons leave in doubt. Raises TooSmall.
+    calls since ``change_ms`` or all; no untrusted thumb has a vote that contradicts a trusted label of its prompt. The
+    rest is limited by what these comparisons leave in doubt. Raises TooSmall.
     """
     trusted = rules.trusted_sources
     given = [each for each in judged if each.label.strip()]
-    found = _contradicting(made, given, change_ms, rules)
-    believed = [each for each in given if not is_suspect(each, found, trusted)]
+    votes = _votes((each for each in given if not is_suspect(each, made.suspects, trusted)), trusted)
+    found = _contradicting(made, votes, change_ms, rules)
+    believed = [each for each in votes if not is_suspect(each, found, trusted)]
     frozen = {prompt_key(row.prompt) for row in (*made.verified, *golden)}
     free = [
         each
         for each in believed
         if prompt_key(each.prompt) not in frozen and not held_out(each.session, made.held_out_share)
     ]
+    standing = _standing(free, made.told, rules)
+    dropped = len(free) - len(standing)
     choice = Choice([*made.verified, *golden], rules)
-    chosen = choice.fresh(_holding(free), _least(rules), beside_trusted(made.told, believed, trusted))
+    chosen = choice.fresh(_holding(standing, trusted), _least(rules), beside_trusted(made.told, believed, trusted))
     rows = in_order(Row(prompt=call.prompt, completion=call.label.strip(), liked=call.liked) for call in chosen)
     notes = [*map(str, found), *(str(replace(each, what="thumbs")) for each in choice.limited)]
+    if dropped:
+        notes.append(f"thumbs left out as they contradict a trusted label of their prompt: {dropped}")
     _enough(rows, "kto", "answers with a thumb", rules, [f"{len(judged)} thumbs were given since", *notes])
     ups = sum(bool(row.liked) for row in rows)
     own = _with(
@@ -93,7 +99,8 @@ def thumbs(
         {
             **choice.counts(),
             "thumbs": len(judged),
-            "suspect_thumbs_left_out": len(given) - len(believed),
+            "suspect_thumbs_left_out": sum(is_suspect(each, found, trusted) for each in given),
+            "contradicting_thumbs_left_out": dropped,
             "liked": ups,
             "disliked": len(rows) - ups,
             "tenants_left_out": sum(each.kind == "tenant" for each in found),
@@ -122,23 +129,42 @@ def unlabelled(made: DataSet, asked: Iterable[AskedCall], golden: Collection[Row
     return _with(made, in_order([*made.train, *rows]), {"unlabelled": len(rows)})
 
 
-def _contradicting(made: DataSet, given: Sequence[JudgedCall], change_ms: int, rules: Rules) -> list[Suspect]:
+def _votes(given: Iterable[JudgedCall], trusted: Collection[str]) -> list[JudgedCall]:
+    """The latest thumb of each tenant for each answer; a trusted one is no tenant's, and neither replaces the other."""
+    return list(
+        {(each.tenant, each.source in trusted, each.about): each for each in sorted(given, key=when_told)}.values()
+    )
+
+
+def _contradicting(made: DataSet, votes: Sequence[JudgedCall], change_ms: int, rules: Rules) -> list[Suspect]:
     """Whose labels were left out, then whoever else contradicts trusted labels by thumbs."""
     trusted = rules.trusted_sources
-    left = [each for each in given if not is_suspect(each, made.suspects, trusted)]
-    told = beside_trusted(made.told, left, trusted)
+    told = beside_trusted(made.told, votes, trusted)
     fresh = [call for call in told if call.call_time_ms >= change_ms]
     found = suspects([fresh, told], trusted, rules.metric, rules.max_contradiction)
     return [*made.suspects, *(replace(each, what="thumbs") for each in found)]
 
 
-def _holding(given: Iterable[JudgedCall]) -> list[JudgedCall]:
-    """The latest of the thumbs that hold, one an answer."""
+def _standing(votes: Iterable[JudgedCall], told: Iterable[LabelledCall], rules: Rules) -> list[JudgedCall]:
+    """The trusted ones, and those that contradict no trusted label of their prompt."""
+    trusted = rules.trusted_sources
+    known = trusted_labels(told, trusted)
+    return [
+        each
+        for each in votes
+        if each.source in trusted or not contradicts(each, known.get(prompt_key(each.prompt)), rules.metric)
+    ]
+
+
+def _holding(votes: Iterable[JudgedCall], trusted: Collection[str]) -> list[JudgedCall]:
+    """The latest of the thumbs that hold, one an answer; where there are trusted ones, the latest of these alone."""
     told: dict[tuple[str, str], list[JudgedCall]] = defaultdict(list)
-    for each in given:
-        told[prompt_key(each.prompt), each.label.strip()].append(each)
+    for each in votes:
+        told[each.about].append(each)
     kept = []
-    for same in told.values():
+    for everybody in told.values():
+        latest = max(everybody, key=lambda each: (each.source in trusted, when_told(each)))
+        same = [latest] if latest.source in trusted else everybody
         ups = sum(each.liked for each in same)
         if 2 * ups != len(same):
             kept.append(max((each for each in same if each.liked is (2 * ups > len(same))), key=when_told))

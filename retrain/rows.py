@@ -29,6 +29,11 @@ class LabelledCall(Struct, frozen=True, kw_only=True):
         """Whether it says that ``label`` is right."""
         return True
 
+    @property
+    def about(self) -> tuple[str, str]:
+        """What somebody's later word replaces the earlier one on: the prompt's key, and of a thumb the answer."""
+        return prompt_key(self.prompt), ""
+
 
 class AskedCall(Struct, frozen=True, kw_only=True):
     """A call that nobody has told the right answer to."""
@@ -48,6 +53,11 @@ class JudgedCall(LabelledCall, frozen=True, kw_only=True):
     def holds(self) -> bool:
         """Whether the thumb was up."""
         return self.liked
+
+    @property
+    def about(self) -> tuple[str, str]:
+        """The prompt's key, and the answer; runs of blanks count as one."""
+        return prompt_key(self.prompt), " ".join(self.label.split())
 
 
 class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):

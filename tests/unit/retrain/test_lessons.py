@@ -56,9 +56,13 @@ def test_without_wrong_answers_there_is_nothing_to_prefer() -> None:
         lessons.pairs(MADE, {}, [], RULES)
 
 
-def thumb(number: int, liked: bool, *, source: str = "user", answer: str = "") -> JudgedCall:
+def thumb(number: int, liked: bool, *, tenant: str = "", answer: str = "") -> JudgedCall:
     told = label(number)
-    found = msgspec.structs.asdict(told) | {"source": source, "label": answer or f"said {WORDS[number % 10]} {number}"}
+    found = msgspec.structs.asdict(told) | {
+        "source": "user",
+        "tenant": tenant,
+        "label": answer or f"said {WORDS[number % 10]} {number}",
+    }
     return JudgedCall(**found | {"kind": "thumb"}, liked=liked)
 
 
@@ -91,8 +95,8 @@ def test_the_most_thumbs_of_an_answer_hold_and_a_tie_is_left_out() -> None:
     inside = [n for n in range(200, 400) if not held_out(SESSIONS[n % 60], MADE.held_out_share)]
     tied, first = inside[0], inside[1]
     others = [thumb(n, True) for n in inside[2:]]
-    given = [thumb(tied, True), thumb(tied, False, source="b")]
-    given += [thumb(first, False), thumb(first, False, source="b"), thumb(first, True, source="c")]
+    given = [thumb(tied, True), thumb(tied, False, tenant="b")]
+    given += [thumb(first, False), thumb(first, False, tenant="b"), thumb(first, True, tenant="c")]
     found = {
         row.prompt: row.liked for row in lessons.thumbs(MADE, [*given, *others], [], 0, rules(max_wrong_share=1)).train
     }
