@@ -8,16 +8,18 @@ Credentials are where DVC looks for them by itself, in the environment; no word 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from msgspec import Struct
 
@@ -31,6 +33,16 @@ DATA, POINTER = "data", "data.dvc"
 CHECK_S = 60.0
 LOOK_S = 0.2
 _MISSING = "import importlib.util, sys; print(*(n for n in sys.argv[1:] if importlib.util.find_spec(n) is None))"
+_LIST = """
+import sys
+from dvc.repo import Repo
+kept = Repo().cloud.get_remote_odb(hash_name="md5")
+with kept.fs.open(kept.oid_to_path(sys.argv[1]), "rb") as file:
+    sys.stdout.buffer.write(file.read(int(sys.argv[2])))
+"""
+_LIST_BYTES = 10_000
+_HASH = re.compile(r"[0-9a-f]{32}\.dir")
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _CONFIG = """\
 [core]
     no_scm = True
@@ -99,16 +111,35 @@ class Workspace:
         self._call("push", POINTER)
         return made
 
-    def pull(self, wanted: str) -> Path:
-        """Bring the folder with this hash back; it is gone when the workspace is."""
+    def pull(self, wanted: str, names: Set[str]) -> Path:
+        """Bring the folder with this hash and these files back; it is gone when the workspace is.
+
+        DVC writes wherever the remote's list of files says. So the list is read first, and DVC works by it only where
+        it is the one of this hash and has just ``names``. Raises Stop where it is not, or a file is another one.
+        """
+        if not _HASH.fullmatch(wanted):
+            raise Stop(f"{wanted!r} is no hash that DVC gives to a folder")
+        found = self._run("list", "-c", _LIST, wanted, str(_LIST_BYTES)).encode()
+        files = listed(found, wanted, names)
+        cached = self._folder / ".dvc" / "cache" / "files" / "md5" / wanted[:2] / wanted[2:]
+        cached.parent.mkdir(parents=True)
+        cached.write_bytes(found)
         write(self._folder / POINTER, Pointer(hash=wanted))
         self._call("pull", POINTER)
-        return self._folder / DATA
+        folder = self._folder / DATA
+        for name, md5 in files.items():
+            if _md5((folder / name).read_bytes()) != md5:
+                raise Stop(f"the {name} that the remote gave is not the one in the list of {wanted}")
+        return folder
 
     def _call(self, *arguments: str) -> None:
+        self._run(arguments[0], "-m", "dvc", *arguments)
+
+    def _run(self, what: str, *arguments: str) -> str:
+        """Standard output of DVC's Python."""
         try:
             done = subprocess.run(
-                [dvc_python(), "-I", "-m", "dvc", *arguments],
+                [dvc_python(), "-I", *arguments],
                 cwd=self._folder,
                 env=environment(os.environ, self._folder),
                 stdin=subprocess.DEVNULL,
@@ -120,11 +151,12 @@ class Workspace:
                 close_fds=False,  # the lock is handed down: it falls free when DVC is gone, too
             )
         except subprocess.TimeoutExpired as error:
-            raise Retry(f"dvc {arguments[0]} took longer than dvc.timeout_s = {self._limit_s:g}") from error
+            raise Retry(f"dvc {what} took longer than dvc.timeout_s = {self._limit_s:g}") from error
         except OSError as error:
             raise Stop(f"{dvc_python()}: {error.strerror}; run `python3 deploy/setup.py --dvc`") from error
         if done.returncode != 0:
-            raise Retry(f"dvc {arguments[0]}: {reason(done.stderr, os.environ)}")
+            raise Retry(f"dvc {what}: {reason(done.stderr, os.environ)}")
+        return done.stdout
 
 
 @contextmanager
@@ -132,23 +164,25 @@ def workspace(root: Path, remote: str, limit_s: float) -> Iterator[Workspace]:
     """A fresh workspace under ``root`` for one remote (a URL, or a folder's absolute path), gone afterwards.
 
     One at a time: waits up to ``limit_s`` for another, also for what a killed one has left running; then raises Retry.
+    So it does where files cannot be read or written, in here, too.
     """
-    root.mkdir(parents=True, exist_ok=True)
     folder = root / "work"
-    with (root / "lock").open("ab") as lock:
-        _take(lock.fileno(), limit_s)
-        os.set_inheritable(lock.fileno(), True)
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            folder.mkdir()
-            made = Workspace(folder, limit_s)
-            made._call("init", "--no-scm")
-            (folder / ".dvc" / "config").write_text(config(remote), encoding="utf-8")
-            yield made
-        except OSError as error:
-            raise Retry(f"{error.filename or folder} cannot be used: {error.strerror}") from error
-        finally:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / "lock").open("ab") as lock:
+            _take(lock.fileno(), limit_s)
+            os.set_inheritable(lock.fileno(), True)
             shutil.rmtree(folder, ignore_errors=True)
+            try:
+                folder.mkdir()
+                made = Workspace(folder, limit_s)
+                made._call("init", "--no-scm")
+                (folder / ".dvc" / "config").write_text(config(remote), encoding="utf-8")
+                yield made
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise Retry(f"{error.filename or folder} cannot be used: {error.strerror or error}") from error
 
 
 def config(remote: str) -> str:
@@ -198,6 +232,29 @@ def write(file: Path, made: Pointer) -> None:
     if made.meta:
         told["meta"] = made.meta
     write_bytes(file, yaml.safe_dump(told, sort_keys=False).encode())
+
+
+class _File(Struct, frozen=True):
+    md5: str
+    relpath: str
+
+
+def listed(found: bytes, wanted: str, names: Set[str]) -> dict[str, str]:
+    """MD5 by file name, of the list that a remote has under a hash. Raises Stop where it is another list, or has other
+    files than ``names``."""
+    if _md5(found) + ".dir" != wanted:
+        raise Stop(f"what the remote has under {wanted} is not the list of files with that hash; it has been changed")
+    try:
+        files = msgspec.json.decode(found, type=list[_File])
+    except msgspec.DecodeError as error:
+        raise Stop(f"what the remote has under {wanted} is no list of files: {error}") from error
+    if sorted(each.relpath for each in files) != sorted(names) or not all(_MD5.fullmatch(each.md5) for each in files):
+        raise Stop(f"what the remote has under {wanted} is no data set: that has just {', '.join(sorted(names))}")
+    return {each.relpath: each.md5 for each in files}
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _take(lock: int, limit_s: float) -> None:

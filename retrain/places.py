@@ -3,6 +3,7 @@
 <data_dir>/jobs/<job id>/settings.json     the settings it works by
 <data_dir>/jobs/<job id>/data/             train.jsonl, verified.jsonl, manifest.json (made whole or not at all)
 <data_dir>/jobs/<job id>/data.dvc          what DVC calls it, once dvc.remote has it
+<data_dir>/jobs/<job id>/data.missed       when the last push was in vain, and why
 <data_dir>/jobs/<job id>/adapter/          the trained adapter (made whole or not at all)
 <data_dir>/jobs/<job id>/gate/             report.json, report.html
 <data_dir>/jobs/<job id>/<work>/           one piece of work: spec.json, result.json, stdout.jsonl, log.txt, pid
@@ -19,6 +20,7 @@ TRAIN_FILE = "train.jsonl"
 VERIFIED_FILE = "verified.jsonl"
 MANIFEST_FILE = "manifest.json"
 POINTER_FILE = "data.dvc"
+MISSED_FILE = "data.missed"
 
 
 def jobs_dir(settings: Settings) -> Path:

@@ -52,7 +52,7 @@ def write(spec: RegisterSpec) -> dict[str, Any]:
     folder = Path(spec.adapter_dir)
     with_what = made_with()
     data, notes = snapshots.of_job(places.job_dir(settings, spec.job_id)), []
-    if data is not None and (problem := remote.tried(settings, data)):
+    if data is not None and (problem := remote.tried_again(settings, data)):
         notes.append(f"{problem}; make good with `tidemill data push {spec.job_id[:8]}`")
     tags = spec.tags | remote.tags(settings, spec.job_id)
     say(note="writing the run")

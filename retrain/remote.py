@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from retrain import dvc, places, registry
-from retrain.snapshots import Snapshot, known
-from retrain.whole import read_object
+from retrain.snapshots import FILES, Snapshot, known, of_job
+from retrain.whole import read_object, write_json
+from tidemill.clock import Clock, SystemClock
 from tidemill.errors import Retry, Stop
 from tidemill.ids import pipeline_and_number
 from tidemill.settings import Settings
@@ -25,6 +28,10 @@ from tidemill.settings.dvc import DvcSettings
 log = logging.getLogger(__name__)
 HASH_TAG, REMOTE_TAG, DIGEST_TAG = "tidemill.dvc", "tidemill.dvc_remote", "tidemill.data_digest"
 NOT_YET = "not pushed"
+AGAIN_MS = 3_600_000
+"""How long a job takes it for granted that the remote is still away."""
+_CLOCK = SystemClock()
+_NAMES = {*FILES.values(), places.MANIFEST_FILE}
 _LEAST_NAMED = 6
 _HEX = re.compile(r"[0-9a-f]{32,64}(\.dir)?")
 
@@ -40,11 +47,14 @@ class Kept(Struct, frozen=True, kw_only=True):
 
 
 def kept(settings: Settings, job_id: str) -> Kept | None:
-    """What is known of a job's data set in the remote; None: nothing, it was not pushed."""
+    """What is known of a job's data set in the remote; None: nothing, it was not pushed as it is now."""
     found = dvc.read(pointer(settings, job_id))
     if found is None or not found.meta.get("digest"):
         return None
     told = {name: str(found.meta.get(name, "")) for name in ("digest", "remote")}
+    here = of_job(places.job_dir(settings, job_id))
+    if here is not None and here.manifest["digest"] != told["digest"]:
+        return None
     return Kept(job_id=job_id, hash=found.hash, size=found.size, **told)
 
 
@@ -56,25 +66,23 @@ def pointer(settings: Settings, job_id: str) -> Path:
 def push(settings: Settings, made: Snapshot) -> Kept:
     """Push the data set to ``dvc.remote``, and write that down once it is there. Blocks; may be repeated.
 
-    Raises Retry (the remote is away, or refuses), Stop (no DVC, or the files are not what their digest says).
+    Raises Retry (the remote is away, or refuses; a file cannot be read or written; the data set was made anew
+    meanwhile), Stop (no DVC, or the files are not what their digest says).
     """
     if not made.intact():
         raise Stop(f"{made.folder} is not what its manifest's digest says; somebody has changed the files")
-    remote = at(settings, settings.dvc.remote)
+    remote, digest = at(settings, settings.dvc.remote), str(made.manifest["digest"])
     with dvc.workspace(_root(settings), remote, settings.dvc.timeout_s) as workspace:
         pushed = workspace.push(Path(made.folder))
-    found = Kept(
-        job_id=made.job_id,
-        digest=str(made.manifest["digest"]),
-        hash=pushed.hash,
-        remote=settings.dvc.remote,
-        size=pushed.size,
-    )
-    _note(settings, found, pushed.files)
+        now = of_job(places.job_dir(settings, made.job_id))
+        if now is None or now.manifest["digest"] != digest:
+            raise Retry(f"{made.folder} was made anew while it was pushed")
+        found = Kept(job_id=made.job_id, digest=digest, hash=pushed.hash, remote=settings.dvc.remote, size=pushed.size)
+        _note(settings, found, pushed.files)
     return found
 
 
-def tried(settings: Settings, made: Snapshot) -> str:
+def tried(settings: Settings, made: Snapshot, clock: Clock = _CLOCK) -> str:
     """Push it where a remote is set and does not have it yet; why not, where that does not work: the job goes on."""
     if not settings.dvc.remote or not lacks(settings, made.job_id):
         return ""
@@ -82,8 +90,21 @@ def tried(settings: Settings, made: Snapshot) -> str:
         push(settings, made)
     except (Retry, Stop) as error:
         log.warning("data set of job %s not pushed: %s", made.job_id[:8], error, extra={"job_id": made.job_id})
-        return f"data set {NOT_YET} to dvc.remote: {error}"
+        why = f"data set {NOT_YET} to dvc.remote: {error}"
+        with suppress(OSError):
+            write_json(_missed(settings, made.job_id), {"at_ms": clock.now_ms(), "why": why})
+        return why
     return ""
+
+
+def tried_again(settings: Settings, made: Snapshot, clock: Clock = _CLOCK) -> str:
+    """The same once more, unless the last try was in vain less than AGAIN_MS ago: a remote that swallows packets costs
+    ``dvc.timeout_s`` each time."""
+    last = read_object(_missed(settings, made.job_id)) or {}
+    soon = 0 <= clock.now_ms() - int(last.get("at_ms", 0)) < AGAIN_MS
+    if soon and settings.dvc.remote and lacks(settings, made.job_id):
+        return str(last["why"])
+    return tried(settings, made, clock)
 
 
 def lacks(settings: Settings, job_id: str) -> bool:
@@ -140,12 +161,19 @@ def find(settings: Settings, name: str) -> Kept:
 def bring_back(settings: Settings, name: str, remote: str = "") -> Snapshot:
     """Put a data set whose folder is gone back into its job's folder, as it was, whole or not at all.
 
-    ``remote``: in place of the one it was pushed to. Raises Stop or Retry.
+    ``remote``: in place of the one it was pushed to. What MLflow's tags say of it is only believed where it is
+    ``dvc.remote``, and where the job's result is here, its digest must be that one. Raises Stop or Retry.
     """
     found = find(settings, name)
     target = places.data_dir(settings, found.job_id)
     if target.exists():
         raise Stop(f"{target} is there; see `tidemill data show {found.job_id[:8]}`, and move it away to have it anew")
+    frozen = read_object(places.job_dir(settings, found.job_id) / "snapshot" / "result.json") or {}
+    if frozen.get("digest", found.digest) != found.digest:
+        raise Stop(f"job {found.job_id} has made a data set with digest {frozen['digest']}, not {found.digest}")
+    believed = found.remote == settings.dvc.remote or found == kept(settings, found.job_id)
+    if not remote and not (found.remote and believed):
+        raise Stop(f"MLflow says that {found.remote!r} has it, which is not dvc.remote; if you trust it, give --remote")
     try:
         told = DvcSettings(remote=remote or found.remote, timeout_s=settings.dvc.timeout_s)
     except ValidationError as error:
@@ -153,14 +181,14 @@ def bring_back(settings: Settings, name: str, remote: str = "") -> Snapshot:
     if fault := dvc.fault(told):
         raise Stop(fault)
     with dvc.workspace(_root(settings), at(settings, told.remote), told.timeout_s) as workspace:
-        folder = workspace.pull(found.hash)
+        folder = workspace.pull(found.hash, _NAMES)
         manifest = read_object(folder / places.MANIFEST_FILE) or {}
         brought = Snapshot(job_id=found.job_id, version="", folder=str(folder), manifest=manifest)
         if manifest.get("digest") != found.digest or not brought.intact():
             raise Stop(f"what {told.remote} gave is not the data set with digest {found.digest}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        if kept(settings, found.job_id) is None:
-            _note(settings, found, 0)
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        _note(settings, replace(found, remote=told.remote, size=size), len(_NAMES))
         folder.rename(target)
     return next(each for each in known(settings) if each.job_id == found.job_id)
 
@@ -171,13 +199,21 @@ def at(settings: Settings, remote: str) -> str:
     if "://" in remote:
         return remote
     folder = settings.resolve(remote)
-    if not folder.is_dir():
+    try:
+        there = folder.is_dir()
+    except OSError as error:
+        raise Retry(f"{folder} (dvc.remote) cannot be used: {error.strerror}") from error
+    if not there:
         raise Retry(f"there is no folder {folder} (dvc.remote); make it, or mount its disk")
     return str(folder)
 
 
 def _root(settings: Settings) -> Path:
     return settings.data_dir.absolute() / "dvc"
+
+
+def _missed(settings: Settings, job_id: str) -> Path:
+    return places.job_dir(settings, job_id) / places.MISSED_FILE
 
 
 def _note(settings: Settings, found: Kept, files: int) -> None:

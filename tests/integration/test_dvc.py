@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from retrain import adapter, dvc, places, registry, remote, snapshots
@@ -104,7 +106,7 @@ def test_pushed_wiped_and_pulled_it_is_the_same_and_nothing_else_was_touched(tmp
     shutil.rmtree(folder)
     (weights,) = (tmp_path / "a remote, #1").glob(f"files/md5/{first.hash[:2]}/{first.hash[2:]}")
     weights.unlink()
-    with pytest.raises(Retry, match="dvc pull: "):
+    with pytest.raises(Retry, match="dvc list: "):
         remote.bring_back(settings, JOB)
     assert not folder.exists() and remote.kept(settings, JOB) == first
 
@@ -184,6 +186,53 @@ def test_what_the_remote_gives_is_compared_with_the_digest(tmp_path: Path) -> No
     dvc.write(remote.pointer(settings, JOB), dvc.Pointer(hash=swapped.hash, meta=found.meta))
     shutil.rmtree(made.folder)
     with pytest.raises(Stop, match="is not the data set with digest"):
+        remote.bring_back(settings, JOB)
+    assert not Path(made.folder).exists()
+
+
+@pytest.mark.parametrize("kind", ["another list", "a list that fits its hash"])
+def test_whoever_writes_to_the_remote_does_not_say_where_files_go(tmp_path: Path, kind: str) -> None:
+    settings = deployment(tmp_path)
+    made = frozen(settings)
+    pushed = remote.push(settings, made)
+    kept = Path(settings.dvc.remote) / "files" / "md5"
+    listing = kept / pushed.hash[:2] / pushed.hash[2:]
+    files = json.loads(listing.read_bytes())
+    evil = json.dumps([*files, files[0] | {"relpath": "../../escaped/owned.txt"}]).encode()
+    place, known_as = listing, pushed.hash
+    if kind != "another list":
+        known_as = hashlib.md5(evil).hexdigest() + ".dir"
+        place = kept / known_as[:2] / known_as[2:]
+        place.parent.mkdir(exist_ok=True)
+        meta = {"digest": pushed.digest, "remote": pushed.remote}
+        dvc.write(remote.pointer(settings, JOB), dvc.Pointer(hash=known_as, meta=meta))
+    place.unlink(missing_ok=True)
+    place.write_bytes(evil)
+    shutil.rmtree(made.folder)
+    before = sent(tmp_path)
+    with pytest.raises(Stop, match=r"not the list of files with that hash|is no data set: that has just"):
+        remote.bring_back(settings, JOB)
+    assert sent(tmp_path) == before, "nothing was written"
+
+
+def test_a_file_that_is_not_the_listed_one_and_a_move_to_another_remote(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    made = frozen(settings)
+    pushed = remote.push(settings, made)
+    shutil.rmtree(made.folder)
+    shutil.move(settings.dvc.remote, tmp_path / "moved")
+    found = remote.bring_back(settings, JOB, str(tmp_path / "moved"))
+    assert found.intact() and remote.kept(settings, JOB) == replace(pushed, remote=str(tmp_path / "moved"))
+    assert remote.lacks(settings, JOB)
+
+    shutil.rmtree(made.folder)
+    (listing,) = (tmp_path / "moved").glob(f"files/md5/{pushed.hash[:2]}/{pushed.hash[2:]}")
+    md5 = {each["relpath"]: each["md5"] for each in json.loads(listing.read_bytes())}["manifest.json"]
+    (manifest,) = (tmp_path / "moved").glob(f"files/md5/{md5[:2]}/{md5[2:]}")
+    told = manifest.read_bytes()
+    manifest.unlink()
+    manifest.write_bytes(told.replace(b'"job"', b'"jab"'))
+    with pytest.raises((Stop, Retry), match=r"manifest\.json that the remote gave is not the one|dvc pull: "):
         remote.bring_back(settings, JOB)
     assert not Path(made.folder).exists()
 

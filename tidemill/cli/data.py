@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 
 from tidemill.cli import context
-from tidemill.cli.data_told import plain, table_of, tell
+from tidemill.cli.data_told import plain, pushed, table_of, tell
 from tidemill.cli.times import shown_time
-from tidemill.errors import Stop
+from tidemill.errors import Retry, Stop
 
 if TYPE_CHECKING:
     from retrain.remote import Kept
@@ -154,16 +154,22 @@ def push(
     if fault := dvc.fault(settings.dvc):
         raise Stop(fault)
     every = [find(settings, name)] if name else [e for e in known(settings) if remote.lacks(settings, e.job_id)]
-    done = []
+    done, failed = [], {}
     for each in every:
-        done.append(remote.push(settings, each))
-        remote.tell_registry(settings, each.job_id)
-        if not as_json:
-            typer.echo(f"job {each.job_id[:8]}, digest {done[-1].digest[:12]}: {done[-1].hash} in {done[-1].remote}")
+        try:
+            done.append(remote.push(settings, each))
+            if not as_json:
+                typer.echo(pushed(done[-1]))
+            remote.tell_registry(settings, each.job_id)
+        except (Retry, Stop) as error:
+            failed[each.job_id] = str(error)
     if as_json:
-        typer.echo(msgspec.json.encode({"pushed": done}).decode())
+        typer.echo(msgspec.json.encode({"pushed": done, "failed": failed}).decode())
     elif not every:
         typer.echo(f"{settings.dvc.remote} has every data set")
+    if failed:
+        told = "; ".join(f"job {job[:8]}: {why}" for job, why in failed.items())
+        raise Stop(f"{len(failed)} of {len(every)} data sets: {told}")
 
 
 @app.command("pull")

@@ -11,6 +11,7 @@ from rich.table import Table
 from tidemill.cli.times import shown_time
 
 if TYPE_CHECKING:
+    from retrain.remote import Kept
     from retrain.snapshots import Snapshot
 
 
@@ -52,6 +53,11 @@ def _groups(kind: str, groups: dict[str, dict[str, Any]]) -> Table:
         notes = ("left out" if each["left_out"] else "") or ("trusted" if each.get("trusted") else "")
         table.add_row(escape(name or "(none)"), *figures, escape(each.get("licence", "")), notes)
     return table
+
+
+def pushed(found: Kept) -> str:
+    """One line on a data set that the remote has now."""
+    return f"job {found.job_id[:8]}, digest {found.digest[:12]}: {found.hash} in {found.remote}"
 
 
 def plain(value: Any) -> str:

@@ -23,6 +23,8 @@ PLUGINS = {
     "webhdfs": "dvc_webhdfs",
 }
 """What DVC needs beside itself, by the scheme of the remote's URL."""
+NAMING_USERS = ("hdfs", "ssh")
+"""Schemes whose URLs name a user; in any other, what stands there may be a token."""
 
 
 class DvcSettings(Strict):
@@ -31,7 +33,8 @@ class DvcSettings(Strict):
     remote: str = ""
     """Folder (it must be there: one that is not is taken for a disk that is not mounted) or URL that DVC knows, as
     ``s3://bucket/data-sets``, that every data set is pushed to; empty: none is. Credentials are in the environment of
-    the role retrain (``AWS_…``), never here. Needs `deploy/setup.py --dvc`."""
+    the role retrain (``AWS_…``), never here; a user name only with ssh:// and hdfs://. Needs
+    `deploy/setup.py --dvc`."""
     timeout_s: float = Field(default=300, gt=0, le=86_400)
     """Longest time of one call of DVC, seconds (a push is three); then it is ended, and the remote counts as away."""
 
@@ -47,7 +50,8 @@ class DvcSettings(Strict):
             raise ValueError(f"DVC has no remotes {url.scheme}://; give a folder, or one of {', '.join(PLUGINS)}")
         if not url.netloc:
             raise ValueError(f"it names no bucket or host; write it as {url.scheme}://bucket/folder")
-        if url.password is not None or url.query:
+        user = url.username is not None and url.scheme not in NAMING_USERS
+        if user or url.password is not None or url.query or url.fragment:
             raise ValueError("a password or token stands in it; put it into the environment, where DVC finds it")
         return remote
 

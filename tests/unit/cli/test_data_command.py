@@ -93,7 +93,8 @@ def test_what_the_remote_has_is_shown(run: Run, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(Stop, match="DVC's environment is missing"):
         run("push", "s-v2")
     assert json.loads(run("show", "s-v2", "--json").output)["dvc"] is None
-    pointer = dvc.Pointer(hash="ab12" * 8 + ".dir", meta={"digest": "cd", "remote": "s3://bucket/sets"})
+    digest = json.loads((tmp_path / "jobs" / SECOND / "data" / "manifest.json").read_bytes())["digest"]
+    pointer = dvc.Pointer(hash="ab12" * 8 + ".dir", meta={"digest": digest, "remote": "s3://bucket/sets"})
     dvc.write(tmp_path / "jobs" / SECOND / "data.dvc", pointer)
     assert f"DVC: {pointer.hash} in s3://bucket/sets" in run("show", "s-v2").output
     assert json.loads(run("show", "s-v2", "--json").output)["dvc"]["hash"] == pointer.hash
@@ -101,6 +102,29 @@ def test_what_the_remote_has_is_shown(run: Run, tmp_path: Path, monkeypatch: pyt
     assert [each["dvc"] for each in json.loads(run("show", "--json").output)["data_sets"]] == [pointer.hash, None]
     with pytest.raises(Stop, match=r"data is there; see `tidemill data show"):
         run("pull", "s-v2")
+
+
+IN_DVCS_PLACE = """#!/bin/sh
+case "$*" in
+*" init "*) mkdir .dvc ;;
+*" add "*) printf 'outs:\\n- {md5: abcd.dir, size: 5, nfiles: 3}\\n' > data.dvc ;;
+esac
+"""
+
+
+def test_a_data_set_that_cannot_be_pushed_does_not_keep_the_others_back(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "python").write_text(IN_DVCS_PLACE)
+    (tmp_path / "python").chmod(0o700)
+    (tmp_path / "sets").mkdir()
+    monkeypatch.setenv("TIDEMILL_DVC_PYTHON", str(tmp_path / "python"))
+    monkeypatch.setenv("TIDEMILL_DVC__REMOTE", str(tmp_path / "sets"))
+    (tmp_path / "jobs" / SECOND / "data" / "train.jsonl").write_bytes(b"")
+    with pytest.raises(Stop, match=f"^1 of 2 data sets: job {SECOND[:8]}: .* is not what its manifest's digest says"):
+        run("push")
+    assert (tmp_path / "jobs" / FIRST / "data.dvc").is_file(), "older than the bad one"
+    assert not (tmp_path / "jobs" / SECOND / "data.dvc").exists()
 
 
 def test_a_changed_file_is_noticed_and_not_exported(run: Run, tmp_path: Path) -> None:

@@ -130,6 +130,10 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
             7,
             "put it into the environment, where DVC finds it (got a",
         ),
+        *(
+            (GOOD + f"dvc: {{remote: '{remote}'}}\n", 7, "a password or token stands in it")
+            for remote in ("https://ghp_token@host/x", "s3://token@bucket/x", "https://host/x#token", "webdavs://t@h/x")
+        ),
         (GOOD + "dvc: {remote: 'a\"b'}\n", 7, "DVC would misread quotes"),
         (GOOD + "max_false_alarms: 1 in 5\n", 7, "as in '1 per 604_800 clock updates' (got '1 in 5')"),
         (GOOD + "max_false_alarms: 1 per 99\n", 7, "N from 100 on"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -86,6 +88,47 @@ def test_a_pointer_is_a_file_of_dvc(tmp_path: Path) -> None:
         "outs": [{"md5": "ab.dir", "size": 7, "nfiles": 3, "hash": "md5", "path": "data"}],
         "meta": {"digest": "cd"},
     }
+
+
+FILES = {"train.jsonl", "verified.jsonl", "manifest.json"}
+
+
+def listing(*files: tuple[str, str]) -> tuple[bytes, str]:
+    """A list of files as DVC writes it, and its hash."""
+    made = json.dumps([{"md5": md5, "relpath": path} for path, md5 in files]).encode()
+    return made, hashlib.md5(made).hexdigest() + ".dir"
+
+
+def test_the_list_of_a_data_set_is_taken_and_no_other() -> None:
+    good = [(name, "ab" * 16) for name in sorted(FILES)]
+    made, hash_ = listing(*good)
+    assert dvc.listed(made, hash_, FILES) == dict(good)
+    with pytest.raises(Stop, match="is not the list of files with that hash"):
+        dvc.listed(made + b" ", hash_, FILES)
+    for bad in (
+        [*good, ("../../escaped/owned.txt", "ab" * 16)],
+        [*good[:2], ("../train.jsonl", "ab" * 16)],
+        [*good[:2], ("train.jsonl", "ab/../../../../../x")],
+        [*good, good[0]],
+        good[:2],
+    ):
+        with pytest.raises(Stop, match=r"is no data set: that has just manifest\.json, train\.jsonl, verified"):
+            dvc.listed(*listing(*bad), FILES)
+    for other in (b"", b"{}", b"[1]", b'[{"md5": 5, "relpath": "train.jsonl"}]', b"\xff"):
+        with pytest.raises(Stop, match="is no list of files"):
+            dvc.listed(other, hashlib.md5(other).hexdigest() + ".dir", FILES)
+
+
+def test_nothing_is_asked_for_by_what_is_no_hash(tmp_path: Path) -> None:
+    for name in ("../../x", "ab" * 16, "", "ab" * 16 + ".dir/../x"):
+        with pytest.raises(Stop, match="is no hash"):
+            dvc.Workspace(tmp_path, 1).pull(name, FILES)
+
+
+def test_a_folder_that_cannot_be_used_is_a_remote_that_is_away(tmp_path: Path) -> None:
+    (tmp_path / "dvc").write_text("")
+    with pytest.raises(Retry, match="dvc cannot be used: "), dvc.workspace(tmp_path / "dvc", "/remote", 1):
+        raise AssertionError("nothing to work in")
 
 
 def test_a_missing_program_or_plugin_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from retrain.snapshot import write_folder
 from retrain.whole import write_json
 from tests.unit.retrain.made import NOW, rules
 from tests.unit.retrain.poisoned import call
+from tidemill.clock import ManualClock
 from tidemill.errors import Retry, Stop
 from tidemill.settings import Settings
 
@@ -114,6 +115,75 @@ def test_a_data_set_that_is_gone_says_how_it_comes_back_and_one_that_is_there_is
         snapshots.find(settings, "aa11")
     with pytest.raises(Stop, match="--remote: a password or token stands in it"):
         remote.bring_back(settings, JOB, "ssh://me:secret@host/sets")
+
+
+def test_a_folder_for_dvc_that_cannot_be_used_holds_nothing_up(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    made = frozen(settings, JOB)
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "data" / "dvc").write_text("")
+    assert f"{tmp_path}/data/dvc cannot be used: " in remote.tried(settings, made)
+    assert remote.lacks(settings, JOB)
+
+
+def test_what_was_pushed_of_other_rows_is_not_pushed(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    old = frozen(settings, JOB)
+    frozen(settings, JOB, 130)
+    pushed(settings, old)  # somebody's push of the old folder ended after the new one was made
+    assert remote.lacks(settings, JOB) and remote.kept(settings, JOB) is None
+    assert remote.tags(settings, JOB) == {"tidemill.dvc": "not pushed"}
+
+
+def test_a_push_beside_which_the_data_set_was_made_anew_is_not_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = deployment(tmp_path)
+    made = frozen(settings, JOB)
+    (tmp_path / "sets").mkdir()
+
+    def meanwhile(_workspace: dvc.Workspace, _source: Path) -> dvc.Pointer:
+        frozen(settings, JOB, 130)
+        return dvc.Pointer(hash=HASH)
+
+    monkeypatch.setattr(dvc.Workspace, "_call", lambda work, *_: (work._folder / ".dvc").mkdir())
+    monkeypatch.setattr(dvc.Workspace, "push", meanwhile)
+    with pytest.raises(Retry, match="was made anew while it was pushed"):
+        remote.push(settings, made)
+    assert not remote.pointer(settings, JOB).exists()
+
+
+def test_what_was_in_vain_is_not_tried_again_within_the_hour(tmp_path: Path) -> None:
+    settings, clock = deployment(tmp_path), ManualClock(NOW)
+    made = frozen(settings, JOB)
+    (tmp_path / "data" / "dvc").write_text("")
+    first = remote.tried_again(settings, made, clock)
+    assert "there is no folder" in first
+    (tmp_path / "sets").mkdir()
+    clock.advance(remote.AGAIN_MS - 1)
+    assert remote.tried_again(settings, made, clock) == first
+    clock.advance(1)
+    assert "dvc cannot be used" in remote.tried_again(settings, made, clock)
+    pushed(settings, made)
+    assert remote.tried_again(settings, made, clock) == ""
+
+
+def test_tags_say_neither_where_from_nor_what_a_job_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = deployment(tmp_path)
+    monkeypatch.setenv(dvc.PYTHON_VARIABLE, str(tmp_path / "none"))
+    for to in ("ssh://elsewhere/x", ""):
+        told = remote.Kept(job_id=JOB, digest="cd" * 32, hash=HASH, remote=to)
+        monkeypatch.setattr(remote, "find", lambda *_, told=told: told)
+        with pytest.raises(Stop, match=f"MLflow says that '{to}' has it, .* if you trust it, give --remote"):
+            remote.bring_back(settings, JOB)
+    with pytest.raises(Stop, match="MLflow says that '' has it"):
+        remote.bring_back(deployment(tmp_path, ""), JOB)
+    with pytest.raises(Stop, match="DVC's environment is missing"):
+        remote.bring_back(settings, JOB, "sets")
+    (places.job_dir(settings, JOB) / "snapshot").mkdir(parents=True)
+    write_json(places.job_dir(settings, JOB) / "snapshot" / "result.json", {"digest": "ef" * 32})
+    with pytest.raises(Stop, match="has made a data set with digest efef"):
+        remote.bring_back(settings, JOB, "sets")
 
 
 def test_a_folder_that_is_not_there_is_taken_for_a_disk_that_is_not_mounted(tmp_path: Path) -> None:
