@@ -76,7 +76,7 @@ def thumbs(
     given = [each for each in judged if each.label.strip()]
     votes = _votes((each for each in given if not is_suspect(each, made.suspects, trusted)), trusted)
     found = _contradicting(made, votes, change_ms, rules)
-    believed = [each for each in votes if not is_suspect(each, found, trusted)]
+    believed = _votes((each for each in given if not is_suspect(each, found, trusted)), trusted)
     frozen = {prompt_key(row.prompt) for row in (*made.verified, *golden)}
     free = [
         each

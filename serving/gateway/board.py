@@ -44,9 +44,11 @@ class Board:
             by_engine[engine] -= 1
 
     def room_for_shadow(self, engine: str, leave: int = 0) -> bool:
-        """Whether a shadow may ask the engine now, and leave so many places to others: no client waits for one."""
-        limits, shadows = self._engines[engine], self._shadows[engine] + leave
-        return shadows < limits.max_shadow_in_flight and self._clients[engine] + shadows < limits.client_slots
+        """Whether a shadow may ask the engine now: no client waits for one. ``leave``: places of several that are not
+        for this one."""
+        limits, shadows = self._engines[engine], self._shadows[engine]
+        most = limits.max_shadow_in_flight
+        return shadows < max(min(most, 1), most - leave) and self._clients[engine] + shadows < limits.client_slots
 
     def status(self, gateway_id: str, now_ms: int, spool_pending: int) -> GatewayStatus:
         """What the rollout controller is told each second."""

@@ -52,7 +52,8 @@ class Shadows:
         self._start(call, asked_as(asked, self._answering.by(call.pipeline, shadow.model_version)), server)
 
     def again(self, call: Call, asked: Asked, server: Server, first: str) -> None:
-        """Ask the champion once more if the call is in ``quality.agreement_share``; drop it as a shadow is.
+        """Ask the champion once more if the call is in ``quality.agreement_share``; drop it as a shadow is,
+        and leave one of several places to candidates'.
 
         ``asked``: as it answered ``first``. What comes of it is how far both answers agree; the second one's text is
         forgotten.

@@ -25,7 +25,6 @@ from tidemill.settings import Settings
 from tidemill.settings.versions import in_words
 
 log = logging.getLogger(__name__)
-"""Phases of a job that writes nothing to the registry any more."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class Keeper:
                 try:
                     self._keep(pipeline)
                 except Retry as error:
-                    failed = error
+                    failed = failed or Retry(f"{pipeline}: {error}")
         if failed is not None:
             raise failed
 

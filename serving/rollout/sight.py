@@ -1,7 +1,7 @@
 """What rollouts see of their scores and answers: looked at in the store, and looked at again once that is old enough.
 
 A look at many scores takes long, and other rollouts wait meanwhile; so it is good enough for some times as long as it
-took, but never for so long that harm would be seen late.
+took, but never for long: harm is to be carried out within two seconds, or within twice a look where looks are slow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tidemill.settings import PipelineSettings
 REST = 10
 """Times as long as it took to look at a step's figures, they are good enough."""
 LONGEST_REST_S = 0.5
-"""But no longer than this, or than the look took: harm is to be seen and carried out within two seconds."""
+"""But no longer than this, or than the look took."""
 PATIENCE_S = 3.0
 """For how long what was last seen of a step counts where the store does not answer: one failed look says little."""
 
@@ -57,7 +57,7 @@ class Sight:
             )
         except (Retry, StoreError) as error:
             self._troubles["store"] = str(error)
-            return last if same_step and begun_s < until_s + PATIENCE_S else None
+            return last if same_step and self._clock.monotonic_s() < until_s + PATIENCE_S else None
         self._troubles.pop("store", None)
         now_s = self._clock.monotonic_s()
         self._looked[state.rollout_id] = (state.step_started_ms, now_s + rest_s(now_s - begun_s), found)

@@ -3,8 +3,8 @@
 The conformal detector says that the scores changed; the least-squares split of the recent scores, in call time, says
 where and by how much. A fall of at least ``min_drop`` is an alarm; a rise never is; smaller falls are remembered, so
 that a slow decay adds up. The alarm resolves when the last ``recover_scores`` scores are surely back within
-``min_drop`` of the reference, or have made up most of a large fall; the detector then compares with what comes from
-there on.
+``min_drop`` of the reference, or have as surely made up most of the fall; the detector then compares with what comes
+from there on.
 
 With a season a score is compared with what its hour is usually like: the detector gets its place among such scores, the
 rest what it is off. No verdict before the hour is known; while an alarm lasts the season learns nothing.
@@ -43,7 +43,7 @@ WARM = 8
 SURE = 2.0
 """Standard errors by which the new level must be low enough: a split looks for extremes, and finds them in noise."""
 STILL_GONE = 0.15
-"""Part of a large fall that may be left when it counts as recovered: who comes back from 0.1 to 0.87 has, from 1.0."""
+"""Part of a large fall that may be left when it counts as recovered: who comes back from 0.1 to 0.92 has, from 1.0."""
 LEAST = 30
 """Scores after a small fall before it is looked at again."""
 

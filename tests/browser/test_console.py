@@ -325,7 +325,7 @@ def test_the_demo_finds_an_alarm_explained_once_its_evidence_is_there(console: S
         file.write_bytes(encode(some_evidence()))
 
     assert unexplained(console, [alarm()], build) == [] and len(waits) == 1
-    assert unexplained(console, [alarm(), unknown], build, within_s=4) == [unknown]
+    assert unexplained(console, [alarm(), unknown], build, within_s=0) == [unknown]
 
 
 def test_the_timeline_leads_to_the_alarms_page(console: Settings, browser: Browser) -> None:

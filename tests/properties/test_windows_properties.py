@@ -33,7 +33,7 @@ DEPLOYMENT = deployment(
     ],
     slices=["tenant"],
     max_slices=3,
-    quality={"recover_scores": 10},
+    quality={"recover_scores": 40},
     drift={"reference_calls": 20},
 )
 Message = Partial | Progress

@@ -154,22 +154,30 @@ def push(
     if fault := dvc.fault(settings.dvc):
         raise Stop(fault)
     every = [find(settings, name)] if name else [e for e in known(settings) if remote.lacks(settings, e.job_id)]
-    done, failed = [], {}
+    done, failed, untold = [], {}, {}
     for each in every:
         try:
             done.append(remote.push(settings, each))
-            if not as_json:
-                typer.echo(pushed(done[-1]))
+        except Stop as error:
+            failed[each.job_id] = str(error)
+            continue
+        except Retry as error:  # away for the others, too
+            failed[each.job_id] = str(error)
+            break
+        if not as_json:
+            typer.echo(pushed(done[-1]))
+        try:
             remote.tell_registry(settings, each.job_id)
         except (Retry, Stop) as error:
-            failed[each.job_id] = str(error)
+            untold[each.job_id] = str(error)
     if as_json:
-        typer.echo(msgspec.json.encode({"pushed": done, "failed": failed}).decode())
+        typer.echo(msgspec.json.encode({"pushed": done, "failed": failed, "untold": untold}).decode())
     elif not every:
         typer.echo(f"{settings.dvc.remote} has every data set")
-    if failed:
-        told = "; ".join(f"job {job[:8]}: {why}" for job, why in failed.items())
-        raise Stop(f"{len(failed)} of {len(every)} data sets: {told}")
+    if failed or untold:
+        told = [f"job {job[:8]}: {why}" for job, why in failed.items()]
+        told += [f"job {job[:8]} is pushed, but MLflow does not know: {why}" for job, why in untold.items()]
+        raise Stop(f"{len(done)} of {len(every)} data sets were pushed; {'; '.join(told)}")
 
 
 @app.command("pull")

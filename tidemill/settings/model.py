@@ -121,7 +121,8 @@ class EngineSettings(Strict):
     output_usd_per_million: float | None = Field(default=None, ge=0)
     """Price of output tokens; None: unpriced."""
     max_shadow_in_flight: int = Field(default=2, ge=0)
-    """Shadow answers are dropped when this many run, or when clients' calls fill the engine."""
+    """Shadow answers are dropped when this many run, or when clients' calls fill the engine. A champion's second
+    answers leave one of several places to candidates."""
     client_slots: int = Field(default=16, ge=1)
     """Calls the engine answers at once before others wait; shadows need a free slot."""
     probe: ProbeSettings = ProbeSettings()

@@ -51,8 +51,8 @@ class QualitySettings(Strict):
     want to hear of."""
     recover_scores: int = Field(default=160, ge=10)
     """The alarm resolves when the mean of this many last scores is surely (by two standard errors) back within min_drop
-    of the reference, or has made up 85 % of the fall. At most 1,000, and 160,000 divided by the most slices there may
-    be."""
+    of the reference, or has as surely made up 85 % of the fall. At least 2 / min_drop, at most 1,000 and 160,000
+    divided by the most slices there may be."""
     estimate: bool = False
     """Whether quality is estimated between labels, from how sure answers are. The gateway then asks the engine for
     log-probabilities (the client does not see them); labels of trusted_sources must be of calls drawn by chance."""
@@ -262,8 +262,12 @@ class PipelineSettings(Strict):
         named = (*(rule.slice for rule in self.rules), *(budget.slice for budget in self.budgets))
         return frozenset(named) - {""}
 
+    def _recover_fault(self) -> str | None:
+        quality = self.quality
+        return recover_fault(quality.recover_scores, len(self.slices) * self.max_slices, quality.min_drop)
+
     def _check_slices(self) -> None:
-        if (fault := recover_fault(self.quality.recover_scores, len(self.slices) * self.max_slices)) is not None:
+        if (fault := self._recover_fault()) is not None:
             raise wrong(("quality", "recover_scores"), fault)
         for index, dimension in enumerate(self.slices):
             fault = dimension_fault(dimension)

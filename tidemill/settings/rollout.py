@@ -48,7 +48,8 @@ class RolloutSettings(Strict):
     """How long such a step is held `inconclusive`, so that a person may order something; enough scores decide
     meanwhile, too. A pause, or a store that is away, begins it anew. 0: no hold."""
     on_inconclusive: Literal["hold", "rollback", "advance"] = "rollback"
-    """What a step that took too long leads to once it was held; `hold`: it stays held."""
+    """What a step that took too long leads to once it was held; `hold`: it stays held. Not `advance` where
+    `require` is `not_worse`."""
     margin: float = Field(default=0.05, gt=0, le=1)
     """A step goes on early once it is shown that quality is not worse by this much. (Proven worse at all, it goes
     back.)"""

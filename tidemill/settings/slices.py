@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tidemill.settings.strict import choice
@@ -32,12 +33,14 @@ def scores_kept(slices: int) -> int:
     return min(RECENT_SCORES, MAX_SCORES // max(1, slices))
 
 
-def recover_fault(scores: int, slices: int) -> str | None:
+def recover_fault(scores: int, slices: int, min_drop: float) -> str | None:
     """What is wrong with waiting for so many scores until quality is back; None: nothing. ``slices``: most there are.
 
-    Of more than are kept an alarm would never end.
+    Of more than are kept an alarm would never end, nor of so few that not even right ones are surely back.
     """
-    most = scores_kept(slices)
+    most, least = scores_kept(slices), math.ceil(2 / min_drop)
+    if scores < least:
+        return f"{scores} are too few to be sure of {min_drop:g} (min_drop); set at least {least}, or a larger min_drop"
     if scores <= most:
         return None
     whose, also = ("each slice", ", or a lower max_slices") if most < RECENT_SCORES else ("a pipeline", "")

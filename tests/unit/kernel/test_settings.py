@@ -115,6 +115,11 @@ def test_one_setting_moves_every_port(tmp_path: Path) -> None:
             9,
             "quality.recover_scores: 500 is more than the 400 scores that are kept of each slice; set at most that, or",
         ),
+        (
+            GOOD + "    quality: {min_drop: 0.01, recover_scores: 160}\n",
+            7,
+            "quality.recover_scores: 160 are too few to be sure of 0.01 (min_drop); set at least 200, or a larger",
+        ),
         (GOOD + "    drift: {metrics: [cost, cost]}\n", 7, "each metric once, got cost, cost"),
         (
             GOOD + "    drift: {delta: 0.01}\n",

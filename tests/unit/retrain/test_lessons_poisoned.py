@@ -108,6 +108,17 @@ def test_a_source_whose_labels_were_left_out_has_no_thumbs_in_it() -> None:
     assert made.origins["sources"]["judge:small"]["left_out"]
 
 
+def test_thumbs_of_a_source_that_is_left_out_take_no_vote_of_the_users_with_them() -> None:
+    rng = Random(4)
+    told = labelled(tenants(0.25), 400, 0.5, rng)
+    thumbs = judged(told, {}, 0.5, rng)
+    later = {"source": "judge:small", "label_time_ms": 10**9}
+    by_judge = [msgspec.structs.replace(each, liked=not each.liked, **later) for each in thumbs[::2]]
+    made = by_thumbs(told, [*thumbs, *by_judge], RULES)
+    assert made.origins["sources"]["judge:small"]["left_out"]
+    assert made.counts["train"] >= 0.9 * by_thumbs(told, thumbs, RULES).counts["train"]
+
+
 def test_honest_thumbs_are_hardly_touched() -> None:
     left_out = rows = 0
     for seed in range(3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +241,23 @@ def test_only_text_of_the_champion_is_compared(tmp_path: Path, first: str, canar
 
     (only,) = asyncio.run(run())
     assert only.role == "client"
+
+
+@pytest.mark.parametrize(
+    ("places", "running", "shadow", "second"),
+    [
+        (0, 0, False, False),
+        (1, 0, True, True),
+        (1, 1, False, False),
+        (2, 0, True, True),
+        (2, 1, True, False),
+        (2, 2, False, False),
+    ],
+)
+def test_of_several_places_one_is_left_to_candidates(places: int, running: int, shadow: bool, second: bool) -> None:
+    settings = Settings.model_validate({"engines": {"local": {"max_shadow_in_flight": places}}})
+    board = Board(settings)
+    with ExitStack() as held:
+        for _ in range(running):
+            held.enter_context(board.in_flight("local", "talk-v2", shadow=True))
+        assert (board.room_for_shadow("local"), board.room_for_shadow("local", leave=1)) == (shadow, second)
