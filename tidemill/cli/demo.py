@@ -26,7 +26,7 @@ from tidemill.local.demo.report import show
 from tidemill.local.demo.scenario import SCENARIOS, on_texts
 
 TEXTS_RATE = 12.0
-TEXTS_LABELS = 9_000
+TEXTS_LABELS = 8_900
 
 
 def demo(
