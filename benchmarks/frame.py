@@ -88,12 +88,13 @@ class Result:
         return json.dumps({**said, "goals": goals})
 
     def all_tables(self) -> list[Table]:
-        """The goals first, then the benchmark's own tables."""
+        """The goals first, where there are any, then the benchmark's own tables."""
         rows = [
             (g.name, number(g.value), f"{'≥' if g.better == 'higher' else '≤'} {g.goal:g} {g.unit}".strip(), _word(g))
             for g in self.goals
         ]
-        return [Table("Goals", ("goal", "value", "wanted", ""), rows), *self.tables]
+        goals = [Table("Goals", ("goal", "value", "wanted", ""), rows)] if rows else []
+        return [*goals, *self.tables]
 
     def show(self, console: Console) -> None:
         """Print every table and note."""
