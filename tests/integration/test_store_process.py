@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -67,6 +68,16 @@ def test_a_store_with_a_password(tmp_path: Path) -> None:
         assert (status, headers["x-clickhouse-exception-code"]) == (413, "229")
     finally:
         assert guarded.stop() == 0
+
+
+def test_no_thread_of_the_store_takes_the_signal_that_ends_it(store: StoreProcess) -> None:
+    ending = (1 << signal.SIGTERM - 1) | (1 << signal.SIGINT - 1)
+    tasks = list(Path(f"/proc/{store.process.pid}/task").iterdir())
+    assert len(tasks) > 2
+    for task in tasks:
+        blocked = next(line for line in (task / "status").read_text().splitlines() if line.startswith("SigBlk"))
+        # Main sleeps in sigwait, which takes what it blocks.
+        assert task.name == str(store.process.pid) or int(blocked.split()[1], 16) & ending == ending
 
 
 def test_a_running_query_is_answered_before_a_clean_stop(tmp_path: Path) -> None:

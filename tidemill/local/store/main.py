@@ -18,6 +18,7 @@ from tidemill.local.store.server import MAX_BODY, Door, StoreServer
 from tidemill.settings import Settings
 
 _DRAIN_S = 20.0
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(settings: Settings) -> NoReturn:
@@ -35,25 +36,22 @@ def serve(path: Path, door: Door, limits: DatabaseLimits) -> NoReturn:
     """Serves ``path`` at ``door`` until SIGTERM or SIGINT, then ends the process: code 0 after a clean end, 3 when only
     another process can go on (start it again: acknowledged rows are on disk). Raises Stop when it cannot start."""
     _check(door)
-    stop = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
+    # Blocked in every thread that starts from here on: one of chDB's would take a signal and main sleep on.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     path = path.resolve()
     database = Database(path, limits)
-    for signum in (signal.SIGTERM, signal.SIGINT):  # chDB may have set its own
-        signal.signal(signum, lambda *_: stop.set())
     spool = path / "spool"
     shutil.rmtree(spool, ignore_errors=True)
     spool.mkdir(mode=0o700)
     try:
-        server = StoreServer(database, door, spool, stop)
+        server = StoreServer(database, door, spool)
     except OSError as error:
         database.close(wait_s=0)
         raise Stop(f"--port {door.port} on --host {door.host}: {error.strerror}; choose another with --port") from error
     serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
     serving.start()
     _log("ready", f"http://{door.host}:{server.server_port}", version=database.version, path=str(path))
-    stop.wait()
+    signal.sigwait(_ENDING)
     server.stopping.set()
     server.shutdown()
     server.server_close()

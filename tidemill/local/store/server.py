@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -55,20 +57,19 @@ class StoreServer(ThreadingHTTPServer):
     request_queue_size = 128
     allow_reuse_address = True
 
-    def __init__(self, database: Database, door: Door, spool: Path, stop: threading.Event) -> None:
-        """``stop`` is set, and ``lost`` says why, when only a new process can go on."""
+    def __init__(self, database: Database, door: Door, spool: Path) -> None:
         self.address_family = socket.AF_INET6 if ":" in door.host else socket.AF_INET
         self.database, self.door, self.spool = database, door, spool
         self.stopping = threading.Event()
-        self.lost, self.stop = "", stop
+        self.lost = ""
         self.room = Room(spool, self.give_up)
         self._places = threading.BoundedSemaphore(door.connections)
         super().__init__((door.host, door.port), _Handler)
 
     def give_up(self, why: str) -> None:
-        """End this process, so that another one starts."""
+        """End this process with SIGTERM, so that another one starts; ``lost`` says why."""
         self.lost = self.lost or why
-        self.stop.set()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def note(self, fault: StoreFault) -> None:
         """What a fault means for the process as a whole."""
