@@ -70,6 +70,15 @@ def test_a_store_with_a_password(tmp_path: Path) -> None:
         assert guarded.stop() == 0
 
 
+def test_a_store_that_cannot_read_its_data_asks_for_a_new_process(tmp_path: Path) -> None:
+    running = start_store(tmp_path / "data")
+    broken = b"SELECT throwIf(1, 'reading from part x', toInt16(246))"  # what chDB says of a file with other content
+    _, headers, _ = ask(running, "POST", broken, allow_custom_error_code_in_throwif="1")
+    assert headers["x-clickhouse-exception-code"] == "246"
+    assert running.process.wait(timeout=60) == 3
+    assert "cannot be read" in running.log.read_text()
+
+
 def test_no_thread_of_the_store_takes_the_signal_that_ends_it(store: StoreProcess) -> None:
     ending = (1 << signal.SIGTERM - 1) | (1 << signal.SIGINT - 1)
     tasks = list(Path(f"/proc/{store.process.pid}/task").iterdir())
