@@ -28,7 +28,7 @@ class FakeEngine:
         self.voice: Callable[[str], str] = str
         """What becomes of the echo where the answer is not streamed."""
         self.signature: dict[str, str] = {}
-        """Further fields of such an answer (``system_fingerprint``)."""
+        """Further fields of an answer, streamed or not (``system_fingerprint``), or others (``model``)."""
         self.usage = False
         """Whether such an answer says how many tokens it took: a word each."""
         self.port = port
@@ -107,7 +107,12 @@ class FakeEngine:
         await answer.prepare(request)
         if wish == "hang":
             await asyncio.sleep(30)
-        head = {"id": "up", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": model}
+        head = {
+            "id": "up",
+            "object": "chat.completion.chunk",
+            "created": 1_700_000_000,
+            "model": model,
+        } | self.signature
         words = wish.split(" ")
         if wish.startswith("doubt") and body.get("temperature"):
             words.append("perhaps")

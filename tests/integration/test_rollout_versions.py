@@ -44,6 +44,7 @@ pipelines:
       talk-v1001: {{kind: prompt, prompt_version: '2', system_prompt: be brief}}
       talk-v1002: {{kind: provider, engine: cloud, model: large-1, upstream_headers: {{X-Tier: gold}}}}
       talk-v1003: {{kind: retrieval, of: talk-v1, upstream_headers: {{X-Retrieval-Index: faq-2}}}}
+      talk-v1004: {{kind: router, engine: cloud, model: auto, upstream_headers: {{X-Tier: mixed}}}}
 """
 NAMED = ("X-Own", "X-Tier", "X-Retrieval-Index")
 """Headers of the settings."""
@@ -55,7 +56,7 @@ def stage(
     tmp_path: Path, kafka: str, mlflow: str, store: StoreProcess, fresh_topics: None, unique: Callable[[str], str]
 ) -> Iterator[tuple[Stage, FakeEngine]]:
     """Gateway and controller on the run's broker, store and registry; an own engine, and a provider's."""
-    main, cloud, file = FakeEngine({"talk-v1", "base"}), FakeEngine({"large-1"}), tmp_path / "tidemill.yaml"
+    main, cloud, file = FakeEngine({"talk-v1", "base"}), FakeEngine({"large-1", "auto"}), tmp_path / "tidemill.yaml"
     text = SETTINGS.format(
         name=unique("versions"),
         data_dir=tmp_path / "data",
@@ -119,7 +120,7 @@ def _user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
 
 
-def test_a_prompt_a_providers_model_and_an_index_take_over_by_order_and_their_calls_show_it(
+def test_a_prompt_a_providers_model_an_index_and_a_router_take_over_by_order_and_their_calls_show_it(
     stage: tuple[Stage, FakeEngine],
 ) -> None:
     made, cloud = stage
@@ -133,12 +134,18 @@ def test_a_prompt_a_providers_model_and_an_index_take_over_by_order_and_their_ca
     until(lambda: "talk-v1" not in made.engine.loaded, within_s=120, what="the old adapter is taken out")
     take_over(made, "talk-v1003")
     assert asked(made, made.engine, "four") == ("talk-v1", "be kind", {"X-Own": "mine", "X-Retrieval-Index": "faq-2"})
+    cloud.signature = {"model": "small-3"}  # a router's answer names the model that it chose
+    take_over(made, "talk-v1004")
+    assert asked(made, cloud, "five") == ("auto", "be kind", {"X-Tier": "mixed"})
 
-    answers = until(lambda: len(found := made.events(RESPONSES)) == 4 and found, what="the answers' events")
+    answers = until(lambda: len(found := made.events(RESPONSES)) == 5 and found, what="the answers' events")
     told = {row.gen_ai_output_text: (row.model_version, row.variant, row.prompt_version) for row in answers}
     assert told == {
         "one": ("talk-v1", "champion", "1"),
         "two": ("talk-v1001", "champion", "2"),
         "three": ("talk-v1002", "champion", "1"),
         "four": ("talk-v1003", "champion", "1"),
+        "five": ("talk-v1004", "champion", "1"),
     }
+    chosen = {row.gen_ai_output_text: row.gen_ai_response_model for row in answers}
+    assert chosen["three"] == "large-1" and chosen["five"] == "small-3"
