@@ -7,6 +7,10 @@ punctuation and capitals) are common to both: Jaccard's index. Broder 1997; for 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 _RUN = 5
 _WORD = re.compile(r"\w+")
@@ -24,16 +28,17 @@ class Near:
     """
 
     def __init__(self, threshold: float) -> None:
-        from datasketch import MinHashLSH
+        from datasketch import MinHash, MinHashLSH
 
         self._threshold = threshold
         self._index = MinHashLSH(min(threshold, _SUREST), num_perm=_HASHES, weights=_MISSES_WEIGH)
+        self._empty = MinHash(num_perm=_HASHES, seed=1)
         self._told: list[tuple[frozenset[str], str]] = []
 
     def add(self, prompt: str, answer: str) -> None:
         """Remember one more; the same one twice does no harm."""
         runs = shingles(prompt)
-        self._index.insert(len(self._told), _hashed(runs))
+        self._index.insert(len(self._told), self._hashed(runs))
         self._told.append((runs, _plain(answer)))
 
     def has(self, prompt: str, answer: str) -> bool:
@@ -41,8 +46,13 @@ class Near:
         runs, wanted = shingles(prompt), _plain(answer)
         return any(
             said == wanted and likeness(runs, known) >= self._threshold
-            for known, said in (self._told[place] for place in self._index.query(_hashed(runs)))
+            for known, said in (self._told[place] for place in self._index.query(self._hashed(runs)))
         )
+
+    def _hashed(self, runs: frozenset[str]) -> MinHash:
+        made = self._empty.copy()
+        made.update_batch([run.encode() for run in sorted(runs)])
+        return made
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -54,14 +64,6 @@ def shingles(text: str) -> frozenset[str]:
 def likeness(one: frozenset[str], other: frozenset[str]) -> float:
     """Jaccard's index: common shingles by all, in [0, 1]."""
     return len(one & other) / len(one | other)
-
-
-def _hashed(runs: frozenset[str]) -> object:
-    from datasketch import MinHash
-
-    made = MinHash(num_perm=_HASHES, seed=1)
-    made.update_batch([run.encode() for run in sorted(runs)])
-    return made
 
 
 def _plain(answer: str) -> str:
