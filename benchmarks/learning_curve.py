@@ -21,8 +21,8 @@ from random import Random
 from typing import Any
 
 from producers.language import Utterance, corrupt, generate
+from retrain.datasets.rows import Row
 from retrain.evaluate import mean_score
-from retrain.rows import Row
 
 CHANGES = {"schedule": "words", "support": "novel"}
 TESTS = 300

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from retrain import gate
-from retrain.dataset import DataSet, TooSmall, build
-from retrain.rows import LabelledCall, Row
-from retrain.rules import Rules, rules_of
+from retrain.datasets.dataset import DataSet, TooSmall, build
+from retrain.datasets.rows import LabelledCall, Row
+from retrain.datasets.rules import Rules, rules_of
+from retrain.gate import gate
 from tidemill.settings import GateSettings, PipelineSettings, RetrainSettings
 
 BAD, GOOD = "bad", ("a", "b", "c")

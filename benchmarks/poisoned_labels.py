@@ -19,9 +19,9 @@ from typing import Any
 
 from benchmarks.learning_curve import BASE, scored, trained
 from producers.language import Utterance, corrupt, generate
-from retrain.dataset import DataSet, build
-from retrain.rows import LabelledCall, Row
-from retrain.rules import rules_of
+from retrain.datasets.dataset import DataSet, build
+from retrain.datasets.rows import LabelledCall, Row
+from retrain.datasets.rules import rules_of
 from tidemill.settings import GateSettings, PipelineSettings, RetrainSettings
 
 PIPELINE = "schedule"

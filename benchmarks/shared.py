@@ -17,7 +17,7 @@ import msgspec
 
 from benchmarks.frame import DOCS, Result, Table
 from producers.language import Utterance, generate
-from retrain.rows import Row
+from retrain.datasets.rows import Row
 from retrain.shared.figures import Compared, Finding, advice, busy, findings, growth
 from retrain.shared.run import Pipeline, compare
 from tidemill.local.demo.place import models_cache

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from benchmarks.drift_corpus import DATA
 from producers.language import TextSource, read_csv
 from retrain.controller.works import training
+from retrain.datasets.rows import Row
 from retrain.evaluate import mean_score
-from retrain.rows import Row
 from tidemill.io.checkout import project_root
 from tidemill.local.demo.overrides import with_overrides
 from tidemill.local.demo.place import models_cache

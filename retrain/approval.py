@@ -5,8 +5,8 @@ Pure.
 
 from __future__ import annotations
 
-from retrain import gate
 from retrain.controller.states import entering, following
+from retrain.gate import gate
 from tidemill import approval
 from tidemill.events import JobState, ThresholdData, ThresholdEvent, Verdict
 from tidemill.events.monitoring import threshold_event

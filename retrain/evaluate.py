@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from retrain import adapter, gate
-from retrain.gate import SUITE
+from retrain import adapter
+from retrain.datasets.rows import Row
+from retrain.datasets.suites import SuiteRow, judged, read_suite
+from retrain.gate import gate
+from retrain.gate.gate import SUITE
 from retrain.model.answers import Told
-from retrain.rows import Row
 from retrain.snapshot import read_rows
-from retrain.suites import SuiteRow, judged, read_suite
 from retrain.work import run_work, say
 from tidemill.answers import Check
 from tidemill.scoring import METRIC_VERSIONS, score

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
-from retrain.asking import Asker, EngineRefused, Smoke, post
+from retrain.gate.asking import Asker, EngineRefused, Smoke, post
 from retrain.work import load_settings, run_work, say
 from tidemill.errors import Retry
 from tidemill.settings.keys import engine_key

@@ -11,9 +11,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from retrain import places, registry, remote, snapshots, trials
-from retrain.card import Judged, card
-from retrain.report import JSON_FILE, PAGE_FILE, page
+from retrain import places, registry, trials
+from retrain.datasets import remote, snapshots
+from retrain.gate.card import Judged, card
+from retrain.gate.report import JSON_FILE, PAGE_FILE, page
 from retrain.reproduce.compare import made_with
 from retrain.whole import read_object, write_json
 from retrain.work import load_settings, run_work, say
@@ -36,7 +37,7 @@ class RegisterSpec(Struct, frozen=True, kw_only=True):
     losses: list[tuple[int, float]]
     inputs: list[registry.Input] = []
     report: dict[str, Any] = {}
-    """The gate's (see retrain.report); empty: none is kept."""
+    """The gate's (see retrain.gate.report); empty: none is kept."""
     verdicts: list[dict[str, Any]] = []
     """The gate's, for the model card."""
 

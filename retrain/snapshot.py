@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from retrain import adapter, lessons, places, remote
-from retrain.dataset import DataSet, TooSmall, build
-from retrain.fetch import Fetcher
-from retrain.rows import Row
-from retrain.rules import rules_of
-from retrain.snapshots import Snapshot
-from retrain.suites import read_suite
+from retrain import adapter, places
+from retrain.datasets import lessons, remote
+from retrain.datasets.dataset import DataSet, TooSmall, build
+from retrain.datasets.fetch import Fetcher
+from retrain.datasets.rows import Row
+from retrain.datasets.rules import rules_of
+from retrain.datasets.snapshots import Snapshot
+from retrain.datasets.suites import read_suite
 from retrain.whole import write_json
 from retrain.work import Refused, load_settings, run_work, say
 from tidemill.io.clickhouse import Store

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from retrain import approval, gate
+from retrain import approval
 from retrain.controller.states import GPU_SECONDS, SINCE, UNTIL, ended, entering, following
+from retrain.gate import gate
 from retrain.launchers.launcher import WorkSeen
 from retrain.policy import Collected, while_collecting
 from tidemill.events import JobState

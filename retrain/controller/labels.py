@@ -6,9 +6,9 @@ import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from retrain.dataset import count
+from retrain.datasets.dataset import count
+from retrain.datasets.rules import rules_of
 from retrain.policy import Known
-from retrain.rules import rules_of
 from tidemill import sql
 from tidemill.clock import Clock
 from tidemill.errors import TidemillError

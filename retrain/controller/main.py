@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from retrain import dvc
 from retrain.controller.driver import Driver
 from retrain.controller.feed import Feed
 from retrain.controller.labels import LabelCounter
 from retrain.controller.ledger import Ledger
+from retrain.datasets import dvc
 from retrain.launchers.chosen import ChosenLauncher
 from retrain.launchers.launcher import Launcher
 from tidemill.errors import Retry, Stop

@@ -11,11 +11,11 @@ from retrain import adapter, places
 from retrain.approval import status
 from retrain.controller.advance import TIMED
 from retrain.controller.states import GPU_SECONDS, SINCE, UNTIL
-from retrain.dataset import least_to_train
-from retrain.gate import outcome, passes, refusal
+from retrain.datasets.dataset import least_to_train
+from retrain.gate.gate import outcome, passes, refusal
+from retrain.gate.report import report
 from retrain.launchers.folder import CHECKPOINT, losses
 from retrain.launchers.launcher import Work
-from retrain.report import report
 from retrain.work import SETTINGS_FILE
 from tidemill.events import JobState
 from tidemill.settings import RetrainSettings, Settings

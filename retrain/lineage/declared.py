@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import structs
 
 from retrain import adapter
-from retrain.derived import FACTS_FILE
+from retrain.derived.derived import FACTS_FILE
 from retrain.lineage.found import Declared
 from retrain.whole import read_object
 from tidemill.settings import PipelineSettings, Settings

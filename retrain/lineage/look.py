@@ -7,13 +7,13 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import structs
 
-from retrain.fetch import question
+from retrain.datasets.fetch import question
+from retrain.datasets.snapshots import known as data_sets
 from retrain.lineage import walk
 from retrain.lineage.declared import declared, weighed
 from retrain.lineage.found import CallLineage, Registered, Said, Served, VersionLineage
 from retrain.lineage.names import call_of, pipeline_of
 from retrain.lineage.walk import DAY_MS, Known
-from retrain.snapshots import known as data_sets
 from tidemill import sql
 from tidemill.errors import Retry, Stop
 from tidemill.events import JobState, RolloutState, ThresholdData, ThresholdEvent

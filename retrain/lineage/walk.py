@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from retrain.datasets.rows import prompt_key
+from retrain.datasets.snapshots import Snapshot
 from retrain.lineage.found import (
     Alarm,
     Answered,
@@ -22,9 +24,7 @@ from retrain.lineage.found import (
     VersionLineage,
     Way,
 )
-from retrain.rows import prompt_key
 from retrain.snapshot import OLDER_MS
-from retrain.snapshots import Snapshot
 from tidemill.errors import Stop
 from tidemill.events import JobState, RolloutState, ThresholdEvent
 from tidemill.events.lifecycle import ENDED_ROLLOUTS

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
-from retrain import dataset
 from retrain.controller.labels import BEFORE_MS, DAY_MS, Counted, calls_per_day, losses
+from retrain.datasets import dataset
+from retrain.datasets.rules import rules_of
 from retrain.replay.history import Estimate, History
-from retrain.rules import rules_of
 from tidemill.settings import PipelineSettings
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from retrain import adapter, places
 from retrain.alone import Report, run_alone
+from retrain.datasets.snapshots import Snapshot, find
 from retrain.reproduce.compare import Reproduced, differences, made_with, weights
-from retrain.snapshots import Snapshot, find
 from retrain.whole import read_object
 from tidemill.errors import Stop
 from tidemill.settings import Settings

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from retrain.alone import Report, run_alone
-from retrain.rows import Row
+from retrain.datasets.rows import Row
 from retrain.shared.figures import ARRANGEMENTS, Arrangement, Compared, Serving, Training
 from retrain.shared.serve import weights_mb
 from tidemill.errors import Stop

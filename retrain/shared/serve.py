@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from retrain.datasets.rows import Row
 from retrain.model.chat import rendered_prompt
-from retrain.rows import Row
 from retrain.shared.figures import Answering, Arrangement, Serving
 from retrain.snapshot import read_rows
 from retrain.work import run_work, say

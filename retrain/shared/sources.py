@@ -7,10 +7,10 @@ from pathlib import Path
 
 from retrain import places
 from retrain.controller.works import training
-from retrain.rows import Row, fraction
+from retrain.datasets.rows import Row, fraction
+from retrain.datasets.snapshots import known
 from retrain.shared.run import Pipeline
 from retrain.snapshot import golden, read_rows
-from retrain.snapshots import known
 from retrain.work import Refused
 from tidemill.errors import Stop
 from tidemill.settings import Settings

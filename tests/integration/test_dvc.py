@@ -18,10 +18,11 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from retrain import adapter, dvc, places, registry, remote, snapshots
-from retrain.dataset import DataSet
+from retrain import adapter, places, registry
+from retrain.datasets import dvc, remote, snapshots
+from retrain.datasets.dataset import DataSet
+from retrain.datasets.rows import Row, digest_of
 from retrain.register import RegisterSpec, write
-from retrain.rows import Row, digest_of
 from retrain.snapshot import SnapshotSpec, take, write_folder
 from retrain.work import save_settings
 from tests.integration.retrain_world import CLOCK, LabelledCalls, write_models, write_settings
@@ -41,7 +42,8 @@ LONG = 1_000_000
 PUSH = """
 import sys
 from pathlib import Path
-from retrain import places, remote, snapshots
+from retrain import places
+from retrain.datasets import remote, snapshots
 from tidemill.settings import Settings
 settings = Settings.model_validate({"data_dir": sys.argv[1], "dvc": {"remote": sys.argv[2]}})
 remote.push(settings, snapshots.of_job(places.job_dir(settings, sys.argv[3])))

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from retrain.dataset import DataSet
-from retrain.fetch import EXTENTS, Fetcher
+from retrain.datasets.dataset import DataSet
+from retrain.datasets.fetch import EXTENTS, Fetcher
 from retrain.snapshot import SnapshotSpec, collected
 from tests.integration.store_fixture import StoreProcess
 from tidemill import sql

@@ -184,7 +184,7 @@ def test_what_cannot_be_taught_is_said(base: Path, tmp_path: Path) -> None:
 
 
 def test_a_merged_model_answers_as_base_and_adapter(base: Path, tmp_path: Path) -> None:
-    from retrain.merge import merge
+    from retrain.derived.merge import merge
 
     _, adapter = trained(base, tmp_path / "a", LABELLED)
     told = merge(base, adapter, tmp_path / "merged", QUESTIONS, least=1.0, max_tokens=8, threads=1)

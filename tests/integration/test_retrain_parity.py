@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from retrain.asking import LOW_PRIORITY
+from retrain.gate.asking import LOW_PRIORITY
 from retrain.parity import MAX_BROKEN, BrokenUnderIt, Comparison, ParitySpec, compare, temporary_name
 from retrain.work import save_settings
 from tests.integration.fake_engine import FakeEngine

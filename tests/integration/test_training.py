@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from benchmarks.shared import pipeline
 from producers.language import generate
 from retrain import adapter
-from retrain.dataset import DataSet
+from retrain.datasets.dataset import DataSet
+from retrain.datasets.rows import Row
 from retrain.reproduce.compare import made_with
-from retrain.rows import Row
 from retrain.shared.figures import findings
 from retrain.shared.run import compare
 from retrain.snapshot import write_folder

@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from producers.language import generate
+from retrain.derived.quantize import quantize
 from retrain.model.base import train_base
-from retrain.quantize import quantize
 from tests.quantize.engine import serving
 from tidemill.local.corpus import jsonl
 from tidemill.local.places import quantize_python

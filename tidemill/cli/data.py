@@ -15,9 +15,9 @@ from tidemill.cli.times import shown_time
 from tidemill.errors import Retry, Stop
 
 if TYPE_CHECKING:
-    from retrain.remote import Kept
-    from retrain.rows import Row
-    from retrain.snapshots import Difference, Snapshot
+    from retrain.datasets.remote import Kept
+    from retrain.datasets.rows import Row
+    from retrain.datasets.snapshots import Difference, Snapshot
     from tidemill.settings import Settings
 
 app = typer.Typer(help="Data sets: what jobs train on and are judged by.", no_args_is_help=True)
@@ -44,8 +44,8 @@ def show(
 
     Example: tidemill data show schedule-v2
     """
-    from retrain.remote import kept
-    from retrain.snapshots import PARTS, find, known
+    from retrain.datasets.remote import kept
+    from retrain.datasets.snapshots import PARTS, find, known
 
     settings = context.settings()
     if not name and (every := known(settings)):
@@ -77,7 +77,7 @@ def diff(
 
     Example: tidemill data diff schedule-v2 schedule-v3 --content
     """
-    from retrain.snapshots import PARTS, difference, find
+    from retrain.datasets.snapshots import PARTS, difference, find
 
     settings = context.settings()
     one, other = find(settings, first), find(settings, second)
@@ -122,8 +122,8 @@ def export(
 
     Example: tidemill data export schedule-v2 --out rows --format chat
     """
-    from retrain.snapshots import export as write
-    from retrain.snapshots import find
+    from retrain.datasets.snapshots import export as write
+    from retrain.datasets.snapshots import find
 
     if form not in FORMS:
         raise Stop(f"--format {form!r}: choose {' or '.join(FORMS)}")
@@ -145,8 +145,8 @@ def push(
 
     Example: tidemill data push schedule-v2
     """
-    from retrain import dvc, remote
-    from retrain.snapshots import find, known
+    from retrain.datasets import dvc, remote
+    from retrain.datasets.snapshots import find, known
 
     settings = context.settings()
     if not settings.dvc.remote:
@@ -190,7 +190,7 @@ def pull(
 
     Example: tidemill data pull schedule-v2
     """
-    from retrain.remote import bring_back
+    from retrain.datasets.remote import bring_back
 
     found = bring_back(context.settings(), name, remote)
     if as_json:
@@ -201,7 +201,7 @@ def pull(
 
 
 def _list(settings: Settings, every: list[Snapshot], as_json: bool) -> None:
-    from retrain.remote import kept
+    from retrain.datasets.remote import kept
 
     lines = [_line(each) | {"dvc": found.hash if (found := kept(settings, each.job_id)) else None} for each in every]
     if as_json:

@@ -11,8 +11,8 @@ from rich.table import Table
 from tidemill.cli.times import shown_time
 
 if TYPE_CHECKING:
-    from retrain.remote import Kept
-    from retrain.snapshots import Snapshot
+    from retrain.datasets.remote import Kept
+    from retrain.datasets.snapshots import Snapshot
 
 
 def tell(console: Console, found: Snapshot) -> None:

@@ -25,8 +25,9 @@ def merge(
 
     Example: tidemill merge schedule-v7 --out models/schedule-7
     """
-    from retrain import derived, places
-    from retrain.merge import merge as merged
+    from retrain import places
+    from retrain.derived import derived
+    from retrain.derived.merge import merge as merged
 
     settings = context.settings()
     pipeline, adapter = derived.adapter_of(settings, version)

@@ -24,8 +24,9 @@ def quantize(
 
     Example: tidemill quantize schedule --out models/schedule-int8
     """
-    from retrain import derived, places
-    from retrain.quantize import quantize as quantized
+    from retrain import places
+    from retrain.derived import derived
+    from retrain.derived.quantize import quantize as quantized
     from tidemill.local.places import quantize_python
 
     settings = context.settings()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from retrain import dvc
+from retrain.datasets import dvc
 from tidemill.errors import Stop
 from tidemill.local.engine import embedded_name
 from tidemill.settings import Settings

@@ -10,7 +10,7 @@ from benchmarks import turn_drifts, turn_training
 from benchmarks.turn_drifts import Turn, forgotten
 from benchmarks.turn_training import Ground, recipe, rows_of, spec_of
 from producers.language.texts import split
-from retrain.rows import Row
+from retrain.datasets.rows import Row
 from retrain.train.spec import TrainingSpec
 
 LABELS = [f"label-{number}" for number in range(12)]

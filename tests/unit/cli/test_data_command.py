@@ -12,9 +12,9 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
-from retrain import dvc
-from retrain.dataset import DataSet, build
-from retrain.rows import Row
+from retrain.datasets import dvc
+from retrain.datasets.dataset import DataSet, build
+from retrain.datasets.rows import Row
 from retrain.snapshot import write_folder
 from retrain.whole import write_json
 from tests.unit.retrain.made import NOW, rules

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from retrain.datasets.rules import Rules
 from retrain.policy import Trigger, by_alarm
-from retrain.rules import Rules
 from tidemill.events import JobState, ThresholdData, ThresholdEvent
 from tidemill.settings import GateSettings, PipelineSettings, RetrainSettings
 

@@ -10,7 +10,7 @@ from random import Random
 
 from msgspec.structs import asdict
 
-from retrain.rows import JudgedCall, LabelledCall, Row
+from retrain.datasets.rows import JudgedCall, LabelledCall, Row
 
 ANSWERS = [f"intent_{n}" for n in range(12)]
 

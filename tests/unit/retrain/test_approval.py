@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrain import approval as waiting
-from retrain import gate
 from retrain.controller.advance import APPROVAL, Seen, Step, advance, waits_for
+from retrain.gate import gate
 from tests.unit.retrain import test_controller_steps as steps
 from tests.unit.retrain.made import NOW, pipeline
 from tidemill import approval

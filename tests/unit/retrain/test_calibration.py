@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain.calibration import calibration_error, surely_worse
+from retrain.gate.calibration import calibration_error, surely_worse
 from retrain.model.certainty import certainty
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retrain.card import Judged, card
+from retrain.gate.card import Judged, card
 from retrain.registry import shortened
 
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.language import generate
-from retrain.choice import Choice
-from retrain.dataset import TooSmall, build, held_out
-from retrain.nearness import Near, likeness, shingles
-from retrain.rows import LabelledCall, Row
+from retrain.datasets.choice import Choice
+from retrain.datasets.dataset import TooSmall, build, held_out
+from retrain.datasets.nearness import Near, likeness, shingles
+from retrain.datasets.rows import LabelledCall, Row
 from tests.unit.retrain.made import rules
 from tests.unit.retrain.poisoned import call
 

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from retrain.dataset import TooSmall, build, count, held_out, share_held_out
-from retrain.rows import LabelledCall, Row, prompt_key
+from retrain.datasets.dataset import TooSmall, build, count, held_out, share_held_out
+from retrain.datasets.rows import LabelledCall, Row, prompt_key
 from tests.unit.retrain.made import rules
 
 RULES = rules()

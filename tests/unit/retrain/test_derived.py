@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retrain.derived import adapter_of, derive, prompts_for
+from retrain.derived.derived import adapter_of, derive, prompts_for
 from retrain.work import Refused
 from tests.unit.retrain.made import pipeline
 from tidemill.settings import Settings

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import poisoned_gate
-from retrain.dataset import build
-from retrain.doubt import doubts, limited
-from retrain.influence import Compared
+from retrain.datasets.dataset import build
+from retrain.datasets.doubt import doubts, limited
+from retrain.datasets.influence import Compared
 from tests.unit.retrain.made import rules
 from tests.unit.retrain.poisoned import Tenant, call, labelled, poison_in
 

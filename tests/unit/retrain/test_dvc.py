@@ -16,8 +16,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain import dvc
 from retrain.controller.main import run
+from retrain.datasets import dvc
 from tests.waiting import until
 from tidemill.errors import Retry, Stop
 from tidemill.settings import Settings
@@ -175,9 +175,8 @@ def test_what_a_killed_one_has_left_running_is_waited_for(tmp_path: Path, monkey
     program(
         tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid.part; mv {tmp_path}/pid.part {tmp_path}/pid; exec sleep 300"
     )
-    inner = (
-        f"from pathlib import Path; from retrain import dvc; dvc.workspace(Path({str(tmp_path)!r}) / 'dvc', '/r', 300)"
-    )
+    imports = "from pathlib import Path; from retrain.datasets import dvc"
+    inner = f"{imports}; dvc.workspace(Path({str(tmp_path)!r}) / 'dvc', '/r', 300)"
     ours = subprocess.Popen([sys.executable, "-c", f"{inner}.__enter__()"])
     left = int(until((tmp_path / "pid").is_file, within_s=60) and (tmp_path / "pid").read_text())
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from retrain import gate
+from retrain.gate import gate
 from tests.unit.retrain.made import NOW, pipeline
 
 SETTINGS = pipeline().gate

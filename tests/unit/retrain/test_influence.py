@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain.conflicts import holding
-from retrain.dataset import TooSmall, build
-from retrain.influence import ALPHA, GROUPS, Compared, capped, chance, compared, is_suspect, suspects
-from retrain.rows import LabelledCall
+from retrain.datasets.conflicts import holding
+from retrain.datasets.dataset import TooSmall, build
+from retrain.datasets.influence import ALPHA, GROUPS, Compared, capped, chance, compared, is_suspect, suspects
+from retrain.datasets.rows import LabelledCall
 from tests.unit.retrain.made import rules
 from tests.unit.retrain.poisoned import Tenant, call, labelled, poison_in
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from retrain import lessons
-from retrain.dataset import DataSet, TooSmall, build, held_out
-from retrain.rows import AskedCall, JudgedCall, LabelledCall, Row, in_order
+from retrain.datasets import lessons
+from retrain.datasets.dataset import DataSet, TooSmall, build, held_out
+from retrain.datasets.rows import AskedCall, JudgedCall, LabelledCall, Row, in_order
 from tests.unit.retrain.made import rules
 
 RULES = rules()

@@ -8,11 +8,11 @@ from random import Random
 import msgspec
 import pytest
 
-from retrain import lessons
-from retrain.dataset import DataSet, TooSmall, build
-from retrain.influence import GROUPS, Compared, compared
-from retrain.rows import JudgedCall, LabelledCall, Row
-from retrain.rules import Rules
+from retrain.datasets import lessons
+from retrain.datasets.dataset import DataSet, TooSmall, build
+from retrain.datasets.influence import GROUPS, Compared, compared
+from retrain.datasets.rows import JudgedCall, LabelledCall, Row
+from retrain.datasets.rules import Rules
 from tests.unit.retrain.made import rules
 from tests.unit.retrain.poisoned import ANSWERS, Tenant, call, judged, labelled, poison_in, right
 

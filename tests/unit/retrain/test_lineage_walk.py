@@ -12,15 +12,15 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from retrain import adapter
-from retrain.dataset import build
-from retrain.derived import FACTS_FILE
+from retrain.datasets.dataset import build
+from retrain.datasets.snapshots import Snapshot
+from retrain.derived.derived import FACTS_FILE
 from retrain.lineage import walk
 from retrain.lineage.declared import declared, weighed
 from retrain.lineage.found import Registered, Said, Served
 from retrain.lineage.names import call_of, pipeline_of
 from retrain.lineage.walk import Known
 from retrain.snapshot import OLDER_MS, write_folder
-from retrain.snapshots import Snapshot
 from tests.unit.retrain.made import NOW, alarm, collecting, rules
 from tests.unit.retrain.poisoned import call
 from tidemill.cli.lineage import call_tree, version_tree

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain.paired import highest_rate, lower_bound, rows_needed, sign_test, surely_above
+from retrain.gate.paired import highest_rate, lower_bound, rows_needed, sign_test, surely_above
 
 ALPHA = 0.05
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retrain import quantize
+from retrain.derived import quantize
 from retrain.work import Refused
 
 PROMPTS = [f"question {number}" for number in range(30)]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from retrain import dvc, places, remote, snapshots
-from retrain.dataset import build
+from retrain import places
+from retrain.datasets import dvc, remote, snapshots
+from retrain.datasets.dataset import build
 from retrain.snapshot import write_folder
 from retrain.whole import write_json
 from tests.unit.retrain.made import NOW, rules

@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from retrain import gate, places
+from retrain import places
 from retrain.controller import works
+from retrain.gate import gate
+from retrain.gate.report import not_measured, page, report
 from retrain.register import RegisterSpec
-from retrain.report import not_measured, page, report
 from retrain.whole import write_json
 from tests.unit.retrain.made import NOW, collecting, pipeline
 from tidemill.events import Verdict

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from retrain import adapter
-from retrain.dataset import build
+from retrain.datasets.dataset import build
 from retrain.reproduce.compare import Weights, differences, made_with, weights
 from retrain.reproduce.run import means, reproduce
 from retrain.snapshot import write_folder

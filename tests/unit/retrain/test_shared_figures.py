@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.shared import pipeline, result
-from retrain.dataset import DataSet, build
-from retrain.rows import Row
+from retrain.datasets.dataset import DataSet, build
+from retrain.datasets.rows import Row
 from retrain.shared.figures import Answering, Compared, Serving, Training, advice, busy, findings, growth, paired
 from retrain.shared.run import compare
 from retrain.shared.sources import pipelines_of

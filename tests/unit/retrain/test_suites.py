@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from retrain.suites import SuiteRow, judged, read_suite
+from retrain.datasets.suites import SuiteRow, judged, read_suite
 from retrain.work import Refused
 from tests.unit.retrain.made import pipeline
 from tidemill.output_format import is_json

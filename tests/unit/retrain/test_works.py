@@ -10,13 +10,13 @@ from msgspec.structs import replace
 
 from retrain import places
 from retrain.controller import works
+from retrain.datasets.fetch import question
+from retrain.datasets.rows import Row
 from retrain.evaluate import EvaluateSpec, mean_score, scores, spread
-from retrain.fetch import question
 from retrain.model.answers import Told
 from retrain.orders import Order, place, waiting
 from retrain.parity import ParitySpec, temporary_name
 from retrain.register import RegisterSpec
-from retrain.rows import Row
 from retrain.snapshot import SnapshotSpec, read_rows
 from retrain.train.spec import TrainingSpec
 from retrain.work import Refused, attempt, load_settings, save_settings

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain import dataset
 from retrain.controller.labels import BEFORE_MS
+from retrain.datasets import dataset
+from retrain.datasets.rules import rules_of
 from retrain.replay import report
 from retrain.replay.falls import measured
 from retrain.replay.heard import Heard
 from retrain.replay.history import Estimate, History, Label, Training
 from retrain.replay.report import Result
 from retrain.replay.run import run
-from retrain.rules import rules_of
 from tests.unit.retrain.made import alarm, pipeline
 from tests.unit.retrain_replay.made import SECOND, START, TURN, detector, falling, past, policy, seconds_of, steady
 from tidemill.events import ThresholdEvent

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
-from retrain.doubt import Limited, limited
-from retrain.influence import GROUPS, capped
-from retrain.nearness import Near
-from retrain.rows import LabelledCall, Row, fraction
-from retrain.rules import Rules
+from retrain.datasets.doubt import Limited, limited
+from retrain.datasets.influence import GROUPS, capped
+from retrain.datasets.nearness import Near
+from retrain.datasets.rows import LabelledCall, Row, fraction
+from retrain.datasets.rules import Rules
 from tidemill.redaction import redact
 
 C = TypeVar("C", bound=LabelledCall)

@@ -1,6 +1,6 @@
 """What runs in the environment of llm-compressor: quantizes a model and asks it before and after.
 
-    .venv-quantize/bin/python retrain/quantizer.py SPEC.json
+    .venv-quantize/bin/python retrain/derived/quantizer.py SPEC.json
 
 The spec has `model`, `out`, `prompts` (texts to continue), `answers` (file to write), `max_tokens` and `threads`.
 It stands alone: tidemill is not installed there.

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from retrain.rows import AskedCall, JudgedCall, LabelledCall
+from retrain.datasets.rows import AskedCall, JudgedCall, LabelledCall
 from tidemill import sql
 from tidemill.events import Message
 from tidemill.io.clickhouse import Store

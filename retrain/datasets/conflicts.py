@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from retrain.rows import LabelledCall, prompt_key, when_told
+from retrain.datasets.rows import LabelledCall, prompt_key, when_told
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from retrain.choice import Choice
-from retrain.conflicts import holding
-from retrain.influence import Suspect, is_suspect, suspects
-from retrain.origins import kinds, origins, span_ms
-from retrain.rows import BUCKETS, LabelledCall, Row, digest_of, fraction, prompt_key, rows_of, when_told
-from retrain.rules import Rules
+from retrain.datasets.choice import Choice
+from retrain.datasets.conflicts import holding
+from retrain.datasets.influence import Suspect, is_suspect, suspects
+from retrain.datasets.origins import kinds, origins, span_ms
+from retrain.datasets.rows import BUCKETS, LabelledCall, Row, digest_of, fraction, prompt_key, rows_of, when_told
+from retrain.datasets.rules import Rules
 
 MOST_GROWTH = 1.5
 
@@ -38,7 +38,7 @@ class DataSet:
     held_out_share: float = 0.0
     """Share of the sessions that no row to train on is of."""
     origins: dict[str, Any] = field(default_factory=dict)
-    """Sources and tenants of the rows (see retrain.origins), and between which times their calls were made."""
+    """Sources and tenants of the rows (see origins.py), and between which times their calls were made."""
 
     @property
     def digest(self) -> str:
@@ -107,8 +107,8 @@ def build(
 ) -> DataSet:
     """The data set of one job: ``fresh`` labels since the change, ``older`` ones to replay. Raises TooSmall.
 
-    Of several labels for one prompt one holds (retrain.conflicts); fresh beats older. Whoever contradicts trusted
-    labels is left out (retrain.influence); what is trained on is near nothing that the gate judges by (retrain.choice).
+    Of several labels for one prompt one holds (conflicts.py); fresh beats older. Whoever contradicts trusted labels is
+    left out (influence.py); what is trained on is near nothing that the gate judges by (choice.py).
     """
     trusted, frozen = rules.trusted_sources, {prompt_key(row.prompt) for row in golden}
     told = [call for call in fresh if call.label.strip()]

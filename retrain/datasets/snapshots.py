@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from retrain import places
-from retrain.rows import Row, digest_of
+from retrain.datasets.rows import Row, digest_of
 from retrain.whole import read_object
 from tidemill.errors import Stop
 from tidemill.settings import Settings

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from retrain.gate import outcome, refusal
+from retrain.gate.gate import outcome, refusal
 from tidemill.events import JobState
 from tidemill.settings import GateSettings
 

@@ -1,7 +1,7 @@
 """What a recipe teaches beside labels: pairs of a correction and what it corrects, thumbs, questions without a label.
 
 Pure. Each takes the data set that labels made and gives it other rows to train on; what it is judged by stays. The
-limits on whom a training believes (retrain.influence, retrain.doubt) hold for these rows as they do for labels.
+limits on whom a training believes (influence.py, doubt.py) hold for these rows as they do for labels.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from retrain.choice import Choice
-from retrain.dataset import DataSet, TooSmall, held_out, least_to_train
-from retrain.influence import Suspect, beside_trusted, contradicts, is_suspect, suspects, trusted_labels
-from retrain.origins import origins
-from retrain.rows import AskedCall, JudgedCall, LabelledCall, Row, fraction, in_order, prompt_key, when_told
-from retrain.rules import Rules
+from retrain.datasets.choice import Choice
+from retrain.datasets.dataset import DataSet, TooSmall, held_out, least_to_train
+from retrain.datasets.influence import Suspect, beside_trusted, contradicts, is_suspect, suspects, trusted_labels
+from retrain.datasets.origins import origins
+from retrain.datasets.rows import AskedCall, JudgedCall, LabelledCall, Row, fraction, in_order, prompt_key, when_told
+from retrain.datasets.rules import Rules
 from tidemill.redaction import redact
 from tidemill.scoring import score
 

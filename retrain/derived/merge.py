@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from retrain.adapter import WEIGHTS, file_digest
-from retrain.derived import Made, derive
+from retrain.derived.derived import Made, derive
 
 
 def merge(

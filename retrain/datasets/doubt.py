@@ -1,6 +1,6 @@
 """How much of a training one tenant's, or one source's, labels could spoil, and the limit on it. Pure.
 
-Who surely contradicts trusted labels is left out (retrain.influence). That takes evidence; until there is some, doubt
+Who surely contradicts trusted labels is left out (influence.py). That takes evidence; until there is some, doubt
 has to do: the rate of wrong labels that the comparisons with trusted ones still allow, beyond what is usual among the
 others. Nobody compared: all of them. A group has so many rows that, were its doubt true, at most ``max_wrong_share`` of
 the training were wrong by it. So little evidence costs a large group most of its rows, and a small one none.
@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from retrain.influence import GROUPS, Compared, Kind, compared
-from retrain.paired import highest_rate
-from retrain.rows import LabelledCall, fraction
+from retrain.datasets.influence import GROUPS, Compared, Kind, compared
+from retrain.datasets.rows import LabelledCall, fraction
+from retrain.gate.paired import highest_rate
 
 C = TypeVar("C", bound=LabelledCall)
 ALPHA = 0.05

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from retrain.calibration import Told, calibration_error, surely_worse
-from retrain.paired import lower_bound, rows_needed, sign_test, surely_above
+from retrain.gate.calibration import Told, calibration_error, surely_worse
+from retrain.gate.paired import lower_bound, rows_needed, sign_test, surely_above
 from tidemill.events import Score, Verdict
 from tidemill.settings import GateSettings, SuiteSettings
 

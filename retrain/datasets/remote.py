@@ -16,8 +16,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import ValidationError
 
-from retrain import dvc, places, registry
-from retrain.snapshots import FILES, Snapshot, known, of_job
+from retrain import places, registry
+from retrain.datasets import dvc
+from retrain.datasets.snapshots import FILES, Snapshot, known, of_job
 from retrain.whole import read_object, write_json
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import Retry, Stop

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from retrain.derived import Made, derive
+from retrain.derived.derived import Made, derive
 from retrain.model.chat import rendered_prompt
 from retrain.work import Refused
 

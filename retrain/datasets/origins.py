@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from retrain.influence import GROUPS, Compared, GroupOf, Suspect, beside_trusted, compared
-from retrain.rows import JudgedCall, LabelledCall
-from retrain.rules import Rules
+from retrain.datasets.influence import GROUPS, Compared, GroupOf, Suspect, beside_trusted, compared
+from retrain.datasets.rows import JudgedCall, LabelledCall
+from retrain.datasets.rules import Rules
 
 NOT_STATED = "not stated"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from retrain.rows import JudgedCall, LabelledCall, fraction, prompt_key, when_told
+from retrain.datasets.rows import JudgedCall, LabelledCall, fraction, prompt_key, when_told
 from tidemill.scoring import score
 
 ALPHA = 0.05

@@ -1,0 +1,1 @@
+"""Models made of a trained one: merged with its adapter, quantized."""
