@@ -1,0 +1,1 @@
+"""Who writes raw calls without the gateway: made-up users, and histories played again."""

@@ -1,0 +1,1 @@
+"""The kernel: events, topics, settings and pure figures that every room shares."""

@@ -1,0 +1,1 @@
+"""The web console: pipelines, alarms and why they fired, turns of the wheel, hosts. Reads alone, but for approvals."""

@@ -1,0 +1,1 @@
+"""The command ``tidemill``, a file a subcommand."""

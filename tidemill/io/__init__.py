@@ -1,0 +1,1 @@
+"""Drivers: Kafka, ClickHouse, MLflow, a role's health page, secrets."""

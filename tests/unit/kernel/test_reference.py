@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,19 @@ def test_every_setting_has_a_meaning() -> None:
 def test_the_topics_page_is_what_the_table_says() -> None:
     written = (DOCS / "reference" / "topics.md").read_text()
     assert written == topics_reference.page(), "run: python -m tidemill.topics_reference > docs/reference/topics.md"
+
+
+def test_the_rooms_page_says_of_each_room_what_the_room_says() -> None:
+    page = (DOCS / "explanation" / "where-things-live.md").read_text()
+    rooms = [file for folder in FOLDERS[:8] for file in (DOCS.parent / folder).rglob("__init__.py")]
+    said = {f"{file.parent.relative_to(DOCS.parent)}/": _opening(file) for file in rooms}
+    assert dict(re.findall(r"^\| `([\w/]+/)` \| (.*) \|$", page, flags=re.MULTILINE)) == said
+
+
+def _opening(file: Path) -> str:
+    """The first paragraph of a module's docstring, on one line and as Markdown."""
+    text = ast.get_docstring(ast.parse(file.read_text())) or ""
+    return text.split("\n\n")[0].replace("\n", " ").replace("``", "`")
 
 
 def test_every_link_of_the_pages_leads_somewhere() -> None:
