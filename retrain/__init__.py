@@ -1,1 +1,1 @@
-"""From an alarm to a judged version. A job's steps stand here: snapshot, train, evaluate, parity, register."""
+"""From an alarm to a judged version. A job's steps stand here, but for the training itself."""

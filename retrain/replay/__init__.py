@@ -1,1 +1,1 @@
-"""Trigger policies over history: what each would have started, what it would have cost and saved. Pure but `source`."""
+"""Trigger policies over history: what each would have started, what it would have cost and saved."""

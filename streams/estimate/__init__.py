@@ -1,1 +1,1 @@
-"""Quality without labels: what the scores of unlabelled calls probably are, calibrated on labelled ones. Pure."""
+"""Quality without labels: what the scores of unlabelled calls probably are, calibrated on labelled ones."""

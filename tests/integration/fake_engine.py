@@ -30,7 +30,7 @@ class FakeEngine:
         self.signature: dict[str, str] = {}
         """Further fields of an answer, streamed or not (``system_fingerprint``), or others (``model``)."""
         self.usage = False
-        """Whether such an answer says how many tokens it took: a word each."""
+        """Whether an answer that is not streamed says how many tokens it took: a word each."""
         self.port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)

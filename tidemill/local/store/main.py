@@ -34,7 +34,8 @@ def door_at(host: str, port: int, *, max_body: int = MAX_BODY) -> Door:
 
 def serve(path: Path, door: Door, limits: DatabaseLimits) -> NoReturn:
     """Serves ``path`` at ``door`` until SIGTERM or SIGINT, then ends the process: code 0 after a clean end, 3 when only
-    another process can go on (start it again: acknowledged rows are on disk). Raises Stop when it cannot start."""
+    another process can go on (start it again: acknowledged rows are on disk). Raises Stop when it cannot start: the
+    process is to end then, for those signals stay blocked."""
     _check(door)
     # Blocked in every thread that starts from here on: one of chDB's would take a signal and main sleep on.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
