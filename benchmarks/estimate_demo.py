@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.learning_curve import BASE, CHANGES
+from benchmarks.learning_curve import BASE, CHANGES, base_folder
 from producers.language import Utterance, generate
 from retrain.model.answers import BATCH, MAX_NEW_TOKENS, Answerer
 from retrain.model.chat import rendered_prompt
@@ -36,7 +36,7 @@ Judged = tuple[Features, float]
 def main() -> None:
     """Command line entry."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.estimate_demo", description="On the demo's model.")
-    parser.add_argument("--base", type=Path, default=BASE, help="base model folder (tidemill models makes it)")
+    parser.add_argument("--base", type=base_folder, default=BASE, help="base model folder (tidemill models makes it)")
     parser.add_argument("--adapters", type=Path, default=Path(".tidemill/adapters"), help="holds <pipeline>-v1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="only the last line, as JSON")

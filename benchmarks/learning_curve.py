@@ -26,14 +26,14 @@ from retrain.evaluate import mean_score
 
 CHANGES = {"schedule": "words", "support": "novel"}
 TESTS = 300
-BASE = Path(".tidemill/models/base")
+BASE = ".tidemill/models/base"
 CHAMPIONS = ",".join(f"{pipeline}=.tidemill/adapters/{pipeline}-v1" for pipeline in CHANGES)
 
 
 def main() -> None:
     """Command line entry."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning_curve", description="Learning curves.")
-    parser.add_argument("--base", type=Path, default=BASE, help="base model folder (tidemill models makes it)")
+    parser.add_argument("--base", type=base_folder, default=BASE, help="base model folder (tidemill models makes it)")
     parser.add_argument("--pipelines", default="schedule,support")
     parser.add_argument("--adapters", default=CHAMPIONS, help="pipeline=DIR,...: champions, scored")
     parser.add_argument("--labels", default="75,150,300,600")
@@ -110,6 +110,13 @@ def trained(folder: Path, spec: dict[str, Any], rows: list[Utterance]) -> tuple[
         env={**os.environ, "OMP_NUM_THREADS": str(spec["threads"])},
     )
     return out, json.loads((out / "result.json").read_text())
+
+
+def base_folder(folder: str) -> Path:
+    """A base model's folder, for argparse."""
+    if not (Path(folder) / "config.json").is_file():
+        raise argparse.ArgumentTypeError(f"{folder}: no base model is there; make the demo's with: tidemill models")
+    return Path(folder)
 
 
 def scored(base: Path, adapter: Path | None, tests: tuple[list[Utterance], ...], threads: int) -> list[float]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.learning_curve import BASE, scored, trained
+from benchmarks.learning_curve import BASE, base_folder, scored, trained
 from producers.language import Utterance, corrupt, generate
 from retrain.datasets.dataset import DataSet, build
 from retrain.datasets.rows import LabelledCall, Row
@@ -42,7 +42,7 @@ WITHOUT = replace(RULES, max_tenant_share=1.0, max_contradiction=1.0, max_wrong_
 def main() -> None:
     """Command line entry."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.poisoned_labels", description="Poisoned labels.")
-    parser.add_argument("--base", type=Path, default=BASE, help="base model folder (tidemill models makes it)")
+    parser.add_argument("--base", type=base_folder, default=BASE, help="base model folder (tidemill models makes it)")
     parser.add_argument("--traffic", type=float, default=0.5, help="the bad tenant's share of the calls")
     parser.add_argument("--wrong", type=float, default=0.3, help="share of its labels that are wrong")
     parser.add_argument("--reviewed", type=float, default=0.35, help="share of all calls that reviewers label, too")
