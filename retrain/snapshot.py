@@ -22,7 +22,7 @@ from retrain.datasets.rows import Row
 from retrain.datasets.rules import rules_of
 from retrain.datasets.snapshots import Snapshot
 from retrain.datasets.suites import read_suite
-from retrain.whole import write_json
+from retrain.whole import json_lines, write_json
 from retrain.work import Refused, load_settings, run_work, say
 from tidemill.io.clickhouse import Store
 from tidemill.settings import PipelineSettings, Settings
@@ -115,17 +115,11 @@ def golden(settings: Settings, pipeline: str) -> list[Row]:
 def read_rows(file: Path) -> list[Row]:
     """Rows of a JSON Lines file. Raises Refused naming the file, the line and what is wrong."""
     try:
-        lines = file.read_bytes().splitlines()
+        return [row for _, row in json_lines(file, Row)]
     except OSError as error:
         raise Refused(f"{file.name} cannot be read ({error.strerror}); see gate.golden_set") from error
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                rows.append(msgspec.json.decode(line, type=Row))
-            except msgspec.DecodeError as error:
-                raise Refused(f"{file.name}, line {number}: {error}; a row needs prompt and completion") from error
-    return rows
+    except ValueError as error:
+        raise Refused(f"{file.name}, {error}; a row needs prompt and completion") from error
 
 
 def write_folder(folder: Path, made: DataSet, manifest: dict[str, Any]) -> None:

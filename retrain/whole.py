@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 
 def write_json(file: Path, value: Any) -> None:
@@ -30,6 +33,20 @@ def read_object(file: Path) -> dict[str, Any] | None:
         return decoded(file.read_bytes())
     except OSError:
         return None
+
+
+def json_lines(file: Path, kind: type[T]) -> Iterator[tuple[int, T]]:
+    """What each line of a JSON Lines file holds, with the line's number; empty ones are passed over.
+
+    Raises OSError where the file cannot be read; ValueError says the line, and what is wrong.
+    """
+    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+        if line.strip():
+            try:
+                found = msgspec.json.decode(line, type=kind)
+            except msgspec.DecodeError as error:
+                raise ValueError(f"line {number}: {error}") from error
+            yield number, found
 
 
 def decoded(content: bytes) -> dict[str, Any] | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
+from retrain.whole import json_lines
 from retrain.work import Refused
 from tidemill.answers import Check
 from tidemill.refusals import is_refusal
@@ -27,21 +27,16 @@ class SuiteRow(Struct, frozen=True, kw_only=True):
 def read_suite(suite: SuiteSettings, file: Path) -> list[SuiteRow]:
     """A suite's rows. Raises Refused naming the suite, the file, the line and what is wrong."""
     where = f"gate.suites: {suite.name}: {file.name}"
+    rows = []
     try:
-        lines = file.read_bytes().splitlines()
+        for number, row in json_lines(file, SuiteRow):
+            if fault := _fault(suite, row):
+                raise Refused(f"{where}, line {number}: {fault}")
+            rows.append(row)
     except OSError as error:
         raise Refused(f"{where} cannot be read ({error.strerror})") from error
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = msgspec.json.decode(line, type=SuiteRow)
-        except msgspec.DecodeError as error:
-            raise Refused(f"{where}, line {number}: {error}") from error
-        if fault := _fault(suite, row):
-            raise Refused(f"{where}, line {number}: {fault}")
-        rows.append(row)
+    except ValueError as error:
+        raise Refused(f"{where}, {error}") from error
     return rows
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from retrain.model.chat import rendered_answer, rendered_prompt
+from retrain.whole import json_lines
 
 IGNORED = -100
 """Label of a token that no loss is computed for."""
@@ -83,14 +84,11 @@ def rows_as(path: Path, kind: type[R]) -> list[R]:
         raise FileNotFoundError(f"no JSONL rows at {path}; give a .jsonl file or a folder holding some")
     rows: list[R] = []
     for file in files:
-        for number, line in enumerate(file.read_bytes().splitlines(), start=1):
-            if not line.strip():
-                continue
-            try:
-                rows.append(msgspec.json.decode(line, type=kind))
-            except msgspec.DecodeError as error:
-                needed = " and ".join(each.name for each in msgspec.structs.fields(kind) if each.required)
-                raise ValueError(f"{file.name}, line {number}: {error}; a row needs {needed}") from error
+        try:
+            rows += [row for _, row in json_lines(file, kind)]
+        except ValueError as error:
+            needed = " and ".join(each.name for each in msgspec.structs.fields(kind) if each.required)
+            raise ValueError(f"{file.name}, {error}; a row needs {needed}") from error
     if not rows:
         raise ValueError(f"{path} holds no rows; a training set needs at least one")
     return rows
