@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from retrain.datasets.influence import GROUPS, Compared, Kind, compared
+from retrain.datasets.influence import GROUPS, Compared, Kind, compared, group_named
 from retrain.datasets.rows import LabelledCall, fraction
 from retrain.gate.paired import highest_rate
 
@@ -36,11 +36,9 @@ class Limited:
     """What of theirs was compared."""
 
     def __str__(self) -> str:
-        name = f"{self.kind} {self.name!r}" if self.name else "calls without a tenant"
-        said = f"{self.own.contradicted} of {self.own.prompts} {self.what} contradict trusted labels"
         return (
-            f"{name}: {self.rows} of {self.of} rows trained on, as {said} and up to {self.doubt:.0%} may be wrong "
-            "(retrain.max_wrong_share)"
+            f"{group_named(self.kind, self.name)}: {self.rows} of {self.of} rows trained on, as "
+            f"{self.own.said(self.what)} and up to {self.doubt:.0%} may be wrong (retrain.max_wrong_share)"
         )
 
 

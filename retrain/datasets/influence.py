@@ -35,6 +35,10 @@ class Compared:
     def __add__(self, other: Compared) -> Compared:
         return Compared(prompts=self.prompts + other.prompts, contradicted=self.contradicted + other.contradicted)
 
+    def said(self, what: str) -> str:
+        """In words; ``what`` was compared: labels, or thumbs."""
+        return f"{self.contradicted} of {self.prompts} {what} contradict trusted labels"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Suspect:
@@ -48,11 +52,13 @@ class Suspect:
     """What of theirs was compared."""
 
     def __str__(self) -> str:
-        name = f"{self.kind} {self.name!r}" if self.name else "calls without a tenant"
-        return (
-            f"{name} left out: {self.own.contradicted} of {self.own.prompts} {self.what} contradict trusted labels, "
-            f"{self.others.contradicted} of {self.others.prompts} of the others'"
-        )
+        others = f"{self.others.contradicted} of {self.others.prompts} of the others'"
+        return f"{group_named(self.kind, self.name)} left out: {self.own.said(self.what)}, {others}"
+
+
+def group_named(kind: Kind, name: str) -> str:
+    """A tenant or source in words."""
+    return f"{kind} {name!r}" if name else "calls without a tenant"
 
 
 def suspects(
