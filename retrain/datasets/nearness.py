@@ -7,6 +7,7 @@ punctuation and capitals) are common to both: Jaccard's index. Broder 1997; for 
 from __future__ import annotations
 
 import re
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,31 +29,25 @@ class Near:
     """
 
     def __init__(self, threshold: float) -> None:
-        from datasketch import MinHash, MinHashLSH
+        from datasketch import MinHashLSH
 
         self._threshold = threshold
         self._index = MinHashLSH(min(threshold, _SUREST), num_perm=_HASHES, weights=_MISSES_WEIGH)
-        self._empty = MinHash(num_perm=_HASHES, seed=1)
         self._told: list[tuple[frozenset[str], str]] = []
 
     def add(self, prompt: str, answer: str) -> None:
         """Remember one more; the same one twice does no harm."""
-        runs = shingles(prompt)
-        self._index.insert(len(self._told), self._hashed(runs))
+        runs, hashed = _hashed(prompt)
+        self._index.insert(len(self._told), hashed)
         self._told.append((runs, _plain(answer)))
 
     def has(self, prompt: str, answer: str) -> bool:
         """Whether a near prompt with the same answer is there. One with another answer tells something new."""
-        runs, wanted = shingles(prompt), _plain(answer)
+        (runs, hashed), wanted = _hashed(prompt), _plain(answer)
         return any(
             said == wanted and likeness(runs, known) >= self._threshold
-            for known, said in (self._told[place] for place in self._index.query(self._hashed(runs)))
+            for known, said in (self._told[place] for place in self._index.query(hashed))
         )
-
-    def _hashed(self, runs: frozenset[str]) -> MinHash:
-        made = self._empty.copy()
-        made.update_batch([run.encode() for run in sorted(runs)])
-        return made
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -64,6 +59,22 @@ def shingles(text: str) -> frozenset[str]:
 def likeness(one: frozenset[str], other: frozenset[str]) -> float:
     """Jaccard's index: common shingles by all, in [0, 1]."""
     return len(one & other) / len(one | other)
+
+
+@lru_cache(maxsize=1)  # a prompt is looked for in what is judged, then in what is chosen, and then added
+def _hashed(prompt: str) -> tuple[frozenset[str], MinHash]:
+    """Its shingles, and their MinHash."""
+    runs, made = shingles(prompt), _nothing().copy()
+    made.update_batch([run.encode() for run in sorted(runs)])
+    return runs, made
+
+
+@cache
+def _nothing() -> MinHash:
+    """Of no shingles: its permutations are drawn once."""
+    from datasketch import MinHash
+
+    return MinHash(num_perm=_HASHES, seed=1)
 
 
 def _plain(answer: str) -> str:
